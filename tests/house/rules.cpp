@@ -1,0 +1,258 @@
+// How each house rule is checked. Text is searched, not parsed: simple enough to trust, strict enough to
+// matter.
+#include "tests/house/rules.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <optional>
+#include <set>
+
+namespace peri::house {
+namespace {
+
+constexpr int kMaxLines = 600;
+constexpr int kMaxReadmeLines = 70;
+
+struct Floor {
+  std::string_view name;
+  std::vector<std::string_view> may_include;
+};
+
+const std::array<Floor, 5> kFloors = {{
+    {"core", {"core"}},
+    {"planner", {"core", "planner"}},
+    {"kernels", {"core", "kernels"}},
+    {"cudagraph", {"core", "planner", "kernels", "cudagraph"}},
+    {"bindings", {"core", "planner", "kernels", "cudagraph", "bindings"}},
+}};
+
+// A library whose headers stay in one room: no file outside reaches them, directly or through a project
+// header.
+struct Room {
+  std::string_view library;
+  std::string_view folder;
+  bool (*is_header)(std::string_view include);
+};
+
+bool is_boost(std::string_view include) {
+  return include.starts_with("boost/");
+}
+
+bool is_cuda(std::string_view include) {
+  constexpr std::array<std::string_view, 6> kPrefixes = {
+      "cuda", "cublas", "nccl", "nvrtc", "cooperative_groups", "cub/"};
+  return std::ranges::any_of(kPrefixes, [&](auto prefix) { return include.starts_with(prefix); }) &&
+         !include.starts_with("cudagraph/");
+}
+
+bool is_lua(std::string_view include) {
+  constexpr std::array<std::string_view, 5> kHeaders = {"lua.h", "lua.hpp", "lualib.h", "lauxlib.h",
+                                                        "luajit.h"};
+  auto name = include.substr(include.rfind('/') + 1);
+  return std::ranges::find(kHeaders, name) != kHeaders.end();
+}
+
+const std::array<Room, 3> kRooms = {{
+    {"Boost", "core/", is_boost},
+    {"CUDA", "kernels/cuda/", is_cuda},
+    {"Lua", "bindings/", is_lua},
+}};
+
+struct Include {
+  int line;
+  std::string path;
+};
+
+using Includes = std::map<std::string, std::vector<Include>>;
+
+std::vector<std::string_view> lines_of(std::string_view text) {
+  std::vector<std::string_view> lines;
+  while (!text.empty()) {
+    auto end = std::min(text.find('\n'), text.size());
+    lines.push_back(text.substr(0, end));
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  return lines;
+}
+
+std::string_view first_folder(std::string_view path) {
+  return path.substr(0, path.find('/'));
+}
+
+bool has_extension(std::string_view path, std::initializer_list<std::string_view> extensions) {
+  return std::ranges::any_of(extensions, [&](auto extension) { return path.ends_with(extension); });
+}
+
+bool is_cpp(std::string_view path) {
+  return has_extension(path, {".hpp", ".cpp", ".cuh", ".cu", ".def"});
+}
+
+bool is_word_character(char c) {
+  return std::isalnum(static_cast<unsigned char>(c)) || c == '_';
+}
+
+bool has_word(std::string_view text, std::string_view word) {
+  for (auto at = text.find(word); at != text.npos; at = text.find(word, at + 1)) {
+    auto end = at + word.size();
+    if ((at == 0 || !is_word_character(text[at - 1])) &&
+        (end == text.size() || !is_word_character(text[end])))
+      return true;
+  }
+  return false;
+}
+
+// NAME=1, NAME = 1, "NAME", "1", ["NAME"] = 1: whatever gives an environment variable a value; not NAME == 1.
+bool sets_variable(std::string_view text, std::string_view name) {
+  for (auto at = text.find(name); at != text.npos; at = text.find(name, at + 1)) {
+    auto rest = text.substr(at + name.size());
+    rest.remove_prefix(std::min(rest.find_first_not_of("\"'] "), rest.size()));
+    if (rest.starts_with(',') || (rest.starts_with('=') && !rest.starts_with("=="))) return true;
+  }
+  return false;
+}
+
+std::vector<Include> includes_of(std::string_view text) {
+  std::vector<Include> includes;
+  const std::string blanked_text = blank_comments_and_literals(text);
+  auto raw = lines_of(text);
+  auto blanked = lines_of(blanked_text);
+  for (size_t i = 0; i < blanked.size(); ++i) {
+    auto hash = blanked[i].find_first_not_of(" \t");
+    if (hash == blanked[i].npos || blanked[i][hash] != '#' || !has_word(blanked[i], "include")) continue;
+    auto open = raw[i].find_first_of("<\"");
+    if (open == raw[i].npos) continue;
+    auto close = raw[i].find(raw[i][open] == '<' ? '>' : '"', open + 1);
+    if (close != raw[i].npos)
+      includes.push_back({static_cast<int>(i + 1), std::string(raw[i].substr(open + 1, close - open - 1))});
+  }
+  return includes;
+}
+
+// The first of a room's headers that a file reaches, as the chain of includes that leads to it.
+std::optional<std::string> reach(const Includes& includes, const std::string& path, const Room& room,
+                                 std::set<std::string>& seen) {
+  auto found = includes.find(path);
+  if (found == includes.end() || !seen.insert(path).second) return std::nullopt;
+  for (const auto& include : found->second) {
+    if (room.is_header(include.path)) return include.path;
+    if (auto chain = reach(includes, include.path, room, seen)) return include.path + " -> " + *chain;
+  }
+  return std::nullopt;
+}
+
+void check_includes(const Includes& includes, std::vector<Violation>& out) {
+  for (const auto& [path, list] : includes) {
+    auto floor = std::ranges::find(kFloors, first_folder(path), &Floor::name);
+    for (const auto& include : list) {
+      auto to = first_folder(include.path);
+      bool is_floor = include.path.find('/') != include.path.npos &&
+                      std::ranges::find(kFloors, to, &Floor::name) != kFloors.end();
+      if (floor == kFloors.end()) continue;
+      if (is_floor && std::ranges::find(floor->may_include, to) == floor->may_include.end())
+        out.push_back({path, include.line, "a floor includes only floors below it: " + include.path});
+      if (to == "tests")
+        out.push_back({path, include.line, "a floor includes nothing of the tests: " + include.path});
+    }
+    for (const auto& room : kRooms) {
+      std::set<std::string> seen;
+      if (path.starts_with(room.folder) || path.starts_with("tests/" + std::string(room.folder))) continue;
+      if (auto chain = reach(includes, path, room, seen))
+        out.push_back(
+            {path, 0,
+             std::string(room.library) + " headers stay in " + std::string(room.folder) + ": " + *chain});
+    }
+  }
+}
+
+void check_words(const std::string& path, std::string_view text, std::vector<Violation>& out) {
+  const bool one_environment_file = path == "core/env.cpp" || path == "core/env.hpp";
+  const bool no_multicast = path.starts_with("tests/") || path.starts_with("scripts/") ||
+                            path.starts_with(".ci/") || path.find("_bench.") != path.npos;
+  const std::string blanked_text = is_cpp(path) ? blank_comments_and_literals(text) : std::string(text);
+  auto raw = lines_of(text);
+  auto code = lines_of(blanked_text);
+  for (size_t i = 0; i < code.size(); ++i) {
+    const int line = static_cast<int>(i + 1);
+    if (is_cpp(path) && has_word(code[i], "throw"))
+      out.push_back({path, line, "project code returns a Result instead of throwing"});
+    if (!one_environment_file && (has_word(code[i], "getenv") || has_word(code[i], "secure_getenv")))
+      out.push_back({path, line, "environment variables are read in core/env.cpp only"});
+    if (no_multicast && has_word(code[i], "cuMulticastCreate"))
+      out.push_back({path, line, "no test, benchmark or script creates a multicast object"});
+    if (no_multicast && sets_variable(raw[i], "PERI_MULTICAST"))
+      out.push_back({path, line, "no test, benchmark or script sets PERI_MULTICAST"});
+  }
+}
+
+void check_shape(const std::string& path, std::string_view text, std::vector<Violation>& out) {
+  const auto lines = static_cast<int>(std::ranges::count(text, '\n'));
+  const bool readme = path.ends_with("README.md");
+  if (readme && path != "README.md" && lines > kMaxReadmeLines)
+    out.push_back({path, 0, "a floor's README is at most a page: " + std::to_string(lines) + " lines"});
+  if (!readme && lines > kMaxLines)
+    out.push_back({path, 0, "past 600 lines a file is two things: " + std::to_string(lines) + " lines"});
+  auto slashes = std::ranges::count(path, '/');
+  if (std::ranges::find(kFloors, first_folder(path), &Floor::name) != kFloors.end() && slashes > 2)
+    out.push_back({path, 0, "within a floor there is at most one level of folders"});
+}
+
+// Where the string literal that opens at `at` ends (the position after its last quote).
+size_t end_of_literal(std::string_view text, size_t at) {
+  if (at > 0 && text[at] == '"' && text[at - 1] == 'R') {
+    auto open = text.find('(', at);
+    if (open == text.npos) return text.size();
+    auto close = ")" + std::string(text.substr(at + 1, open - at - 1)) + "\"";
+    auto end = text.find(close, open);
+    return end == text.npos ? text.size() : end + close.size();
+  }
+  for (size_t i = at + 1; i < text.size(); ++i) {
+    if (text[i] == '\\') {
+      ++i;
+    } else if (text[i] == text[at] || text[i] == '\n') {
+      return i + 1;
+    }
+  }
+  return text.size();
+}
+
+}  // namespace
+
+std::string blank_comments_and_literals(std::string_view text) {
+  std::string out(text);
+  auto blank = [&](size_t from, size_t to) {
+    for (size_t i = from; i < std::min(to, out.size()); ++i)
+      if (out[i] != '\n') out[i] = ' ';
+  };
+  for (size_t i = 0; i < text.size();) {
+    size_t end = i + 1;
+    if (text.substr(i).starts_with("//")) {
+      end = std::min(text.find('\n', i), text.size());
+      blank(i, end);
+    } else if (text.substr(i).starts_with("/*")) {
+      auto close = text.find("*/", i + 2);
+      end = close == text.npos ? text.size() : close + 2;
+      blank(i, end);
+    } else if (text[i] == '"' || (text[i] == '\'' && (i == 0 || !is_word_character(text[i - 1])))) {
+      end = end_of_literal(text, i);  // a quote after a digit separates digits
+      blank(i, end);
+    }
+    i = end;
+  }
+  return out;
+}
+
+std::vector<Violation> check(const Tree& tree) {
+  std::vector<Violation> out;
+  Includes includes;
+  for (const auto& [path, text] : tree) {
+    if (is_cpp(path)) includes[path] = includes_of(text);
+    check_words(path, text, out);
+    check_shape(path, text, out);
+  }
+  check_includes(includes, out);
+  std::ranges::stable_sort(out, {}, &Violation::path);
+  return out;
+}
+
+}  // namespace peri::house
