@@ -1,0 +1,59 @@
+// The environment variables that Perilune reads, all of them here and nowhere else, each with its default.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/error.hpp"
+
+namespace peri {
+
+struct Environment {
+  // Set by `peri run` for the ranks that it starts; a user does not set them. Default: not set.
+  std::optional<std::string> job;  // PERI_JOB: the job's name, 128 random bits in hexadecimal
+  std::optional<int> rank;         // PERI_RANK: this rank, from 0
+  std::optional<int> world_size;   // PERI_WORLD_SIZE: how many ranks there are, at least 1
+
+  // For the user.
+  double timeout = 60;     // PERI_TIMEOUT: seconds until a rank that does not arrive is given up; above 0. Default: 60
+  int threads = 0;         // PERI_THREADS: threads of one rank; default 0: the machine's cores over the ranks on it
+  bool multicast = false;  // PERI_MULTICAST: 1 allows NVLink multicast where nothing forbids it. Default: 0
+
+  // Others' switches that forbid NVLink multicast. Default: not set.
+  std::optional<std::string> nccl_nvls_enable;         // NCCL_NVLS_ENABLE: 0 forbids
+  std::optional<std::string> torch_disable_multicast;  // TORCH_SYMM_MEM_DISABLE_MULTICAST: set, and not 0, forbids
+
+  // Other launchers' variables, as they stand: a rank takes its place from the first launcher that it finds.
+  std::optional<std::string> torchrun_rank;        // RANK
+  std::optional<std::string> torchrun_world_size;  // WORLD_SIZE
+  std::optional<std::string> torchrun_local_rank;  // LOCAL_RANK
+  std::optional<std::string> master_addr;          // MASTER_ADDR
+  std::optional<std::string> master_port;          // MASTER_PORT
+  std::optional<std::string> torchrun_run_id;      // TORCHELASTIC_RUN_ID
+  std::optional<std::string> ompi_rank;            // OMPI_COMM_WORLD_RANK
+  std::optional<std::string> ompi_world_size;      // OMPI_COMM_WORLD_SIZE
+  std::optional<std::string> ompi_local_rank;      // OMPI_COMM_WORLD_LOCAL_RANK
+  std::optional<std::string> ompi_local_size;      // OMPI_COMM_WORLD_LOCAL_SIZE
+  std::optional<std::string> ompi_job;             // OMPI_MCA_ess_base_jobid
+  std::optional<std::string> slurm_rank;           // SLURM_PROCID
+  std::optional<std::string> slurm_world_size;     // SLURM_NTASKS
+  std::optional<std::string> slurm_local_rank;     // SLURM_LOCALID
+  std::optional<std::string> slurm_job;            // SLURM_JOB_ID
+  std::optional<std::string> slurm_step;           // SLURM_STEP_ID
+
+  // One per value that could not be read and was left at its default; the program refuses to start with any.
+  std::vector<Error> malformed;
+
+  // Whether NVLink multicast may be used if the device has it: asked for, and forbidden by nobody.
+  bool allows_multicast() const;
+};
+
+// `get` is std::getenv, or a test's: null where a variable is not set. An empty value counts as not set.
+Environment read_environment(const std::function<const char*(const char*)>& get);
+
+// This process's environment as it was at the first call.
+const Environment& environment();
+
+}  // namespace peri
