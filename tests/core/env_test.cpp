@@ -1,0 +1,70 @@
+// The environment: defaults, values, malformed values, who forbids multicast.
+#include <catch2/catch.hpp>
+
+#include <map>
+
+#include "core/env.hpp"
+
+using namespace peri;
+
+namespace {
+
+Environment read(const std::map<std::string, std::string>& variables) {
+  return read_environment([&](const char* name) {
+    auto found = variables.find(name);
+    return found == variables.end() ? nullptr : found->second.c_str();
+  });
+}
+
+}  // namespace
+
+TEST_CASE("an empty environment gives the defaults") {
+  const Environment env = read({{"PERI_TIMEOUT", ""}});
+  CHECK(env.timeout == 60);
+  CHECK(env.threads == 0);
+  CHECK(!env.rank);
+  CHECK(!env.allows_multicast());
+  CHECK(env.malformed.empty());
+}
+
+TEST_CASE("values are read") {
+  const Environment env = read({{"PERI_JOB", "ab12"},
+                                {"PERI_RANK", "2"},
+                                {"PERI_WORLD_SIZE", "4"},
+                                {"PERI_TIMEOUT", "2.5"},
+                                {"PERI_THREADS", "3"},
+                                {"SLURM_PROCID", "7"},
+                                {"OMPI_COMM_WORLD_SIZE", "8"}});
+  CHECK(env.job == "ab12");
+  CHECK(env.rank == 2);
+  CHECK(env.world_size == 4);
+  CHECK(env.timeout == 2.5);
+  CHECK(env.threads == 3);
+  CHECK(env.slurm_rank == "7");
+  CHECK(env.ompi_world_size == "8");
+  CHECK(env.malformed.empty());
+}
+
+TEST_CASE("a malformed value is an error, and the default stays") {
+  for (const char* timeout : {"0", "-1", "1s", "nan", "inf", "1e999"}) {
+    const Environment env = read({{"PERI_TIMEOUT", timeout}});
+    CHECK(env.timeout == 60);
+    REQUIRE(env.malformed.size() == 1);
+    CHECK(env.malformed[0].message ==
+          std::string("the environment variable PERI_TIMEOUT must be seconds, at least 0.001, not \"") +
+              timeout + "\"");
+  }
+  CHECK(
+      read({{"PERI_MULTICAST", "yes"}, {"PERI_THREADS", "-2"}, {"PERI_WORLD_SIZE", "0"}}).malformed.size() ==
+      3);
+  CHECK(read({{"PERI_RANK", "4"}, {"PERI_WORLD_SIZE", "4"}}).malformed.size() == 1);
+}
+
+TEST_CASE("multicast is asked for, and forbidden by nobody") {
+  CHECK(read({{"PERI_MULTICAST", "1"}}).allows_multicast());
+  CHECK(!read({{"PERI_MULTICAST", "0"}}).allows_multicast());
+  CHECK(!read({{"PERI_MULTICAST", "1"}, {"NCCL_NVLS_ENABLE", "0"}}).allows_multicast());
+  CHECK(read({{"PERI_MULTICAST", "1"}, {"NCCL_NVLS_ENABLE", "2"}}).allows_multicast());
+  CHECK(!read({{"PERI_MULTICAST", "1"}, {"TORCH_SYMM_MEM_DISABLE_MULTICAST", "1"}}).allows_multicast());
+  CHECK(read({{"PERI_MULTICAST", "1"}, {"TORCH_SYMM_MEM_DISABLE_MULTICAST", "0"}}).allows_multicast());
+}
