@@ -1,0 +1,63 @@
+// Starts one rank as a child process that cannot outlive the launcher, and ends it with everything it
+// started.
+#pragma once
+
+#include <signal.h>
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "bindings/file_descriptor.hpp"
+#include "core/error.hpp"
+
+namespace peri {
+
+struct RankStart {
+  std::vector<std::string> command;      // argv; command[0] is a path, not looked up
+  std::vector<std::string> environment;  // "NAME=value", all of it
+  std::vector<int> cores;                // to run on; empty: wherever it likes
+  bool inherit_stdin = false;            // else /dev/null
+  bool own_process_group =
+      true;              // signals from the terminal do not reach it, and it is ended with its children
+  sigset_t signal_mask;  // that it begins with
+};
+
+// How a child's end is told: an exit code, or the signal that killed it.
+struct ExitStatus {
+  int code = 0;
+  int signal = 0;
+};
+
+class RankProcess {
+ public:
+  // IoError if the program cannot be started or the system has no process or descriptor left.
+  static Result<RankProcess> start(const RankStart& start);
+  RankProcess(RankProcess&&) = default;
+  RankProcess& operator=(RankProcess&&) = delete;
+  ~RankProcess();  // kills and reaps what still runs
+
+  // Readable when the process has ended.
+  int pid_descriptor() const { return pid_descriptor_.get(); }
+  // Ends of pipes, non-blocking; reset when the rank has closed its side.
+  FileDescriptor out;
+  FileDescriptor err;
+
+  bool running() const { return pid_descriptor_.open(); }
+  void signal(int signal_number);
+  // To it and to what it started, if it has its own process group.
+  void kill();
+  // The signal that has stopped it (SIGSTOP, ...), if it stands still now.
+  std::optional<int> stopped_by() const;
+  // After pid_descriptor() has become readable. Processes that the rank left behind are killed.
+  ExitStatus reap();
+
+ private:
+  RankProcess() = default;
+
+  FileDescriptor pid_descriptor_;
+  pid_t pid_ = -1;
+  bool own_process_group_ = true;
+};
+
+}  // namespace peri
