@@ -97,6 +97,9 @@ PERI_SCALAR double sigmoid(double x) {
   double e = std::exp(-std::fabs(x));
   return x >= 0 ? 1.0 / (1.0 + e) : e / (1.0 + e);
 }
+PERI_SCALAR double normal_cdf(double x) {
+  return 0.5 * std::erfc(x * -0.70710678118654752440);
+}
 PERI_SCALAR double floor(double x) {
   return std::floor(x);
 }
