@@ -1,0 +1,10 @@
+// What this machine has and what peri will use of it: `peri doctor`.
+#pragma once
+
+#include <string>
+
+namespace peri {
+
+std::string doctor_report();
+
+}  // namespace peri

@@ -1,0 +1,236 @@
+// See arguments.hpp.
+#include "bindings/lua/arguments.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "bindings/lua/tensor.hpp"
+#include "bindings/session.hpp"
+
+namespace peri::lua {
+namespace {
+
+bool is_list_kind(Kind kind) {
+  return kind == Kind::ints || kind == Kind::shape || kind == Kind::dims;
+}
+
+// 1-based to 0-based; negative counts from the end and stays negative for `complete`; 0 is nobody's
+// dimension.
+Result<int64_t> read_dim(lua_State* L, int index, const std::string& what) {
+  const int64_t dim = PERI_TRY(to_integer(L, index, what.c_str()));
+  if (dim == 0)
+    return fail(Code::InvalidArgument, what + " is 0, but dimensions and positions are 1-based", origin(L));
+  return dim > 0 ? dim - 1 : dim;
+}
+
+Result<Ints> read_list(lua_State* L, int index, const AttributeInfo& a) {
+  Ints list;
+  const int count = static_cast<int>(lua_objlen(L, index));
+  for (int i = 1; i <= count; ++i) {
+    lua_rawgeti(L, index, i);
+    auto item = a.kind == Kind::dims ? read_dim(L, -1, a.name) : to_integer(L, -1, a.name.c_str());
+    lua_pop(L, 1);
+    list.push_back(PERI_TRY(item));
+  }
+  return list;
+}
+
+bool has_named_fields(lua_State* L, int index) {
+  if (!lua_istable(L, index)) return false;
+  bool named = false;
+  lua_pushnil(L);
+  while (lua_next(L, index)) {
+    named = named || lua_type(L, -2) == LUA_TSTRING;
+    lua_pop(L, 1);
+  }
+  return named;
+}
+
+Status read_named(lua_State* L, int index, Op op, Attributes& into) {
+  const OpInfo& row = info(op);
+  lua_pushnil(L);
+  while (lua_next(L, index)) {
+    if (lua_type(L, -2) != LUA_TSTRING)
+      return fail(Code::InvalidArgument, "an options table has named fields only", origin(L));
+    const std::string name = lua_tostring(L, -2);
+    auto found = std::find_if(row.attributes.begin(), row.attributes.end(),
+                              [&](const auto& a) { return a.name == name; });
+    if (found == row.attributes.end()) {
+      std::vector<std::string> names;
+      for (const auto& a : row.attributes) names.push_back(a.name);
+      return std::unexpected(unknown(fmt::format("option of {}", row.name), name, names, origin(L)));
+    }
+    into.set(name, PERI_TRY(read_attribute(L, lua_gettop(L), *found, op)));
+    lua_pop(L, 1);
+  }
+  return {};
+}
+
+// Attributes by position; whole numbers in a row may spell a list (x:reshape(2, 3)).
+Status read_positional(lua_State* L, int first, int last, Op op, Attributes& into) {
+  const OpInfo& row = info(op);
+  size_t next = 0;
+  for (int i = first; i <= last; ++i) {
+    if (next >= row.attributes.size())
+      return fail(Code::InvalidArgument,
+                  fmt::format("{} too many arguments: {}", last - i + 1, type_name(L, i)), origin(L));
+    const AttributeInfo& a = row.attributes[next++];
+    if (lua_isnil(L, i)) continue;
+    if (is_list_kind(a.kind) && lua_type(L, i) == LUA_TNUMBER) {
+      lua_newtable(L);
+      int count = 0;
+      for (; i <= last && lua_type(L, i) == LUA_TNUMBER; ++i) {
+        lua_pushvalue(L, i);
+        lua_rawseti(L, -2, ++count);
+      }
+      --i;
+      into.set(a.name, PERI_TRY(read_attribute(L, lua_gettop(L), a, op)));
+      lua_pop(L, 1);
+      continue;
+    }
+    into.set(a.name, PERI_TRY(read_attribute(L, i, a, op)));
+  }
+  return {};
+}
+
+Result<int> read_operands(lua_State* L, Op op, int first, std::vector<Argument>& operands) {
+  const OpInfo& row = info(op);
+  int i = first;
+  if (row.max_operands < 0) {
+    if (!lua_istable(L, i))
+      return fail(Code::InvalidArgument, fmt::format("takes a table of tensors, not {}", type_name(L, i)),
+                  origin(L));
+    const int count = static_cast<int>(lua_objlen(L, i));
+    for (int k = 1; k <= count; ++k) {
+      lua_rawgeti(L, i, k);
+      auto value = to_tensor(L, -1, fmt::format("item {}", k).c_str());
+      lua_pop(L, 1);
+      operands.emplace_back(*PERI_TRY(value));
+    }
+    return i + 1;
+  }
+  for (; static_cast<int>(operands.size()) < row.max_operands; ++i) {
+    const bool required = static_cast<int>(operands.size()) < row.min_operands;
+    if (auto* tensor = test<LuaTensor>(L, i)) {
+      operands.emplace_back(tensor->value);
+    } else if (required && row.has(kPointwise) && lua_type(L, i) == LUA_TNUMBER) {
+      operands.emplace_back(lua_tonumber(L, i));
+    } else if (required && row.has(kPointwise) && lua_isboolean(L, i)) {
+      operands.emplace_back(lua_toboolean(L, i) ? 1.0 : 0.0);
+    } else if (required) {
+      return fail(Code::InvalidArgument,
+                  fmt::format("operand {} must be a tensor{}, not {}", i - first + 1,
+                              row.has(kPointwise) ? " or a number" : "", type_name(L, i)),
+                  origin(L));
+    } else {
+      if (lua_isnil(L, i) && i <= lua_gettop(L)) ++i;  // an optional operand given as nil
+      break;
+    }
+  }
+  return i;
+}
+
+// In Lua a slice's bounds are 1-based and inclusive, and negative ones count from the end; needs the
+// operand's size.
+Status finish_slice(lua_State* L, OpArguments& arguments) {
+  Attributes& a = arguments.attributes;
+  const TensorType& type = std::get<Value>(arguments.operands[0]).type();
+  if (!a.has("dim")) return {};  // `complete` names what is missing
+  int64_t dim = a.get<int64_t>("dim");
+  if (dim < 0) dim += type.shape.rank();
+  if (dim < 0 || dim >= type.shape.rank()) return {};  // infer says so
+  const int64_t size = type.shape[static_cast<int>(dim)];
+  int64_t first = a.has("start") ? a.get<int64_t>("start") : 0;
+  int64_t last = a.has("stop") ? a.get<int64_t>("stop") : -1;
+  if (first < 0) first += size;
+  if (last < 0) last += size + 1;
+  if (first < 0 || last > size || first > last)
+    return fail(Code::InvalidArgument,
+                fmt::format("positions {} to {} are not within dimension {} of size {}", first + 1, last,
+                            dim + 1, size),
+                origin(L));
+  a.set("start", first);
+  a.set("stop", last);
+  return {};
+}
+
+}  // namespace
+
+Result<AttributeValue> read_attribute(lua_State* L, int index, const AttributeInfo& a, Op op) {
+  const char* name = a.name.c_str();
+  auto wrong = [&](const char* wanted) {
+    return fail(Code::InvalidArgument,
+                fmt::format("{} must be {}, not {}", a.name, wanted, type_name(L, index)), origin(L));
+  };
+  switch (a.kind) {
+    case Kind::boolean:
+      if (!lua_isboolean(L, index)) return wrong("true or false");
+      return AttributeValue(lua_toboolean(L, index) != 0);
+    case Kind::integer:
+      return AttributeValue(PERI_TRY(to_integer(L, index, name)));
+    case Kind::number:
+      return AttributeValue(PERI_TRY(to_number(L, index, name)));
+    case Kind::string:
+      return AttributeValue(PERI_TRY(to_text(L, index, name)));
+    case Kind::ints:
+    case Kind::shape:
+    case Kind::dims: {
+      if (lua_type(L, index) == LUA_TNUMBER && a.kind == Kind::dims)
+        return AttributeValue(Ints{PERI_TRY(read_dim(L, index, a.name))});
+      if (!lua_istable(L, index)) return wrong("a table of whole numbers");
+      return AttributeValue(PERI_TRY(read_list(L, index, a)));
+    }
+    case Kind::dim:
+    case Kind::index:
+      return AttributeValue(PERI_TRY(read_dim(L, index, a.name)));
+    case Kind::dtype:
+      return AttributeValue(PERI_TRY(parse_dtype(PERI_TRY(to_text(L, index, name)))));
+    case Kind::place:
+      return AttributeValue(PERI_TRY(parse_place(PERI_TRY(to_text(L, index, name)))));
+    case Kind::group:
+      return AttributeValue(PERI_TRY(to_group(L, index)));
+    case Kind::reduce: {
+      const std::string word = PERI_TRY(to_text(L, index, name));
+      PERI_TRY(parse_reduce(word));
+      return AttributeValue(word);
+    }
+  }
+  (void)op;
+  return wrong("of a known kind");
+}
+
+Result<Shape> read_shape(lua_State* L, int index, const char* what) {
+  if (!lua_istable(L, index))
+    return fail(Code::InvalidArgument,
+                fmt::format("{} must be a table of whole numbers, not {}", what, type_name(L, index)),
+                origin(L));
+  const Ints list = PERI_TRY(read_list(L, index, {what, Kind::shape, {}}));
+  if (list.size() > kMaxRank)
+    return fail(Code::InvalidArgument,
+                fmt::format("{} has {} dimensions; at most {} are supported", what, list.size(), kMaxRank),
+                origin(L));
+  Shape shape;
+  for (int64_t d : list) shape.push_back(d);
+  PERI_TRY(checked_numel(shape));
+  return shape;
+}
+
+Result<OpArguments> read_arguments(lua_State* L, Op op, int first) {
+  OpArguments result;
+  const OpInfo& row = info(op);
+  const int next = PERI_TRY(read_operands(L, op, first, result.operands));
+  int last = lua_gettop(L);
+  if (last >= next && has_named_fields(L, last)) {
+    PERI_TRY(read_named(L, last, op, result.attributes));
+    --last;
+  }
+  PERI_TRY(read_positional(L, next, last, op, result.attributes));
+  for (const AttributeInfo& a : row.attributes)
+    if (a.kind == Kind::group && !result.attributes.has(a.name))
+      result.attributes.set(a.name, session(L).world());
+  if (op == Op::slice && !result.operands.empty()) PERI_TRY(finish_slice(L, result));
+  return result;
+}
+
+}  // namespace peri::lua

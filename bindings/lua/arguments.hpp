@@ -1,0 +1,28 @@
+// Reads the arguments of an op as its row in the op table declares them: operands first, then attributes by
+// position or by name in a last table. Dims, positions and shapes are 1-based in Lua and 0-based in C++.
+#pragma once
+
+#include <vector>
+
+#include "bindings/lua/lua.hpp"
+#include "bindings/value.hpp"
+#include "core/attributes.hpp"
+#include "core/op.hpp"
+
+namespace peri::lua {
+
+struct OpArguments {
+  std::vector<Argument> operands;
+  Attributes attributes;
+};
+
+// Arguments from stack index `first` on.
+Result<OpArguments> read_arguments(lua_State* L, Op op, int first);
+
+// One attribute's value; `rank` of the first operand resolves negative dims later (core's `complete`).
+Result<AttributeValue> read_attribute(lua_State* L, int index, const AttributeInfo& attribute, Op op);
+
+// A shape from a table of whole numbers, or from a list of arguments.
+Result<Shape> read_shape(lua_State* L, int index, const char* what);
+
+}  // namespace peri::lua

@@ -1,0 +1,140 @@
+// See environment.hpp.
+#include "bindings/lua/environment.hpp"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <climits>
+#include <filesystem>
+#include <fstream>
+
+#include "bindings/lua/module.hpp"
+
+namespace peri::lua {
+namespace {
+
+// The folder that holds `peri/init.lua`: beside an installed program, else in the source tree.
+std::string library_folder() {
+  char path[PATH_MAX];
+  const ssize_t length = readlink("/proc/self/exe", path, sizeof path);
+  if (length > 0) {
+    const auto installed =
+        std::filesystem::path(std::string(path, static_cast<size_t>(length))).parent_path() /
+        "../share/peri/lua";
+    std::error_code ignored;
+    if (std::filesystem::exists(installed / "peri/init.lua", ignored))
+      return installed.lexically_normal().string();
+  }
+  return PERI_SOURCE_DIR "/scripts";
+}
+
+// A searcher for `peri` and `peri.*`, ahead of package.path: its chunks are named "=peri/...", which keeps
+// them out of the lines that errors point at.
+Result<int> search_library(lua_State* L) {
+  const std::string name = PERI_TRY(to_text(L, 1, "require: the module's name"));
+  if (name != "peri" && !name.starts_with("peri.")) {
+    lua_pushnil(L);
+    return 1;
+  }
+  std::string relative = name == "peri" ? "peri/init" : name;
+  for (char& c : relative)
+    if (c == '.') c = '/';
+  const std::string path = library_folder() + "/" + relative + ".lua";
+  std::ifstream file(path);
+  if (!file) {
+    lua_pushfstring(L, "\n\tno file '%s'", path.c_str());
+    return 1;
+  }
+  const std::string text((std::istreambuf_iterator<char>(file)), {});
+  if (luaL_loadbufferx(L, text.data(), text.size(), ("=" + relative + ".lua").c_str(), "t") != 0)
+    return std::unexpected(take_error(L));
+  return 1;
+}
+
+// Reading a global that nobody has set is an error with the nearest name; functions may only set globals that
+// the main chunk has set before.
+Result<int> read_global(lua_State* L) {
+  const std::string name = lua_isstring(L, 2) ? lua_tostring(L, 2) : type_name(L, 2);
+  std::vector<std::string> known;
+  lua_pushnil(L);
+  while (lua_next(L, LUA_GLOBALSINDEX)) {
+    if (lua_type(L, -2) == LUA_TSTRING) known.emplace_back(lua_tostring(L, -2));
+    lua_pop(L, 1);
+  }
+  return std::unexpected(unknown("global", name, known, origin(L)));
+}
+
+Result<int> write_global(lua_State* L) {
+  lua_Debug frame;
+  const bool in_function = lua_getstack(L, 1, &frame) && lua_getinfo(L, "S", &frame) && *frame.what == 'L';
+  if (in_function) {
+    const std::string name = lua_isstring(L, 2) ? lua_tostring(L, 2) : type_name(L, 2);
+    return fail(Code::NotFound, fmt::format("assignment to undeclared global '{}'", name), origin(L),
+                "write 'local' in front of it, or set it in the main chunk first");
+  }
+  lua_rawset(L, 1);
+  return 0;
+}
+
+void make_globals_strict(lua_State* L) {
+  lua_newtable(L);
+  lua_pushcfunction(L, wrap<read_global>);
+  lua_setfield(L, -2, "__index");
+  lua_pushcfunction(L, wrap<write_global>);
+  lua_setfield(L, -2, "__newindex");
+  lua_setmetatable(L, LUA_GLOBALSINDEX);
+}
+
+void set_preload(lua_State* L, const char* name, lua_CFunction function) {
+  lua_getglobal(L, "package");
+  lua_getfield(L, -1, "preload");
+  lua_pushcfunction(L, function);
+  lua_setfield(L, -2, name);
+  lua_pop(L, 2);
+}
+
+int open_core(lua_State* L) {
+  push_module(L);
+  return 1;
+}
+int open_runtime(lua_State* L) {
+  push_runtime(L);
+  return 1;
+}
+
+void set_up_require(lua_State* L, const std::string& script) {
+  set_preload(L, "peri.core", open_core);
+  set_preload(L, "peri.primitives", open_runtime);
+  lua_getglobal(L, "package");
+  const std::string folder = std::filesystem::path(script).parent_path().string();
+  const std::string path = fmt::format("{0}/?.lua;{0}/?/init.lua", folder.empty() ? "." : folder);
+  lua_pushstring(L, path.c_str());
+  lua_setfield(L, -2, "path");
+  // Second, after preload.
+  lua_getfield(L, -1, "loaders");
+  for (int i = static_cast<int>(lua_objlen(L, -1)); i >= 2; --i) {
+    lua_rawgeti(L, -1, i);
+    lua_rawseti(L, -2, i + 1);
+  }
+  lua_pushcfunction(L, wrap<search_library>);
+  lua_rawseti(L, -2, 2);
+  lua_pop(L, 2);
+}
+
+}  // namespace
+
+void set_up_environment(lua_State* L, const std::string& script, const std::vector<std::string>& arguments) {
+  luaL_openlibs(L);
+  set_up_require(L, script);
+  lua_createtable(L, static_cast<int>(arguments.size()), 1);
+  lua_pushstring(L, script.c_str());
+  lua_rawseti(L, -2, 0);
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    lua_pushstring(L, arguments[i].c_str());
+    lua_rawseti(L, -2, static_cast<int>(i + 1));
+  }
+  lua_setglobal(L, "arg");
+  make_globals_strict(L);
+}
+
+}  // namespace peri::lua

@@ -1,0 +1,106 @@
+// The edge between Lua and C++: how errors cross it, where a call came from, and typed userdata. LuaJIT on
+// x86-64 unwinds C++ frames when a Lua error passes through them, so destructors run; our own errors are
+// raised only by `wrap`, whose frame holds nothing.
+#pragma once
+
+#include <lua.hpp>
+
+#include <new>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/error.hpp"
+
+namespace peri {
+class Session;
+}
+
+namespace peri::lua {
+
+// Pushes results, returns their count.
+using Function = Result<int> (*)(lua_State*);
+
+void push_error(lua_State* L, const Error& error);
+// The error at the top of the stack as an Error: ours unchanged, a string as ScriptError with its position
+// taken off.
+Error take_error(lua_State* L);
+
+template <Function F>
+int wrap(lua_State* L) {
+  {
+    Result<int> result = F(L);
+    if (result) return *result;
+    push_error(L, result.error());
+  }
+  return lua_error(L);
+}
+
+Session& session(lua_State* L);
+void set_session(lua_State* L, Session* session);
+
+// The innermost line of the user's own script: frames of the standard library (chunks named "=peri/...") are
+// passed over.
+Origin origin(lua_State* L);
+// The user's frames, innermost first, "\tfile:line: in function 'name'" each.
+std::string traceback(lua_State* L);
+
+// Full userdata with a metatable registered under T::kLuaName.
+template <class T, class... Args>
+T& push(lua_State* L, Args&&... args) {
+  void* memory = lua_newuserdata(L, sizeof(T));
+  T* object = new (memory) T{std::forward<Args>(args)...};
+  luaL_getmetatable(L, T::kLuaName);
+  lua_setmetatable(L, -2);
+  return *object;
+}
+template <class T>
+T* test(lua_State* L, int index) {
+  void* memory = lua_touserdata(L, index);
+  if (!memory || !lua_getmetatable(L, index)) return nullptr;
+  luaL_getmetatable(L, T::kLuaName);
+  const bool same = lua_rawequal(L, -1, -2) != 0;
+  lua_pop(L, 2);
+  return same ? static_cast<T*>(memory) : nullptr;
+}
+template <class T>
+int collect(lua_State* L) {
+  if (T* object = test<T>(L, 1)) {
+    object->~T();
+    lua_pushnil(L);
+    lua_setmetatable(L, 1);  // a finalised object is no longer a T
+  }
+  return 0;
+}
+
+// Registers a metatable with these methods (and __gc, __index = methods). Leaves nothing on the stack.
+struct Method {
+  const char* name;
+  lua_CFunction function;
+};
+template <class T>
+void register_type(lua_State* L, const std::vector<Method>& methods) {
+  luaL_newmetatable(L, T::kLuaName);
+  for (const Method& m : methods) {
+    lua_pushcfunction(L, m.function);
+    lua_setfield(L, -2, m.name);
+  }
+  lua_pushcfunction(L, collect<T>);
+  lua_setfield(L, -2, "__gc");
+  lua_getfield(L, -1, "__index");
+  if (lua_isnil(L, -1)) {
+    lua_pushvalue(L, -2);
+    lua_setfield(L, -3, "__index");
+  }
+  lua_pop(L, 2);
+}
+
+std::string type_name(lua_State* L, int index);  // "a table", "a tensor", "nil": as error messages say it
+// "unknown NOUN 'word'; did you mean 'x'?"
+Error unknown(const std::string& noun, const std::string& word, const std::vector<std::string>& known,
+              Origin origin);
+Result<std::string> to_text(lua_State* L, int index, const char* what);
+Result<double> to_number(lua_State* L, int index, const char* what);
+Result<int64_t> to_integer(lua_State* L, int index, const char* what);
+
+}  // namespace peri::lua

@@ -1,0 +1,172 @@
+// See policy.hpp.
+#include "bindings/lua/policy.hpp"
+
+#include <fmt/format.h>
+
+#include <functional>
+#include <map>
+
+namespace peri::lua {
+namespace {
+
+void push_context(lua_State* L, const OpContext& context) {
+  lua_newtable(L);
+  auto text = [L](const char* name, const std::string& value) {
+    lua_pushlstring(L, value.data(), value.size());
+    lua_setfield(L, -2, name);
+  };
+  text("op", std::string(to_string(context.op)));
+  text("dtype", to_string(context.dtype));
+  text("reduce", context.reduce);
+  text("machine", context.machine);
+  text("at", context.origin.to_string());
+  lua_pushnumber(L, static_cast<double>(context.bytes));
+  lua_setfield(L, -2, "bytes");
+  lua_pushinteger(L, context.group_size);
+  lua_setfield(L, -2, "group_size");
+  lua_newtable(L);
+  for (int i = 0; i < context.shape.rank(); ++i) {
+    lua_pushnumber(L, static_cast<double>(context.shape[i]));
+    lua_rawseti(L, -2, i + 1);
+  }
+  lua_setfield(L, -2, "shape");
+}
+
+Result<std::string> read_result(lua_State* L, const std::string& field, std::string*) {
+  if (lua_isnil(L, -1)) return std::string();  // the planner decides
+  return to_text(L, -1, field.c_str());
+}
+Result<bool> read_result(lua_State* L, const std::string& field, bool*) {
+  if (!lua_isboolean(L, -1) && !lua_isnil(L, -1))
+    return fail(Code::InvalidArgument,
+                fmt::format("{} must give true or false, not {}", field, type_name(L, -1)));
+  return lua_toboolean(L, -1) != 0;
+}
+
+// A function is called for every operation; anything else is the answer for all of them.
+template <class T>
+Status read_choice(lua_State* L, const std::string& field, Choice<T>& choice) {
+  if (!lua_isfunction(L, -1)) {
+    const T answer = PERI_TRY(read_result(L, field, static_cast<T*>(nullptr)));
+    choice = [answer](const OpContext&) -> Result<T> { return answer; };
+    return {};
+  }
+  lua_pushvalue(L, -1);
+  const int reference = luaL_ref(L, LUA_REGISTRYINDEX);
+  choice = [L, reference, field](const OpContext& context) -> Result<T> {
+    lua_rawgeti(L, LUA_REGISTRYINDEX, reference);
+    push_context(L, context);
+    if (lua_pcall(L, 1, 1, 0) != 0) {
+      Error error = take_error(L);
+      error.message = fmt::format("policy.{} for {}: {}", field, context.origin.to_string(), error.message);
+      return std::unexpected(std::move(error));
+    }
+    Result<T> answer = read_result(L, "policy." + field, static_cast<T*>(nullptr));
+    lua_pop(L, 1);
+    return answer;
+  };
+  return {};
+}
+
+template <class E>
+Status read_word(lua_State* L, const std::string& field, const std::map<std::string, E>& words, E& into) {
+  const std::string word = PERI_TRY(to_text(L, -1, field.c_str()));
+  auto found = words.find(word);
+  if (found == words.end()) {
+    std::vector<std::string> names;
+    for (const auto& [name, value] : words) names.push_back(name);
+    Error error = unknown("value of policy." + field, word, names, origin(L));
+    if (error.hint.empty()) error.hint = fmt::format("this version has: {}", fmt::join(names, ", "));
+    return std::unexpected(std::move(error));
+  }
+  into = found->second;
+  return {};
+}
+
+Status read_bool(lua_State* L, const std::string& field, bool& into) {
+  if (!lua_isboolean(L, -1))
+    return fail(Code::InvalidArgument,
+                fmt::format("policy.{} must be true or false, not {}", field, type_name(L, -1)), origin(L));
+  into = lua_toboolean(L, -1) != 0;
+  return {};
+}
+
+Status read_bytes(lua_State* L, const std::string& field, int64_t& into) {
+  into = PERI_TRY(to_integer(L, -1, ("policy." + field).c_str()));
+  return {};
+}
+
+Status read_skip(lua_State* L, std::vector<std::string>& into) {
+  if (!lua_istable(L, -1))
+    return fail(Code::InvalidArgument, "policy.skip must be a table of pass names", origin(L));
+  for (int i = 1; i <= static_cast<int>(lua_objlen(L, -1)); ++i) {
+    lua_rawgeti(L, -1, i);
+    auto name = to_text(L, -1, "policy.skip");
+    lua_pop(L, 1);
+    into.push_back(PERI_TRY(name));
+  }
+  return {};
+}
+
+using Reader = std::function<Status(lua_State*, Policy&)>;
+
+// One row per field of a policy; policy.hpp says what each means.
+const std::map<std::string, Reader>& readers() {
+  static const std::map<std::string, Reader> table = {
+      {"auto_select", [](lua_State* L, Policy& p) { return read_bool(L, "auto_select", p.auto_select); }},
+      {"all_reduce", [](lua_State* L, Policy& p) { return read_choice(L, "all_reduce", p.all_reduce); }},
+      {"all_gather", [](lua_State* L, Policy& p) { return read_choice(L, "all_gather", p.all_gather); }},
+      {"reduce_scatter",
+       [](lua_State* L, Policy& p) { return read_choice(L, "reduce_scatter", p.reduce_scatter); }},
+      {"all_to_all", [](lua_State* L, Policy& p) { return read_choice(L, "all_to_all", p.all_to_all); }},
+      {"broadcast", [](lua_State* L, Policy& p) { return read_choice(L, "broadcast", p.broadcast); }},
+      {"ll_bytes", [](lua_State* L, Policy& p) { return read_bytes(L, "ll_bytes", p.ll_bytes); }},
+      {"one_shot_bytes",
+       [](lua_State* L, Policy& p) { return read_bytes(L, "one_shot_bytes", p.one_shot_bytes); }},
+      {"lowering",
+       [](lua_State* L, Policy& p) {
+         return read_word(L, "lowering",
+                          {{"out_variant", Lowering::out_variant}, {"fallback", Lowering::fallback}},
+                          p.lowering);
+       }},
+      {"planning",
+       [](lua_State* L, Policy& p) {
+         return read_word(L, "planning", {{"reuse", Planning::reuse}}, p.planning);
+       }},
+      {"barriers",
+       [](lua_State* L, Policy& p) {
+         return read_word(L, "barriers", {{"full", Barriers::full}}, p.barriers);
+       }},
+      {"fuse", [](lua_State* L, Policy& p) { return read_bool(L, "fuse", p.fuse); }},
+      {"reuse", [](lua_State* L, Policy& p) { return read_bool(L, "reuse", p.reuse); }},
+      {"capture", [](lua_State* L, Policy& p) { return read_bool(L, "capture", p.capture); }},
+      {"split", [](lua_State* L, Policy& p) { return read_choice(L, "split", p.split); }},
+      {"skip", [](lua_State* L, Policy& p) { return read_skip(L, p.skip); }},
+  };
+  return table;
+}
+
+}  // namespace
+
+Result<Policy> read_policy(lua_State* L, int index) {
+  if (!lua_istable(L, index))
+    return fail(Code::InvalidArgument, "policy must be a table, not " + type_name(L, index), origin(L));
+  Policy policy;
+  lua_pushvalue(L, index);
+  lua_pushnil(L);
+  while (lua_next(L, -2)) {
+    const std::string field = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : type_name(L, -2);
+    auto reader = readers().find(field);
+    if (reader == readers().end()) {
+      std::vector<std::string> names;
+      for (const auto& [name, r] : readers()) names.push_back(name);
+      return std::unexpected(unknown("policy field", field, names, origin(L)));
+    }
+    PERI_TRY(reader->second(L, policy));
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+  return policy;
+}
+
+}  // namespace peri::lua

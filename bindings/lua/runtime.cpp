@@ -1,0 +1,320 @@
+// The primitives over which a printed plan runs (DESIGN section 8): allocate, view, launch and communicate,
+// straight through the backend and through nothing of the executor, so that a plan's code is an oracle for
+// it. Made from the op table; the format is described in planner/README.md, and scripts/peri/runtime.lua adds
+// rt.program.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <sstream>
+
+#include "bindings/lua/arguments.hpp"
+#include "bindings/lua/module.hpp"
+#include "bindings/lua/tensor.hpp"
+#include "bindings/session.hpp"
+
+namespace peri::lua {
+namespace {
+
+Result<Tensor> tensor_at(lua_State* L, int index, const std::string& what) {
+  Value* value = PERI_TRY(to_tensor(L, index, what.c_str()));
+  if (value->is_symbol())
+    return fail(Code::InvalidArgument, what + " is symbolic; a plan runs on tensors", origin(L));
+  return value->tensor();
+}
+
+// Shape, strides, dtype and place from `index` on, as every allocation names them.
+struct Allocation {
+  TensorType type;
+  View view;
+  int next = 0;
+};
+Result<Allocation> read_allocation(lua_State* L, int index, const char* function) {
+  Allocation a;
+  a.type.shape = PERI_TRY(read_shape(L, index, function));
+  const Shape strides = PERI_TRY(read_shape(L, index + 1, function));
+  a.type.dtype = PERI_TRY(parse_dtype(PERI_TRY(to_text(L, index + 2, function))));
+  a.next = index + 3;
+  if (lua_type(L, a.next) == LUA_TSTRING) a.type.place = PERI_TRY(parse_place(lua_tostring(L, a.next++)));
+  a.view = {a.type.shape, strides, 0};
+  if (!a.view.is_contiguous())
+    return fail(Code::InvalidArgument,
+                fmt::format("{}: a buffer is contiguous; windows on it are rt.view", function), origin(L));
+  return a;
+}
+
+Result<int> empty_strided(lua_State* L) {
+  const Allocation a = PERI_TRY(read_allocation(L, 1, "empty_strided"));
+  push_tensor(L, {PERI_TRY(session(L).empty(a.type)), origin(L)});
+  return 1;
+}
+
+Result<int> empty_strided_p2p(lua_State* L) {
+  const Allocation a = PERI_TRY(read_allocation(L, 1, "empty_strided_p2p"));
+  push_tensor(L, {PERI_TRY(session(L).empty_symmetric(a.type, PERI_TRY(to_group(L, a.next)))), origin(L)});
+  return 1;
+}
+
+Result<int> reuse(lua_State* L) {
+  Tensor t = PERI_TRY(tensor_at(L, 1, "reuse: the buffer"));
+  const Allocation a = PERI_TRY(read_allocation(L, 2, "reuse"));
+  if (a.type.bytes() > t.storage->bytes())
+    return fail(Code::InvalidArgument,
+                fmt::format("reuse: {} needs {} bytes, the buffer has {}", a.type.to_string(), a.type.bytes(),
+                            t.storage->bytes()),
+                origin(L));
+  t.type = a.type;
+  t.view = a.view;
+  push_tensor(L, {std::move(t), origin(L)});
+  return 1;
+}
+
+Result<int> view(lua_State* L) {
+  Tensor t = PERI_TRY(tensor_at(L, 1, "view: the buffer"));
+  View v;
+  v.shape = PERI_TRY(read_shape(L, 2, "view: shape"));
+  if (!lua_istable(L, 3)) return fail(Code::InvalidArgument, "view: strides must be a table", origin(L));
+  int64_t low = PERI_TRY(to_integer(L, 4, "view: offset")), high = low;
+  v.offset = low + t.view.offset;
+  for (int i = 0; i < v.shape.rank(); ++i) {
+    lua_rawgeti(L, 3, i + 1);
+    const int64_t stride = PERI_TRY(to_integer(L, -1, "view: a stride"));
+    lua_pop(L, 1);
+    v.strides.push_back(stride);
+    (stride < 0 ? low : high) += stride * (std::max<int64_t>(v.shape[i], 1) - 1);
+  }
+  const int64_t last = (high + t.view.offset + 1) * size_of(t.type.dtype);
+  if (numel(v.shape) > 0 && (low + t.view.offset < 0 || last > t.storage->bytes()))
+    return fail(Code::InvalidArgument, "view: the window lies outside the buffer", origin(L));
+  t.type.shape = v.shape;
+  t.view = v;
+  push_tensor(L, {std::move(t), origin(L)});
+  return 1;
+}
+
+Result<int> release(lua_State* L) {
+  PERI_TRY(tensor_at(L, 1, "free: the buffer"));
+  return 0;
+}
+
+Result<int> copy(lua_State* L) {
+  const Tensor from = PERI_TRY(tensor_at(L, 1, "copy: from")), to = PERI_TRY(tensor_at(L, 2, "copy: to"));
+  if (from.type.dtype != to.type.dtype || from.type.shape != to.type.shape)
+    return fail(Code::ShapeMismatch,
+                fmt::format("copy: from {} to {}", from.type.to_string(), to.type.to_string()), origin(L));
+  PERI_TRY(session(L).backend().copy(operand_of(from), operand_of(to)));
+  return 0;
+}
+
+std::vector<Operand> operands_of(const std::vector<Tensor>& tensors) {
+  std::vector<Operand> operands;
+  for (const Tensor& t : tensors) operands.push_back(operand_of(t));
+  return operands;
+}
+
+// Tensors from the stack's beginning, then the options table, if there is one.
+struct Call {
+  std::vector<Tensor> tensors;
+  Attributes attributes;
+  bool end_barrier = true;
+};
+Result<Call> read_call(lua_State* L, Op op, const std::string& name) {
+  Call call;
+  int i = 1;
+  for (; test<LuaTensor>(L, i); ++i) call.tensors.push_back(PERI_TRY(tensor_at(L, i, name + ": an operand")));
+  if (lua_isnoneornil(L, i)) return call;
+  if (!lua_istable(L, i))
+    return fail(Code::InvalidArgument,
+                fmt::format("{}: an operand must be a tensor, not {}", name, type_name(L, i)), origin(L));
+  const OpInfo& row = info(op);
+  lua_pushnil(L);
+  while (lua_next(L, i)) {
+    const std::string field = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : type_name(L, -2);
+    auto found = std::find_if(row.attributes.begin(), row.attributes.end(),
+                              [&](const auto& a) { return a.name == field; });
+    if (field == "end_barrier")
+      call.end_barrier = lua_toboolean(L, -1) != 0;
+    else if (field == "algorithm" && row.has(kCollective))
+      call.attributes.set(field, PERI_TRY(to_text(L, -1, "algorithm")));
+    else if (found == row.attributes.end())
+      return std::unexpected(unknown("option of " + name, field, {}, origin(L)));
+    else
+      call.attributes.set(field, PERI_TRY(read_attribute(L, lua_gettop(L), *found, op)));
+    lua_pop(L, 1);
+  }
+  return call;
+}
+
+// What a call would make, so that a wrong output is an error and not a wild write.
+Result<Attributes> check_call(Op op, const Call& call, std::span<const Tensor> inputs, const Tensor* output,
+                              const std::string& name) {
+  std::vector<TensorType> types;
+  for (const Tensor& t : inputs) types.push_back(t.type);
+  Attributes given = call.attributes;
+  const OpInfo& row = info(op);
+  if (row.has(kCollective) && !std::any_of(row.attributes.begin(), row.attributes.end(),
+                                           [](const auto& a) { return a.name == "algorithm"; }))
+    given = [&] {
+      Attributes rest;
+      for (const auto& [key, value] : call.attributes.items())
+        if (key != "algorithm") rest.set(key, value);
+      return rest;
+    }();
+  Attributes attributes = PERI_TRY(complete(op, given, types));
+  const TensorType type = PERI_TRY(infer(op, types, attributes));
+  if (output && (type.dtype != output->type.dtype || numel(type.shape) != numel(output->type.shape)))
+    return fail(Code::ShapeMismatch, fmt::format("{}: makes {}, the output is {}", name, type.to_string(),
+                                                 output->type.to_string()));
+  return attributes;
+}
+
+Status communicate(lua_State* L, Op op, const Call& call, const Attributes& attributes, const Operand& in,
+                   const Operand& out) {
+  CollectiveSpec spec{op, attributes, "ll", call.end_barrier, origin(L)};
+  if (call.attributes.has("algorithm")) spec.algorithm = call.attributes.get<std::string>("algorithm");
+  return session(L).backend().collective(spec, in, out);
+}
+
+// rt.<op>_out(inputs..., output, {options})
+Result<int> call_out(lua_State* L) {
+  const Op op = static_cast<Op>(lua_tointeger(L, lua_upvalueindex(1)));
+  const std::string name = std::string(to_string(op)) + "_out";
+  Call call = PERI_TRY(read_call(L, op, name));
+  if (call.tensors.empty())
+    return fail(Code::InvalidArgument, name + ": the last operand is the output", origin(L));
+  const Tensor output = call.tensors.back();
+  call.tensors.pop_back();
+  if (op == Op::recv && call.tensors.empty())
+    call.tensors.push_back(output);  // its operand only names the type
+  const Attributes attributes = PERI_TRY(check_call(op, call, call.tensors, &output, name));
+  if (info(op).has(kCollective)) {
+    PERI_TRY(communicate(L, op, call, attributes, operand_of(call.tensors[0]), operand_of(output)));
+    return 0;
+  }
+  const Operand out = operand_of(output);
+  PERI_TRY(session(L).backend().launch({op, attributes, {}}, operands_of(call.tensors), {&out, 1}));
+  return 0;
+}
+
+// rt.<collective>(input, {options}): the result is allocated by the call, and is the item of a table. send
+// and barrier give nothing.
+Result<int> call_fallback(lua_State* L) {
+  const Op op = static_cast<Op>(lua_tointeger(L, lua_upvalueindex(1)));
+  const std::string name(to_string(op));
+  Call call = PERI_TRY(read_call(L, op, name));
+  Session& s = session(L);
+  if (op == Op::barrier) {
+    Group group = call.attributes.has("group") ? call.attributes.get<Group>("group") : s.world();
+    PERI_TRY(communicate(L, op, call, {{"group", group}}, {}, {}));
+    return 0;
+  }
+  if (call.tensors.size() != 1) return fail(Code::InvalidArgument, name + ": takes one operand", origin(L));
+  const Attributes attributes = PERI_TRY(check_call(op, call, call.tensors, nullptr, name));
+  const Operand in = operand_of(call.tensors[0]);
+  if (op == Op::send) {
+    PERI_TRY(communicate(L, op, call, attributes, in, in));
+    return 0;
+  }
+  const TensorType type = PERI_TRY(infer(op, {&call.tensors[0].type, 1}, attributes));
+  Tensor output = PERI_TRY(s.empty(type));
+  PERI_TRY(communicate(L, op, call, attributes, in, operand_of(output)));
+  lua_newtable(L);
+  push_tensor(L, {std::move(output), origin(L)});
+  lua_rawseti(L, -2, 1);
+  return 1;
+}
+
+Result<std::vector<Tensor>> read_tensors(lua_State* L, int index, const char* what) {
+  if (!lua_istable(L, index))
+    return fail(Code::InvalidArgument, fmt::format("{} must be a table of tensors", what), origin(L));
+  std::vector<Tensor> tensors;
+  for (int i = 1; i <= static_cast<int>(lua_objlen(L, index)); ++i) {
+    lua_rawgeti(L, index, i);
+    auto tensor = tensor_at(L, lua_gettop(L), what);
+    lua_pop(L, 1);
+    tensors.push_back(PERI_TRY(tensor));
+  }
+  return tensors;
+}
+
+// "add f32 1 2": an op, its result's dtype, the registers it reads (from 1); "full f32 0.5": an immediate.
+Result<FusedInstruction> read_instruction(lua_State* L, const std::string& text) {
+  std::istringstream words(text);
+  std::string name, dtype, number;
+  words >> name >> dtype;
+  const auto op = find_op(name);
+  if (!op || (*op != Op::full && !info(*op).has(kPointwise)))
+    return std::unexpected(unknown("pointwise op", name, op_names(), origin(L)));
+  FusedInstruction instruction{*op, {}, PERI_TRY(parse_dtype(dtype))};
+  while (words >> number) {
+    char* end = nullptr;
+    const double value = std::strtod(number.c_str(), &end);  // reads inf and nan too, which streams do not
+    if (*end)
+      return fail(Code::InvalidArgument, fmt::format("fused_out: '{}' is not a number in '{}'", number, text),
+                  origin(L));
+    if (*op == Op::full)
+      instruction.value = value;
+    else
+      instruction.operands.push_back(static_cast<int>(value) - 1);
+  }
+  return instruction;
+}
+
+// rt.fused_out({inputs}, {outputs}, {operands = {"f32"}, "exp f32 1", ..., results = {2}})
+Result<int> fused_out(lua_State* L) {
+  const auto inputs = PERI_TRY(read_tensors(L, 1, "fused_out: the inputs"));
+  const auto outputs = PERI_TRY(read_tensors(L, 2, "fused_out: the outputs"));
+  if (!lua_istable(L, 3))
+    return fail(Code::InvalidArgument, "fused_out: the program must be a table", origin(L));
+  KernelSpec spec;
+  for (const Tensor& t : inputs) spec.fused.operand_dtypes.push_back(t.type.dtype);
+  for (int i = 1; i <= static_cast<int>(lua_objlen(L, 3)); ++i) {
+    lua_rawgeti(L, 3, i);
+    const std::string text = PERI_TRY(to_text(L, -1, "fused_out: an instruction"));
+    lua_pop(L, 1);
+    spec.fused.instructions.push_back(PERI_TRY(read_instruction(L, text)));
+  }
+  lua_getfield(L, 3, "results");
+  if (!lua_istable(L, -1))
+    return fail(Code::InvalidArgument, "fused_out: results must be a table of registers", origin(L));
+  for (int i = 1; i <= static_cast<int>(lua_objlen(L, -1)); ++i) {
+    lua_rawgeti(L, -1, i);
+    spec.fused.results.push_back(static_cast<int>(PERI_TRY(to_integer(L, -1, "fused_out: a result"))) - 1);
+    lua_pop(L, 1);
+  }
+  PERI_TRY(session(L).backend().launch(spec, operands_of(inputs), operands_of(outputs)));
+  return 0;
+}
+
+void add(lua_State* L, const std::string& name, lua_CFunction function, Op op) {
+  lua_pushinteger(L, static_cast<int>(op));
+  lua_pushcclosure(L, function, 1);
+  lua_setfield(L, -2, name.c_str());
+}
+
+}  // namespace
+
+void push_runtime(lua_State* L) {
+  lua_newtable(L);
+  const std::vector<Method> functions = {
+      {"empty_strided", wrap<empty_strided>},
+      {"empty_strided_p2p", wrap<empty_strided_p2p>},
+      {"reuse", wrap<reuse>},
+      {"view", wrap<view>},
+      {"free", wrap<release>},
+      {"input_copy", wrap<copy>},
+      {"device_copy", wrap<copy>},
+      {"fused_out", wrap<fused_out>},
+  };
+  for (const Method& f : functions) {
+    lua_pushcfunction(L, f.function);
+    lua_setfield(L, -2, f.name);
+  }
+  for (int i = 0; i < kOpCount; ++i) {
+    const OpInfo& row = info(static_cast<Op>(i));
+    if (row.has(kSource) || row.has(kComposite) || row.has(kView)) continue;
+    add(L, std::string(row.name) + "_out", wrap<call_out>, row.op);
+    if (row.has(kCollective)) add(L, std::string(row.name), wrap<call_fallback>, row.op);
+  }
+}
+
+}  // namespace peri::lua

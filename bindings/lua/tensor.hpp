@@ -1,0 +1,28 @@
+// Tensors as Lua sees them: a userdata with one metatable, whose methods are the op table's and a few of its
+// own.
+#pragma once
+
+#include "bindings/lua/lua.hpp"
+#include "bindings/value.hpp"
+
+namespace peri::lua {
+
+struct LuaTensor {
+  static constexpr const char* kLuaName = "peri.Tensor";
+  Value value;
+};
+struct LuaGroup {
+  static constexpr const char* kLuaName = "peri.Group";
+  Group group;
+};
+
+void push_tensor(lua_State* L, Value value);
+Result<Value*> to_tensor(lua_State* L, int index, const char* what);
+// A group, or a table of ranks (0-based, each once).
+Result<Group> to_group(lua_State* L, int index);
+
+// Fills the table at the top of the stack with the functions of the op table and of tensors; registers the
+// metatables.
+void register_tensor(lua_State* L);
+
+}  // namespace peri::lua

@@ -1,0 +1,29 @@
+// Arguments and results of a compiled function: tensors, plain values, and tables of them, nested.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "bindings/lua/lua.hpp"
+#include "bindings/value.hpp"
+
+namespace peri::lua {
+
+struct Tree {
+  enum class Kind : uint8_t { nil, boolean, number, string, tensor, table, group } kind = Kind::nil;
+  bool boolean = false;
+  double number = 0;  // or the tensor's position among the leaves
+  std::string string;
+  Group group;
+  std::vector<std::pair<Tree, Tree>> items;  // of a table: array part first, then by key
+};
+
+// Takes apart the value at `index`: tensors go to `leaves` in order. Depth is limited; functions and other
+// values are errors.
+Result<Tree> flatten(lua_State* L, int index, std::vector<Value>& leaves, int depth = 0);
+// What distinguishes signatures: structure, plain values, and each tensor's type and allocator.
+void append_signature(const Tree& tree, const std::vector<Value>& leaves, std::string& text);
+// Pushes the value again, with these tensors as leaves.
+void unflatten(lua_State* L, const Tree& tree, const std::vector<Value>& leaves);
+
+}  // namespace peri::lua

@@ -1,0 +1,195 @@
+// See script.hpp.
+#include "bindings/script.hpp"
+
+#include <fmt/format.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+
+#include "bindings/launcher/exit_codes.hpp"
+#include "bindings/launcher/machine.hpp"
+#include "bindings/lua/compile.hpp"
+#include "bindings/lua/environment.hpp"
+#include "bindings/session.hpp"
+#include "core/env.hpp"
+
+namespace peri {
+namespace {
+
+// --- signals ---
+
+std::atomic<bool>* interrupt_flag = nullptr;
+lua_State* interrupted_state = nullptr;
+
+Result<int> raise_interrupted(lua_State* L) {
+  return fail(Code::Interrupted, "interrupted", lua::origin(L));
+}
+
+void interrupt_hook(lua_State* L, lua_Debug*) {
+  lua_sethook(L, nullptr, 0, 0);
+  lua::wrap<raise_interrupted>(L);
+}
+
+// Async-signal-safe: an atomic store, and lua_sethook, which Lua allows in signal handlers.
+void on_signal(int) {
+  if (interrupt_flag) interrupt_flag->store(true);
+  if (interrupted_state)
+    lua_sethook(interrupted_state, interrupt_hook, LUA_MASKCALL | LUA_MASKRET | LUA_MASKCOUNT, 1);
+}
+
+void install_signal_handlers(lua_State* L, Backend& backend) {
+  interrupt_flag = &backend.interrupt_flag();
+  interrupted_state = L;
+  struct sigaction action = {};
+  action.sa_handler = on_signal;
+  sigaction(SIGINT, &action, nullptr);
+  sigaction(SIGTERM, &action, nullptr);
+}
+
+// --- running ---
+
+constexpr const char* kTraceback = "peri.traceback";
+
+int remember_traceback(lua_State* L) {
+  const std::string text = lua::traceback(L);
+  lua_pushlstring(L, text.data(), text.size());
+  lua_setfield(L, LUA_REGISTRYINDEX, kTraceback);
+  return 1;
+}
+
+// Leaves one result on the stack.
+Status call(lua_State* L, int arguments) {
+  lua_pushcfunction(L, remember_traceback);
+  lua_insert(L, -2 - arguments);
+  const int handler = lua_gettop(L) - arguments - 1;
+  const int status = lua_pcall(L, arguments, 1, handler);
+  if (status != 0) return std::unexpected(lua::take_error(L));
+  lua_remove(L, handler);
+  return {};
+}
+
+Status load(lua_State* L, const std::string& path) {
+  std::error_code error;
+  if (!std::filesystem::is_regular_file(path, error)) return fail(Code::NotFound, path + ": no such script");
+  const int status = luaL_loadfilex(L, path.c_str(), "t");
+  if (status == 0) return {};
+  Error cause = lua::take_error(L);
+  if (status == LUA_ERRFILE) cause = {Code::IoError, path + ": cannot be read", {}, {}, {}};
+  return std::unexpected(std::move(cause));
+}
+
+Status print_explanations(lua_State* L, const ScriptOptions& options) {
+  lua_getfield(L, LUA_REGISTRYINDEX, lua::kAllCompiled);
+  const int list = lua_gettop(L);
+  std::string dot;
+  for (int i = 1; i <= static_cast<int>(lua_objlen(L, list)); ++i) {
+    for (const char* what : {"explain", "dot"}) {
+      lua_rawgeti(L, list, i);
+      lua_getfield(L, -1, what);
+      lua_insert(L, -2);
+      if (lua_pcall(L, 1, 1, 0) != 0) return std::unexpected(lua::take_error(L));
+      const std::string text = lua_tostring(L, -1);
+      if (*what == 'd') {
+        dot += text;
+      } else {
+        lua_rawgeti(L, list, i);
+        lua_getglobal(L, "tostring");
+        lua_insert(L, -2);
+        lua_call(L, 1, 1);
+        fmt::print("== {}\n{}\n", lua_tostring(L, -1), text);
+      }
+      lua_settop(L, list);
+    }
+  }
+  if (lua_objlen(L, list) == 0) fmt::print("the script compiled nothing\n");
+  if (options.dot.empty()) return {};
+  std::ofstream file(options.dot);
+  file << dot;
+  file.close();
+  if (!file) return fail(Code::IoError, options.dot + ": cannot be written");
+  return {};
+}
+
+Status run(lua_State* L, const ScriptOptions& options, Session& session) {
+  lua::set_up_environment(L, options.path, options.arguments);
+  if (!options.jit) luaJIT_setmode(L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF);
+  if (options.explain) {
+    lua_newtable(L);
+    lua_setfield(L, LUA_REGISTRYINDEX, lua::kAllCompiled);
+  }
+  PERI_TRY(load(L, options.path));
+  luaL_checkstack(L, static_cast<int>(options.arguments.size()) + 8, "too many arguments");
+  for (const std::string& a : options.arguments) lua_pushstring(L, a.c_str());
+  PERI_TRY(call(L, static_cast<int>(options.arguments.size())));
+  if (lua_istable(L, -1)) {  // a plan's code returns a program, whose `main` runs it on examples
+    lua_getfield(L, -1, "main");
+    if (lua_isfunction(L, -1)) PERI_TRY(call(L, 0));
+  }
+  if (options.explain && session.rank() == 0) PERI_TRY(print_explanations(L, options));
+  return {};
+}
+
+std::string with_traceback(lua_State* L, const Error& error) {
+  std::string text = error.to_string() + "\n";
+  lua_getfield(L, LUA_REGISTRYINDEX, kTraceback);
+  const std::string frames = lua_isstring(L, -1) ? lua_tostring(L, -1) : "";
+  lua_pop(L, 1);
+  if (std::count(frames.begin(), frames.end(), '\n') > 1) text += "stack traceback:\n" + frames;
+  return text;
+}
+
+}  // namespace
+
+JobOptions job_options(int rank, int world_size, std::string job, double timeout_s) {
+  const int cores = usable_cores();
+  JobOptions options;
+  options.rank = rank;
+  options.world_size = world_size;
+  options.job = std::move(job);
+  options.timeout_s = timeout_s;
+  options.threads = environment().threads > 0 ? environment().threads : std::max(1, cores / world_size);
+  // Spinning pays only while everybody has a core: as many cores online as threads in all, and either no
+  // limit on this process below that, or a pinned share of its own.
+  const int online = static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN)),
+            allowed = static_cast<int>(allowed_cores().size());
+  const int wanted = options.threads * world_size;
+  options.may_spin =
+      wanted <= online && (wanted <= cores || (allowed < online && options.threads <= allowed));
+  return options;
+}
+
+int run_script(const ScriptOptions& options, const JobOptions& job) {
+  setvbuf(stdout, nullptr, _IOLBF, 1 << 16);
+  signal(SIGPIPE, SIG_IGN);
+  auto backend = create_host_backend(job);
+  if (!backend) {
+    fmt::print(stderr, "{}\n", backend.error().to_string());
+    return exit_code_for(backend.error().code);
+  }
+  Session session(std::move(*backend));
+  lua_State* L = luaL_newstate();
+  if (!L) {
+    fmt::print(stderr, "no memory for a Lua state\n");
+    return kExitScriptError;
+  }
+  lua::set_session(L, &session);
+  install_signal_handlers(L, session.backend());
+  const Status status = run(L, options, session);
+  if (!status) {
+    // The peers learn of it before anything else: they may be waiting.
+    session.backend().abort(status.error());
+    fmt::print(stderr, "{}", with_traceback(L, status.error()));
+  }
+  fflush(stdout);
+  interrupted_state = nullptr;
+  lua_close(L);
+  session.backend().leave();
+  interrupt_flag = nullptr;
+  return status ? kExitOk : exit_code_for(status.error().code);
+}
+
+}  // namespace peri

@@ -1,0 +1,26 @@
+// Runs one Lua script as one rank of a job: the Lua state, its limits and signals, and how an error ends the
+// rank.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "kernels/backend.hpp"
+
+namespace peri {
+
+struct ScriptOptions {
+  std::string path;
+  std::vector<std::string> arguments;
+  bool jit = false;      // LuaJIT's compiled loops ignore Ctrl-C, so they are asked for
+  bool explain = false;  // after the script, rank 0 prints what was compiled and why
+  std::string dot;       // with explain: the graphs of the compiled functions in DOT, into this file
+};
+
+// The exit code (launcher/exit_codes.hpp). Whatever went wrong has been printed on stderr.
+int run_script(const ScriptOptions& options, const JobOptions& job);
+
+// How many threads and whether to spin, from cores and ranks; rank, size and job as given.
+JobOptions job_options(int rank, int world_size, std::string job, double timeout_s);
+
+}  // namespace peri

@@ -1,0 +1,349 @@
+// What is called: resolves a plan's buffers to storage, records captured partitions once per set of
+// addresses, and replays.
+//
+// Addresses: everything the plan allocates keeps its address for the executable's life. An output that the
+// caller still holds when the next call begins has its contents moved to a block of its own (the holder's
+// tensor follows), so outputs are never overwritten under anybody. An ordinary input whose address keeps
+// changing is copied into a block of the executable's; a symmetric or a mutated one cannot be, so recordings
+// for its recent addresses are kept.
+#include "cudagraph/executable.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <list>
+#include <set>
+
+namespace peri {
+namespace {
+
+constexpr size_t kRecordingsKept = 4;
+constexpr int kMissesBeforeCopying = 2;
+
+struct Slot {
+  std::shared_ptr<Storage> storage;
+  int64_t offset_bytes = 0;  // where an input's or constant's tensor starts in its storage
+  int64_t bytes = 0;
+  Place place = Place::device;
+  bool per_call = false;  // allocated and released by the lines of an uncaptured partition
+};
+
+struct InputState {
+  bool pinned = false;  // symmetric or mutated: must be used where it is
+  int misses = 0;
+  std::shared_ptr<Storage> own;  // once copied instead of followed
+};
+
+using Addresses = std::vector<const std::byte*>;
+
+struct RecordedCall {
+  Addresses inputs;
+  std::vector<std::unique_ptr<Recording>> partitions;  // nullptr where not captured
+};
+
+}  // namespace
+
+struct Executable::Impl {
+  Plan plan;
+  Backend& backend;
+  std::vector<Tensor> constants;
+  std::vector<Partition> partitions;
+  std::vector<Slot> slots;
+  std::vector<int> slot_of;  // by buffer
+  std::vector<InputState> input_states;
+  std::list<RecordedCall> recorded;  // most recently used first
+  int64_t recordings = 0, replays = 0;
+
+  Impl(Plan p, Backend& b, std::vector<Tensor> c) : plan(std::move(p)), backend(b), constants(std::move(c)) {}
+
+  Slot& slot(BufferId id) { return slots[static_cast<size_t>(slot_of[static_cast<size_t>(id.index)])]; }
+
+  int add_slot(BufferId id) {
+    const Buffer& buffer = plan.buffer(id);
+    slots.push_back({nullptr, 0, buffer.bytes(), buffer.type.place, false});
+    return slot_of[static_cast<size_t>(id.index)] = static_cast<int>(slots.size()) - 1;
+  }
+
+  Status allocate(Slot& s, const Buffer& buffer) {
+    if (buffer.kind == BufferKind::comm)
+      s.storage = PERI_TRY(backend.allocate_symmetric(s.bytes, std::get<CommBuffer>(buffer.layout).group));
+    else
+      s.storage = PERI_TRY(backend.allocate(s.bytes, s.place));
+    return {};
+  }
+
+  // One slot per allocation, input, constant and fallback output; a reused buffer shares its predecessor's.
+  Status assign_slots() {
+    slot_of.assign(plan.buffers.size(), -1);
+    for (BufferId id : plan.inputs) add_slot(id);
+    for (size_t i = 0; i < plan.constants.size(); ++i) {
+      Slot& s = slots[static_cast<size_t>(add_slot(plan.constants[i]))];
+      s.storage = constants[i].storage;
+      s.offset_bytes = constants[i].view.offset * size_of(constants[i].type.dtype);
+    }
+    for (const Line& line : plan.lines) {
+      if (const auto* a = std::get_if<AllocateLine>(&line)) add_slot(a->buffer);
+      if (const auto* r = std::get_if<ReuseLine>(&line))
+        slot_of[static_cast<size_t>(r->buffer.index)] = slot_of[static_cast<size_t>(r->from.index)];
+      if (const auto* c = std::get_if<CollectiveLine>(&line))
+        if (plan.buffer(c->output.buffer).kind == BufferKind::fallback) add_slot(c->output.buffer);
+    }
+    mark_per_call();
+    for (size_t i = 0; i < plan.buffers.size(); ++i) {
+      const int index = slot_of[i];
+      if (index < 0) continue;
+      Slot& s = slots[static_cast<size_t>(index)];
+      const BufferKind kind = plan.buffers[i].kind;
+      if (s.storage || s.per_call || kind == BufferKind::input) continue;
+      PERI_TRY(allocate(s, plan.buffers[i]));
+    }
+    return {};
+  }
+
+  // Only what lives entirely inside uncaptured partitions and was not hoisted is allocated per call: a
+  // recording must never hold an address that changes.
+  void mark_per_call() {
+    std::vector<bool> candidate(slots.size(), false), pinned(slots.size(), false);
+    auto index_of = [&](BufferId id) { return static_cast<size_t>(slot_of[static_cast<size_t>(id.index)]); };
+    for (const Partition& part : partitions) {
+      for (BufferId id : part.signature.hoisted_allocations) pinned[index_of(id)] = true;
+      for (int i = part.first; i < part.last; ++i) {
+        const Line& line = plan.lines[static_cast<size_t>(i)];
+        if (const auto* a = std::get_if<AllocateLine>(&line))
+          (part.captured ? pinned : candidate)[index_of(a->buffer)] = true;
+        if (const auto* r = std::get_if<ReuseLine>(&line); r && part.captured)
+          pinned[index_of(r->buffer)] = true;
+      }
+      if (part.captured)
+        for (BufferId id : part.signature.input_buffers) pinned[index_of(id)] = true;
+    }
+    for (size_t i = 0; i < slots.size(); ++i) slots[i].per_call = candidate[i] && !pinned[i];
+    for (size_t i = 0; i < plan.buffers.size(); ++i)
+      if (slot_of[i] >= 0 && plan.buffers[i].kind == BufferKind::comm)
+        slots[static_cast<size_t>(slot_of[i])].per_call = false;
+  }
+
+  Operand operand(const PlanOperand& o) {
+    Slot& s = slot(o.buffer);
+    Operand result;
+    result.data = s.storage->data() + s.offset_bytes + o.type.view.offset * size_of(o.type.dtype);
+    result.type = {o.type.dtype, {o.type.view.shape, o.type.view.strides, 0}};
+    return result;
+  }
+
+  Operand whole(BufferId id) {
+    const Buffer& buffer = plan.buffer(id);
+    return operand({id, {buffer.type.dtype, View::contiguous(buffer.type.shape)}});
+  }
+
+  Status run_line(const Line& line) {
+    if (const auto* a = std::get_if<AllocateLine>(&line)) {
+      Slot& s = slot(a->buffer);
+      return s.per_call ? allocate(s, plan.buffer(a->buffer)) : Status{};
+    }
+    if (const auto* f = std::get_if<FreeLine>(&line)) {
+      Slot& s = slot(f->buffer);
+      if (s.per_call) s.storage.reset();
+      return {};
+    }
+    if (std::holds_alternative<ReuseLine>(line)) return {};
+    if (const auto* c = std::get_if<InputCopyLine>(&line))
+      return backend.copy(whole(c->input), whole(c->buffer));
+    if (const auto* d = std::get_if<DeviceCopyLine>(&line))
+      return backend.copy(operand(d->from), operand(d->to));
+    if (const auto* c = std::get_if<CollectiveLine>(&line)) {
+      CollectiveSpec spec{c->op, c->attributes, c->algorithm, c->end_barrier, c->origin};
+      return backend.collective(spec, operand(c->input), operand(c->output));
+    }
+    const auto& k = std::get<KernelLine>(line);
+    std::vector<Operand> inputs, outputs;
+    for (const PlanOperand& o : k.inputs) inputs.push_back(operand(o));
+    for (const PlanOperand& o : k.outputs) outputs.push_back(operand(o));
+    return backend.launch(k.spec, inputs, outputs);
+  }
+
+  Status run_lines(const Partition& part) {
+    for (int i = part.first; i < part.last; ++i) PERI_TRY(run_line(plan.lines[static_cast<size_t>(i)]));
+    return {};
+  }
+
+  Result<RecordedCall*> record(Addresses addresses) {
+    RecordedCall call;
+    call.inputs = std::move(addresses);
+    for (const Partition& part : partitions) {
+      call.partitions.push_back(nullptr);
+      if (!part.captured) continue;
+      PERI_TRY(backend.begin_capture());
+      if (Status s = run_lines(part); !s) {
+        backend.abandon_capture();
+        return std::unexpected(s.error());
+      }
+      call.partitions.back() = PERI_TRY(backend.end_capture());
+    }
+    ++recordings;
+    recorded.push_front(std::move(call));
+    if (recorded.size() > kRecordingsKept) recorded.pop_back();
+    return &recorded.front();
+  }
+
+  // Points the input slots at the caller's tensors, or at the executable's own copy of those that keep
+  // moving.
+  Status bind_inputs(std::span<const Tensor> inputs) {
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      const Tensor& t = inputs[i];
+      Slot& s = slot(plan.inputs[i]);
+      InputState& state = input_states[i];
+      const bool contiguous = t.view.is_contiguous();
+      if (state.pinned && !contiguous)
+        return fail(
+            Code::InvalidArgument,
+            fmt::format("argument {} is written in place or symmetric, but is not contiguous here", i + 1),
+            {}, "pass x:contiguous()");
+      if (!state.own && contiguous) {
+        s.storage = t.storage;
+        s.offset_bytes = t.view.offset * size_of(t.type.dtype);
+        continue;
+      }
+      if (!state.own) state.own = PERI_TRY(backend.allocate(t.type.bytes(), t.type.place));
+      s.storage = state.own;
+      s.offset_bytes = 0;
+      PERI_TRY(backend.copy(operand_of(t), whole(plan.inputs[i])));
+    }
+    return {};
+  }
+
+  Addresses input_addresses() {
+    Addresses result;
+    for (BufferId id : plan.inputs) result.push_back(slot(id).storage->data() + slot(id).offset_bytes);
+    return result;
+  }
+
+  // The recording for these addresses: a kept one, or a new one. Inputs that moved are counted, and copied
+  // from then on.
+  Result<RecordedCall*> recording_for(std::span<const Tensor> inputs) {
+    Addresses addresses = input_addresses();
+    for (auto it = recorded.begin(); it != recorded.end(); ++it) {
+      if (it->inputs != addresses) continue;
+      recorded.splice(recorded.begin(), recorded, it);
+      return &recorded.front();
+    }
+    bool start_copying = false;
+    for (size_t i = 0; !recorded.empty() && i < addresses.size(); ++i) {
+      InputState& state = input_states[i];
+      if (state.pinned || state.own || recorded.front().inputs[i] == addresses[i]) continue;
+      if (++state.misses < kMissesBeforeCopying) continue;
+      state.own = PERI_TRY(backend.allocate(inputs[i].type.bytes(), inputs[i].type.place));
+      start_copying = true;
+    }
+    if (start_copying) {
+      PERI_TRY(bind_inputs(inputs));
+      addresses = input_addresses();
+    }
+    return record(std::move(addresses));
+  }
+
+  // Whoever still holds an output of the last call keeps its contents.
+  Status release_outputs() {
+    std::set<int> seen;
+    for (const PlanOutput& o : plan.outputs) {
+      const int index = slot_of[static_cast<size_t>(o.value.buffer.index)];
+      Slot& s = slots[static_cast<size_t>(index)];
+      if (o.mutated_input >= 0 || !seen.insert(index).second || s.per_call || s.storage.use_count() == 1)
+        continue;
+      std::shared_ptr<Storage> moved = PERI_TRY(backend.allocate(s.bytes, s.place));
+      const TensorType bytes{DType::u8, {s.bytes}, s.place};
+      const OperandType type{DType::u8, View::contiguous(bytes.shape)};
+      PERI_TRY(backend.copy({s.storage->data(), type}, {moved->data(), type}));
+      s.storage->exchange_memory(*moved);
+      s.storage = std::move(moved);
+    }
+    return {};
+  }
+
+  Result<std::vector<Tensor>> call(std::span<const Tensor> inputs) {
+    PERI_TRY(release_outputs());
+    PERI_TRY(bind_inputs(inputs));
+    RecordedCall* recording = PERI_TRY(recording_for(inputs));
+    for (size_t i = 0; i < partitions.size(); ++i) {
+      if (recording->partitions[i])
+        PERI_TRY(backend.replay(*recording->partitions[i]));
+      else
+        PERI_TRY(run_lines(partitions[i]));
+    }
+    ++replays;
+    return outputs();
+  }
+
+  std::vector<Tensor> outputs() {
+    std::vector<Tensor> result;
+    for (const PlanOutput& o : plan.outputs) {
+      if (o.mutated_input >= 0) continue;
+      const Buffer& buffer = plan.buffer(o.value.buffer);
+      result.push_back({slot(o.value.buffer).storage,
+                        {o.value.type.dtype, o.value.type.view.shape, buffer.type.place},
+                        o.value.type.view});
+    }
+    for (BufferId id : plan.inputs) slot(id).storage.reset();  // inputs belong to the caller again
+    return result;
+  }
+};
+
+Executable::Executable(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Executable::~Executable() = default;
+
+Result<std::unique_ptr<Executable>> Executable::create(Plan plan, Backend& backend,
+                                                       std::vector<Tensor> constants) {
+  auto impl = std::make_unique<Impl>(std::move(plan), backend, std::move(constants));
+  impl->partitions = partition(impl->plan);
+  impl->input_states.resize(impl->plan.inputs.size());
+  for (size_t i = 0; i < impl->plan.inputs.size(); ++i)
+    impl->input_states[i].pinned =
+        !std::holds_alternative<DefaultAllocator>(impl->plan.buffer(impl->plan.inputs[i]).allocator);
+  for (const PlanOutput& o : impl->plan.outputs)
+    if (o.mutated_input >= 0) impl->input_states[static_cast<size_t>(o.mutated_input)].pinned = true;
+  for (Tensor& t : impl->constants) {
+    if (t.view.is_contiguous()) continue;
+    Tensor copy{PERI_TRY(backend.allocate(t.type.bytes(), t.type.place)), t.type,
+                View::contiguous(t.type.shape)};
+    PERI_TRY(backend.copy(operand_of(t), operand_of(copy)));
+    t = std::move(copy);
+  }
+  PERI_TRY(impl->assign_slots());
+  return std::unique_ptr<Executable>(new Executable(std::move(impl)));
+}
+
+Result<std::vector<Tensor>> Executable::call(std::span<const Tensor> inputs) {
+  PERI_CHECK(inputs.size() == impl_->plan.inputs.size(), "the caller's cache matches inputs to plans");
+  return impl_->call(inputs);
+}
+
+const Plan& Executable::plan() const {
+  return impl_->plan;
+}
+const std::vector<Partition>& Executable::partitions() const {
+  return impl_->partitions;
+}
+
+const std::byte* Executable::address(BufferId buffer) const {
+  const int index = impl_->slot_of[static_cast<size_t>(buffer.index)];
+  if (index < 0 || !impl_->slots[static_cast<size_t>(index)].storage) return nullptr;
+  const Slot& s = impl_->slots[static_cast<size_t>(index)];
+  return s.storage->data() + s.offset_bytes;
+}
+
+std::map<std::string, double> Executable::statistics() const {
+  std::map<std::string, double> result = peri::statistics(impl_->plan);
+  double captured = 0, hoisted = 0;
+  for (const Partition& p : impl_->partitions) {
+    captured += p.captured ? 1 : 0;
+    hoisted += static_cast<double>(p.signature.hoisted_allocations.size());
+  }
+  result["partitions"] = static_cast<double>(impl_->partitions.size());
+  result["captured_partitions"] = captured;
+  result["hoisted_allocs"] = hoisted;
+  result["recordings"] = static_cast<double>(impl_->recordings);
+  result["replays"] = static_cast<double>(impl_->replays);
+  return result;
+}
+
+}  // namespace peri

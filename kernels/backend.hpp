@@ -1,0 +1,97 @@
+// The backend contract: memory, kernels, collectives, capture and replay. `host` is linked in; others keep
+// the same promises and pass the same conformance suite (tests/kernels/conformance).
+//
+// Calls are issued in order on one stream; on the host backend each has completed when it returns. Every call
+// that involves peers has a deadline (JobOptions::timeout_s) and ends early when the job is aborted:
+// PeerLost, Timeout, RankMismatch or Interrupted, naming rank and op.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "core/error.hpp"
+#include "core/kernel.hpp"
+#include "kernels/tensor.hpp"
+
+namespace peri {
+
+struct JobOptions {
+  int rank = 0;
+  int world_size = 1;
+  std::string job;        // shared by the ranks of one job, unguessable; names abstract sockets only
+  double timeout_s = 60;  // deadline of every wait on a peer
+  int threads = 1;        // threads that this rank may use, itself included
+  bool may_spin = true;   // false when ranks x threads exceed the cores: waits sleep at once
+};
+
+// One collective call. Attributes as in the op table, `algorithm` resolved to a row of algorithms.def.
+struct CollectiveSpec {
+  Op op = Op::all_reduce;
+  Attributes attributes;
+  std::string algorithm;  // "ll", "one_shot", ...
+  bool end_barrier =
+      true;       // false only where the planner proved that nobody overwrites what peers may still read
+  Origin origin;  // for messages
+  const Group& group() const { return attributes.get<Group>("group"); }
+};
+
+// A captured sequence of launches, collectives and copies with fixed addresses.
+class Recording {
+ public:
+  virtual ~Recording() = default;
+  virtual int call_count() const = 0;
+};
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+  virtual std::string name() const = 0;
+  virtual const JobOptions& job() const = 0;
+
+  // At least 64-byte aligned, contents undefined. OutOfMemory before the machine runs out, with the sizes in
+  // the message.
+  virtual Result<std::shared_ptr<Storage>> allocate(int64_t bytes, Place place) = 0;
+  // Collective over `group`: every member calls with the same size in the same order; a difference is
+  // RankMismatch. Freeing is local and never waits.
+  virtual Result<std::shared_ptr<Storage>> allocate_symmetric(int64_t bytes, const Group& group) = 0;
+  // The group whose symmetric memory holds `address`, found by its allocation; nullptr if it is ordinary.
+  virtual const Group* symmetric_group(const std::byte* address) const = 0;
+
+  // Compute. Operand memory must stay valid until the call (or, captured, the recording) is done.
+  virtual Status launch(const KernelSpec& spec, std::span<const Operand> inputs,
+                        std::span<const Operand> outputs) = 0;
+  // A collective of the op table. `input` and `output` are contiguous; the algorithm's symmetric operand lies
+  // in symmetric memory of exactly the spec's group (else InvalidArgument). For two_shot and multimem, output
+  // may be the input itself.
+  virtual Status collective(const CollectiveSpec& spec, const Operand& input, const Operand& output) = 0;
+  // Same type, any strides; between places too. Between places it cannot be captured.
+  virtual Status copy(const Operand& from, const Operand& to) = 0;
+
+  // Between begin and end, launches, collectives and same-place copies are recorded instead of run.
+  virtual Status begin_capture() = 0;
+  virtual Result<std::unique_ptr<Recording>> end_capture() = 0;
+  virtual void abandon_capture() = 0;
+  virtual Status replay(const Recording& recording) = 0;
+  virtual Status synchronize() = 0;
+
+  // Every member's text, in group order: for agreement on plans. Not capturable. `what` names the step in
+  // messages.
+  virtual Result<std::vector<std::string>> exchange(const Group& group, const std::string& text,
+                                                    const std::string& what) = 0;
+  // Set by a signal handler: every wait sees it within 50 ms and returns Interrupted.
+  virtual std::atomic<bool>& interrupt_flag() = 0;
+  // Tells the peers that this rank is failing and why, so that they end with PeerLost naming it. Idempotent,
+  // never waits.
+  virtual void abort(const Error& cause) = 0;
+  // Orderly end: says goodbye so that peers that still wait for this rank say "rank r has left", and frees
+  // what is shared.
+  virtual void leave() = 0;
+};
+
+// Joins the job: connects to all peers (deadline: timeout_s) and starts watching them.
+Result<std::unique_ptr<Backend>> create_host_backend(const JobOptions& options);
+
+}  // namespace peri

@@ -1,0 +1,38 @@
+// Symmetric memory: one block of the same size on every member of a group, mapped by all of them, with signal
+// pads. Both backends keep this contract; collectives are written against it. File descriptors travel over
+// UNIX sockets, so nothing is named in /dev/shm or /tmp and nothing can leak when a rank is killed.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string_view>
+
+#include "core/error.hpp"
+#include "core/group.hpp"
+#include "core/kernel.hpp"
+
+namespace peri {
+
+class SymmetricMemory {
+ public:
+  virtual ~SymmetricMemory() = default;
+  virtual const Group& group() const = 0;
+  virtual int64_t bytes() const = 0;
+  virtual int index() const = 0;                    // this rank's position in the group
+  virtual std::byte* buffer(int member) const = 0;  // member's block, mapped here
+  virtual bool has_multicast() const = 0;  // whether multicast_* may be called (on the host: emulated)
+
+  // All wait until the deadline or an abort. `op` names the operation in errors.
+  virtual Status barrier(std::string_view op) = 0;
+  virtual Status put_signal(int member, int channel,
+                            std::string_view op) = 0;  // waits while the last one is unconsumed
+  virtual Status wait_signal(int member, int channel,
+                             std::string_view op) = 0;  // consumes one signal from member
+  // Into member's block, from ordinary memory; visible to it after a later signal or barrier.
+  virtual Status copy(int member, int64_t offset, const std::byte* source, int64_t bytes) = 0;
+  virtual Status memset32(int member, int64_t offset, uint32_t value, int64_t count) = 0;
+  virtual Status write_value32(int member, int64_t offset, uint32_t value) = 0;
+};
+
+}  // namespace peri

@@ -1,0 +1,58 @@
+// A tensor at run time: a window of a typed shape on shared storage.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <utility>
+
+#include "core/group.hpp"
+#include "core/kernel.hpp"
+#include "core/layout.hpp"
+#include "core/shape.hpp"
+
+namespace peri {
+
+// A block of memory of one place. Shared (std::shared_ptr) because views, Lua handles and executables hold
+// the same block and the last of them, whichever it is, frees it.
+class Storage {
+ public:
+  virtual ~Storage() = default;
+  Storage(const Storage&) = delete;
+  Storage& operator=(const Storage&) = delete;
+
+  std::byte* data() const { return data_; }
+  int64_t bytes() const { return bytes_; }
+  Place place() const { return place_; }
+  const Allocator& allocator() const { return allocator_; }  // default, or symmetric memory of a group
+  bool is_symmetric() const { return std::holds_alternative<SymmetricAllocator>(allocator_); }
+  // Exchanges the memory of two ordinary blocks of equal size: how an executable keeps its fixed address when
+  // the tensor it returned is still held (the holder's block gets the copy).
+  void exchange_memory(Storage& other) { std::swap(data_, other.data_); }
+
+ protected:
+  Storage(std::byte* data, int64_t bytes, Place place, Allocator allocator)
+      : data_(data), bytes_(bytes), place_(place), allocator_(std::move(allocator)) {}
+  std::byte* data_;
+  int64_t bytes_;
+  Place place_;
+  Allocator allocator_;
+};
+
+struct Tensor {
+  std::shared_ptr<Storage> storage;
+  TensorType type;
+  View view;  // in elements from the storage's start; view.shape == type.shape
+  std::byte* data() const { return storage->data() + view.offset * size_of(type.dtype); }
+};
+
+// What a launch takes: an address and how to walk it. `type.view.offset` is already applied to `data` and is
+// 0.
+struct Operand {
+  std::byte* data = nullptr;
+  OperandType type;
+};
+inline Operand operand_of(const Tensor& t) {
+  return {t.data(), {t.type.dtype, {t.view.shape, t.view.strides, 0}}};
+}
+
+}  // namespace peri
