@@ -17,13 +17,13 @@ struct Environment {
   std::optional<int> world_size;   // PERI_WORLD_SIZE: how many ranks there are, at least 1
 
   // For the user.
-  double timeout = 60;     // PERI_TIMEOUT: seconds until a rank that does not arrive is given up; above 0. Default: 60
-  int threads = 0;         // PERI_THREADS: threads of one rank; default 0: the machine's cores over the ranks on it
+  double timeout = 60;  // PERI_TIMEOUT: seconds until an absent rank is given up, at least 0.001. Default: 60
+  int threads = 0;      // PERI_THREADS: threads of one rank. Default: 0, the machine's cores over its ranks
   bool multicast = false;  // PERI_MULTICAST: 1 allows NVLink multicast where nothing forbids it. Default: 0
 
   // Others' switches that forbid NVLink multicast. Default: not set.
   std::optional<std::string> nccl_nvls_enable;         // NCCL_NVLS_ENABLE: 0 forbids
-  std::optional<std::string> torch_disable_multicast;  // TORCH_SYMM_MEM_DISABLE_MULTICAST: set, and not 0, forbids
+  std::optional<std::string> torch_disable_multicast;  // TORCH_SYMM_MEM_DISABLE_MULTICAST: all but 0 forbid
 
   // Other launchers' variables, as they stand: a rank takes its place from the first launcher that it finds.
   std::optional<std::string> torchrun_rank;        // RANK

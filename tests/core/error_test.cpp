@@ -32,7 +32,8 @@ TEST_CASE("nearest finds a word within a third of its length") {
   CHECK(nearest("all_reduced", ops) == "all_reduce");
   CHECK(nearest("matmlu", ops) == "matmul");  // two substitutions of six letters
   CHECK(nearest("adf", ops) == "add");
-  CHECK(nearest("ad", ops) == std::nullopt);  // a third of two letters is none
+  CHECK(nearest("sud", {"sub", "sum"}) == "sub");  // the first of equally near ones
+  CHECK(nearest("ad", ops) == std::nullopt);       // a third of two letters is none
   CHECK(nearest("convolution", ops) == std::nullopt);
   CHECK(nearest(std::string(1'000'000, 'x'), ops) == std::nullopt);
 }

@@ -2,7 +2,7 @@
 // says.
 #include <catch2/catch.hpp>
 
-#include <numeric>
+#include <limits>
 #include <random>
 
 #include "core/kernel.hpp"
@@ -48,6 +48,10 @@ TEST_CASE("windows of views visit the elements that the op names") {
         View{{5, 3, 4}, {0, 1, 0}, 0});
   CHECK(apply(Op::slice, {{"dim", n(0)}, {"start", n(2)}, {"stop", n(2)}}, x).offset ==
         0);  // empty, but inside
+  const int64_t far =
+      std::numeric_limits<int64_t>::max();  // a step past everything must not overflow the stride
+  CHECK(apply(Op::slice, {{"dim", n(0)}, {"start", n(1)}, {"stop", n(2)}, {"step", n(far)}}, x) ==
+        View{{1, 3, 4}, {12, 4, 1}, 12});
   CHECK(apply(Op::reshape, {{"shape", Ints{6, 4}}}, x) == View::contiguous({6, 4}));
 }
 

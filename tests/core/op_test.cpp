@@ -89,6 +89,7 @@ TEST_CASE("wrong arguments are refused by name") {
 
 TEST_CASE("numbers compare as parts of a program") {
   CHECK(Attributes{{"value", double(NAN)}} == Attributes{{"value", double(NAN)}});
+  CHECK(Attributes{{"value", double(NAN)}} == Attributes{{"value", -double(NAN)}});
   CHECK(Attributes{{"value", 0.0}} != Attributes{{"value", -0.0}});
   CHECK(Attributes{{"value", 1.0}} != Attributes{{"value", int64_t{1}}});
 }
