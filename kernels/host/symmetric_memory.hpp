@@ -1,0 +1,73 @@
+// Symmetric memory on the host: one shared file per allocation, a block for each member, mapped by all of
+// them.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "kernels/host/signal.hpp"
+#include "kernels/symmetric_memory.hpp"
+#include "kernels/tensor.hpp"
+
+namespace peri::host {
+
+// Collective: a shared file of `bytes`, made by the group's first member, sent to the others and mapped by
+// all. It holds zeros. `bytes` follows from the operation's text, which is compared (RankMismatch).
+Result<std::shared_ptr<Mapping>> share_memory(Control& control, const Group& group, int64_t bytes,
+                                              const Operation& operation);
+
+// A member's view of one allocation.
+class HostSymmetricMemory final : public SymmetricMemory {
+ public:
+  HostSymmetricMemory(GroupContext& context, std::shared_ptr<Mapping> mapping, int64_t bytes, uint64_t id);
+
+  const Group& group() const override { return group_; }
+  int64_t bytes() const override { return bytes_; }
+  int index() const override { return index_; }
+  std::byte* buffer(int member) const override { return mapping_->data() + member * stride_; }
+  bool has_multicast() const override { return true; }
+
+  Status barrier(std::string_view op) override;
+  Status put_signal(int member, int channel, std::string_view op) override;
+  Status wait_signal(int member, int channel, std::string_view op) override;
+  Status copy(int member, int64_t offset, const std::byte* source, int64_t bytes) override;
+  Status memset32(int member, int64_t offset, uint32_t value, int64_t count) override;
+  Status write_value32(int member, int64_t offset, uint32_t value) override;
+
+  // The same number on all members: which of the group's allocations this is.
+  uint64_t id() const { return id_; }
+
+ private:
+  Status check(int member, int64_t offset, int64_t bytes, std::string_view op) const;
+
+  GroupContext& context_;
+  Group group_;  // a copy: the storage may outlive the backend and its contexts
+  int index_;
+  std::shared_ptr<Mapping> mapping_;  // shared with ranks that are threads of this process
+  int64_t bytes_;
+  int64_t stride_;
+  uint64_t id_;
+};
+
+// The live allocations of a rank by address. Held by shared_ptr because storages, which may outlive the
+// backend, take themselves out of it.
+class SymmetricBlocks {
+ public:
+  // The allocation whose block of this rank holds `address`, or nullptr.
+  HostSymmetricMemory* find(const std::byte* address) const;
+  void insert(HostSymmetricMemory& memory);
+  void erase(const HostSymmetricMemory& memory);
+
+ private:
+  mutable std::mutex mutex_;
+  std::map<const std::byte*, HostSymmetricMemory*> blocks_;
+};
+
+// Collective over the context's group.
+Result<std::shared_ptr<Storage>> allocate_symmetric(GroupContext& context,
+                                                    std::shared_ptr<SymmetricBlocks> blocks, int64_t bytes,
+                                                    const Operation& operation);
+
+}  // namespace peri::host

@@ -1,0 +1,242 @@
+// One collective with its expected result computed in double precision from every member's data, by the
+// definition of the op and nothing of the backend: for tests that run many.
+#pragma once
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "core/dtype.hpp"
+#include "core/op.hpp"
+#include "kernels/backend.hpp"
+
+namespace peri::test {
+
+// Element `index` of a rank's tensor: small numbers, exact in every dtype, so that integer results are exact
+// in double too and most float results are; never 0, so that products say something.
+inline double element(uint64_t seed, int rank, int64_t index) {
+  uint64_t x = seed * 0x9E3779B97F4A7C15u + static_cast<uint64_t>(rank) * 0xC2B2AE3D27D4EB4Fu +
+               static_cast<uint64_t>(index);
+  x = (x ^ (x >> 31)) * 0xBF58476D1CE4E5B9u;
+  x = (x ^ (x >> 29)) * 0x94D049BB133111EBu;
+  return static_cast<double>((x >> 40) % 7) + 1;
+}
+// The same with fractions and signs, for floats.
+inline double float_element(uint64_t seed, int rank, int64_t index) {
+  double e = element(seed, rank, index);
+  return (static_cast<int64_t>(e) % 2 ? e : -e) + element(seed + 1, rank, index) / 16;
+}
+
+inline void store(DType dtype, std::byte* to, double value) {
+  auto put = [to](auto v) { std::memcpy(to, &v, sizeof(v)); };
+  switch (dtype) {
+    case DType::f32:
+      return put(static_cast<float>(value));
+    case DType::f16:
+      return put(f32_to_f16(static_cast<float>(value)));
+    case DType::bf16:
+      return put(f32_to_bf16(static_cast<float>(value)));
+    case DType::i32:
+      return put(static_cast<int32_t>(static_cast<int64_t>(value)));
+    case DType::i64:
+      return put(static_cast<int64_t>(value));
+    case DType::u8:
+      return put(static_cast<uint8_t>(static_cast<int64_t>(value)));
+    case DType::boolean:
+      return put(static_cast<uint8_t>(value > 4));
+  }
+}
+inline double load(DType dtype, const std::byte* from) {
+  auto get = [from]<class T>(T v) {
+    std::memcpy(&v, from, sizeof(v));
+    return v;
+  };
+  switch (dtype) {
+    case DType::f32:
+      return get(float());
+    case DType::f16:
+      return f16_to_f32(get(uint16_t()));
+    case DType::bf16:
+      return bf16_to_f32(get(uint16_t()));
+    case DType::i32:
+      return get(int32_t());
+    case DType::i64:
+      return static_cast<double>(get(int64_t()));
+    case DType::u8:
+    case DType::boolean:
+      return get(uint8_t());
+  }
+  return 0;
+}
+
+struct Case {
+  Op op = Op::all_reduce;
+  std::string algorithm;
+  DType dtype = DType::f32;
+  Reduce reduce = Reduce::sum;
+  Shape shape;  // of the input
+  int dim = 0, concat_dim = 0;
+  int root = 0;  // a global rank
+  Group group;
+  uint64_t seed = 1;
+  int64_t offset = 0;  // elements by which operands are shifted in their memory
+  bool end_barrier = true;
+  bool in_place = false;
+
+  CollectiveSpec spec() const {
+    Attributes a;
+    if (op == Op::all_reduce || op == Op::reduce_scatter) a.set("reduce", std::string(to_string(reduce)));
+    if (op == Op::all_gather || op == Op::reduce_scatter) a.set("dim", int64_t(dim));
+    if (op == Op::all_to_all) {
+      a.set("split_dim", int64_t(dim));
+      a.set("concat_dim", int64_t(concat_dim));
+    }
+    if (op == Op::broadcast) a.set("root", int64_t(root));
+    a.set("group", group);
+    if (op != Op::barrier) a.set("algorithm", algorithm);
+    return {.op = op,
+            .attributes = a,
+            .algorithm = algorithm,
+            .end_barrier = end_barrier,
+            .origin = {"case.lua", 1}};
+  }
+  Shape output_shape() const {
+    Shape s = shape;
+    if (op == Op::all_gather) s[dim] *= group.size();
+    if (op == Op::reduce_scatter) s[dim] /= group.size();
+    if (op == Op::all_to_all) {
+      s[dim] /= group.size();
+      s[concat_dim] *= group.size();
+    }
+    return s;
+  }
+  double input(int rank, int64_t index) const {
+    double v = is_float(dtype) ? float_element(seed, rank, index) : element(seed, rank, index);
+    if (reduce == Reduce::prod && is_float(dtype)) v = v < 0 ? -1.5 : 1.25;
+    return dtype == DType::boolean ? (v > 4 ? 1 : 0) : round_to(dtype, v);
+  }
+  std::string name() const {
+    return fmt::format("{} {} {}{} {} over {} dims {},{} root {} offset {} seed {}", to_string(op), algorithm,
+                       to_string(dtype), shape.to_string(), to_string(reduce), group.to_string(), dim,
+                       concat_dim, root, offset, seed);
+  }
+
+  // Element at `at` of `rank`'s output, in double precision and not rounded.
+  double expected(int rank, std::vector<int64_t> at) const {
+    auto index = [this](const std::vector<int64_t>& position) {
+      int64_t i = 0;
+      for (int d = 0; d < shape.rank(); ++d) i = i * shape[d] + position[static_cast<size_t>(d)];
+      return i;
+    };
+    auto d = static_cast<size_t>(dim), c = static_cast<size_t>(concat_dim);
+    int me = group.index_of(rank);
+    auto reduced = [&](int64_t i) {
+      double total = 0;
+      for (int m = 0; m < group.size(); ++m) {
+        double v = input(group.ranks[static_cast<size_t>(m)], i);
+        if (m == 0)
+          total = v;
+        else if (reduce == Reduce::min)
+          total = std::min(total, v);
+        else if (reduce == Reduce::max)
+          total = std::max(total, v);
+        else if (reduce == Reduce::prod)
+          total *= v;
+        else
+          total += v;
+      }
+      return reduce == Reduce::avg ? total / group.size() : total;
+    };
+    switch (op) {
+      case Op::all_reduce:
+        return reduced(index(at));
+      case Op::reduce_scatter:
+        at[d] += me * (shape[dim] / group.size());
+        return reduced(index(at));
+      case Op::broadcast:
+        return input(root, index(at));
+      case Op::all_gather: {
+        int64_t from = at[d] / shape[dim];
+        at[d] %= shape[dim];
+        return input(group.ranks[static_cast<size_t>(from)], index(at));
+      }
+      case Op::all_to_all: {
+        int64_t length = output_shape()[concat_dim] / group.size();  // what each contributes along concat_dim
+        int64_t from = at[c] / length;
+        at[c] %= length;
+        at[d] += me * (shape[dim] / group.size());
+        return input(group.ranks[static_cast<size_t>(from)], index(at));
+      }
+      default:
+        return input(rank, index(at));
+    }
+  }
+};
+
+// Memory for one case's operands, as the algorithm wants it. Symmetric memory is allocated collectively.
+struct CaseMemory {
+  std::shared_ptr<Storage> input, output;
+  Operand in, out;
+};
+inline Result<CaseMemory> place(Backend& backend, const Case& c) {
+  const AlgorithmInfo* algorithm = find_algorithm(c.op, c.algorithm);
+  int64_t size = size_of(c.dtype), before = c.offset * size;
+  int64_t in_bytes = numel(c.shape) * size, out_bytes = numel(c.output_shape()) * size;
+  CaseMemory m;
+  m.input = algorithm->symmetric == kInput ? PERI_TRY(backend.allocate_symmetric(in_bytes + before, c.group))
+                                           : PERI_TRY(backend.allocate(in_bytes + before, Place::device));
+  m.output = c.in_place ? m.input
+             : algorithm->symmetric == kOutput
+                 ? PERI_TRY(backend.allocate_symmetric(out_bytes + before, c.group))
+                 : PERI_TRY(backend.allocate(out_bytes + before, Place::device));
+  m.in = {m.input->data() + before, {c.dtype, View::contiguous(c.shape)}};
+  m.out = {m.output->data() + before, {c.dtype, View::contiguous(c.output_shape())}};
+  return m;
+}
+inline void fill(const Case& c, int rank, const Operand& in) {
+  for (int64_t i = 0; i < numel(c.shape); ++i)
+    store(c.dtype, in.data + i * size_of(c.dtype), c.input(rank, i));
+}
+// "" or the first wrong element.
+inline std::string compare(const Case& c, int rank, const Operand& out) {
+  Shape shape = c.output_shape();
+  double epsilon = c.dtype == DType::bf16  ? 0x1p-8
+                   : c.dtype == DType::f16 ? 0x1p-11
+                   : c.dtype == DType::f32 ? 1e-6
+                                           : 0;
+  std::vector<int64_t> at(static_cast<size_t>(shape.rank()));
+  for (int64_t i = 0; i < numel(shape); ++i) {
+    int64_t rest = i;
+    for (int d = shape.rank() - 1; d >= 0; --d) {
+      at[static_cast<size_t>(d)] = rest % shape[d];
+      rest /= shape[d];
+    }
+    double want = c.expected(rank, at), got = load(c.dtype, out.data + i * size_of(c.dtype));
+    if (!is_float(c.dtype)) want = c.dtype == DType::boolean ? want : round_to(c.dtype, want);
+    if (!(std::abs(got - want) <= epsilon * std::max(1.0, std::abs(want))))
+      return fmt::format("{}: element {} is {}, not {}", c.name(), i, got, want);
+  }
+  return "";
+}
+inline std::string bytes_of(const Operand& operand) {
+  return {reinterpret_cast<const char*>(operand.data),
+          static_cast<size_t>(numel(operand.type.view.shape) * size_of(operand.type.dtype))};
+}
+// Places, fills, runs and compares.
+inline std::string run_case(Backend& backend, const Case& c) {
+  Result<CaseMemory> memory = place(backend, c);
+  if (!memory) return memory.error().to_string();
+  int rank = backend.job().rank;
+  fill(c, rank, memory->in);
+  Status status = backend.collective(c.spec(), memory->in, memory->out);
+  if (!status) return status.error().to_string();
+  std::string wrong = compare(c, rank, memory->out);
+  // Without an end barrier the caller must keep its memory as it is until the next meeting.
+  if (!c.end_barrier) PERI_CHECK(backend.exchange(c.group, "", "end of case"), "meeting");
+  return wrong;
+}
+
+}  // namespace peri::test

@@ -1,0 +1,125 @@
+// Runs the ranks of a job in tests: as processes (forked, as users run them) or as threads of this process
+// (so that ThreadSanitizer sees both sides of every signal). Header-only, as every floor's tests may include
+// it.
+#pragma once
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <functional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "kernels/backend.hpp"
+
+namespace peri::test {
+
+// What one rank does with its backend. The text that it gives back is compared by the test: "" for all well.
+using RankBody = std::function<std::string(Backend&)>;
+
+struct RankResult {
+  std::string text;  // what the body gave back, or why the backend could not be made
+  int signal = 0;    // that ended the process
+};
+
+inline std::string unique_job() {
+  static std::atomic<int> count{0};
+  return "test" + std::to_string(getpid()) + "." + std::to_string(count++);
+}
+
+inline std::string run_rank(const JobOptions& options, const RankBody& body) {
+  Result<std::unique_ptr<Backend>> backend = create_host_backend(options);
+  if (!backend) return backend.error().to_string();
+  return body(**backend);
+}
+
+inline JobOptions job_options(int world_size, double timeout_s = 20) {
+  return {.rank = 0,
+          .world_size = world_size,
+          .job = unique_job(),
+          .timeout_s = timeout_s,
+          .threads = 1,
+          .may_spin = static_cast<int>(std::thread::hardware_concurrency()) >= world_size};
+}
+
+// Ranks as processes. A body may end its process; the test runs no longer than `options.timeout_s` + 30 s.
+inline std::vector<RankResult> run_processes(JobOptions options, const RankBody& body) {
+  struct Child {
+    pid_t pid;
+    int pipe;
+  };
+  std::vector<Child> children;
+  for (int rank = 0; rank < options.world_size; ++rank) {
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) != 0) return {};
+    pid_t pid = fork();
+    if (pid == 0) {
+      prctl(PR_SET_PDEATHSIG, SIGKILL);
+      alarm(static_cast<unsigned>(options.timeout_s) + 30);  // a hang is a failure, not a hung test run
+      options.rank = rank;
+      std::string text = run_rank(options, body);
+      for (size_t at = 0; at < text.size();) {
+        ssize_t written = write(ends[1], text.data() + at, text.size() - at);
+        if (written <= 0) break;
+        at += static_cast<size_t>(written);
+      }
+      _exit(0);
+    }
+    close(ends[1]);
+    children.push_back({pid, ends[0]});
+  }
+  std::vector<RankResult> results;
+  for (const Child& child : children) {
+    RankResult result;
+    char buffer[4096];
+    for (ssize_t got; (got = read(child.pipe, buffer, sizeof(buffer))) > 0;)
+      result.text.append(buffer, static_cast<size_t>(got));
+    close(child.pipe);
+    int status = 0;
+    waitpid(child.pid, &status, 0);
+    if (WIFSIGNALED(status)) result.signal = WTERMSIG(status);
+    results.push_back(std::move(result));
+  }
+  return results;
+}
+
+// Ranks as threads.
+inline std::vector<RankResult> run_threads(JobOptions options, const RankBody& body) {
+  std::vector<RankResult> results(static_cast<size_t>(options.world_size));
+  std::vector<std::thread> threads;
+  for (int rank = 0; rank < options.world_size; ++rank)
+    threads.emplace_back([&results, &body, options, rank]() mutable {
+      options.rank = rank;
+      results[static_cast<size_t>(rank)].text = run_rank(options, body);
+    });
+  for (std::thread& thread : threads) thread.join();
+  return results;
+}
+
+// As threads where a sanitizer that cannot follow processes runs, else as processes.
+inline std::vector<RankResult> run_ranks(const JobOptions& options, const RankBody& body) {
+#ifdef __SANITIZE_THREAD__
+  return run_threads(options, body);
+#else
+  return run_processes(options, body);
+#endif
+}
+
+// The texts of ranks that ended badly, one per line; "" if all is well.
+inline std::string failures(const std::vector<RankResult>& results) {
+  std::string all;
+  for (size_t rank = 0; rank < results.size(); ++rank) {
+    const RankResult& result = results[rank];
+    if (result.signal)
+      all += "rank " + std::to_string(rank) + ": signal " + std::to_string(result.signal) + "\n";
+    if (!result.text.empty()) all += "rank " + std::to_string(rank) + ": " + result.text + "\n";
+  }
+  return all;
+}
+
+}  // namespace peri::test
