@@ -1,0 +1,101 @@
+// The planner, as a list of passes in the order in which they run: why each is there, and what holds from
+// there on.
+#include <algorithm>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "planner/passes.hpp"
+
+namespace peri {
+namespace {
+
+struct PassRow {
+  const char* name;
+  bool optional;  // may be skipped: the plan is then larger or slower, but right
+};
+constexpr PassRow kPasses[] = {
+    {"dead_code", true}, {"select_algorithms", true}, {"lower", false},  {"fuse", true},
+    {"realize", false},  {"write_in_place", true},    {"memory", false}, {"check", true}};
+
+Status check_skips(const Policy& policy) {
+  for (const std::string& name : policy.skip) {
+    auto row = std::ranges::find_if(kPasses, [&](const PassRow& pass) { return pass.name == name; });
+    if (row == std::end(kPasses)) {
+      const auto near = nearest(name, pass_names());
+      return fail(Code::NotFound, fmt::format("no pass is named \"{}\"", name), {},
+                  near ? fmt::format("did you mean \"{}\"?", *near)
+                       : fmt::format("there are: {}", fmt::join(pass_names(), ", ")));
+    }
+    if (!row->optional)
+      return fail(Code::InvalidArgument,
+                  fmt::format("pass \"{}\" cannot be skipped: later passes need what it makes", name));
+  }
+  return {};
+}
+
+std::string print(const std::vector<Decision>& decisions) {
+  std::string text;
+  for (const Decision& decision : decisions)
+    text += fmt::format("{}: {} ({})\n", decision.subject, decision.choice, decision.reason);
+  return text;
+}
+
+}  // namespace
+
+std::vector<std::string> pass_names() {
+  std::vector<std::string> names;
+  for (const PassRow& pass : kPasses) names.emplace_back(pass.name);
+  return names;
+}
+
+Result<Plan> plan(const Graph& program, const World& world, const Policy& policy, const Observer& observe) {
+  PERI_TRY(check_skips(policy));
+  auto runs = [&](const char* pass) { return std::ranges::find(policy.skip, pass) == policy.skip.end(); };
+  auto show = [&](const char* pass, const auto& result) {
+    if (observe) observe(pass, print(result));
+  };
+
+  // A trace holds whatever the script computed. From here on every node serves an output or an effect.
+  Graph graph = runs("dead_code") ? eliminate_dead_code(program) : program;
+  show("dead_code", graph);
+
+  // The script says what is wanted, the policy how it is done. From here on every collective has an
+  // algorithm, or is known to be the identity. Skipped: what the script does not name is done by `ll`.
+  Policy plain = policy;
+  plain.auto_select = plain.auto_select && runs("select_algorithms");
+  Selection selection = PERI_TRY(select_algorithms(graph, plain));
+  show("select_algorithms", selection.decisions);
+
+  // From values to buffers. From here on the program is a list of calls on windows of virtual buffers, each
+  // written by one line; views are gone; collectives have contiguous operands; what is returned is the plan's
+  // own.
+  Plan result = PERI_TRY(lower(graph, std::move(selection), world, policy));
+  show("lower", result);
+
+  // Memory traffic is what pointwise work costs. From here on a call may have several results; values that
+  // only one fused call needed have no buffer any more. Before `realize`, so that a fused call can write into
+  // symmetric memory.
+  if (policy.fuse && runs("fuse")) result = fuse(std::move(result));
+  show("fuse", result);
+
+  // From here on every operand that an algorithm wants in symmetric memory of its group lies there. Buffers
+  // may be written twice now: by an algorithm that overwrites its operand.
+  result = realize(std::move(result));
+  show("realize", result);
+
+  // A cache that is updated in place should not be copied on every call. After `realize`, because a value
+  // that has become a comm buffer cannot also be the caller's tensor.
+  if (runs("write_in_place")) result = write_in_place(std::move(result));
+  show("write_in_place", result);
+
+  // From here on every buffer has storage when it is written, and its final name.
+  result = plan_memory(std::move(result));
+  show("memory", result);
+
+  // Nothing that was planned wrong may run. Independent of all of the above.
+  if (runs("check")) PERI_TRY(check_plan(result));
+  return result;
+}
+
+}  // namespace peri

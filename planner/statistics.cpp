@@ -1,0 +1,103 @@
+// What a plan costs, as numbers under stable names (DESIGN section 11, SYSTEMS S8).
+#include <algorithm>
+#include <climits>
+
+#include "planner/lines.hpp"
+
+namespace peri {
+namespace {
+
+bool is_value(const Buffer& buffer) {
+  return buffer.index < 0;
+}  // not the caller's
+
+// The most bytes that a plan's storages hold at once. Comm storage is persistent; the rest counts from its
+// allocation to its free.
+double peak_bytes(const Plan& plan, double comm_pool_bytes) {
+  int64_t held = 0, peak = 0;
+  auto regular = [&](BufferId id) {
+    return plan.buffer(id).kind == BufferKind::comm ? 0 : plan.buffer(id).bytes();
+  };
+  for (const Line& line : plan.lines) {
+    if (const auto* allocate = std::get_if<AllocateLine>(&line)) held += regular(allocate->buffer);
+    if (const auto* call = std::get_if<CollectiveLine>(&line); call && !call->call_name.empty())
+      held += regular(call->output.buffer);
+    peak = std::max(peak, held);
+    if (const auto* free = std::get_if<FreeLine>(&line)) held -= regular(free->buffer);
+  }
+  return static_cast<double>(peak) + comm_pool_bytes;
+}
+
+// The most bytes of values that are alive at one line, from the line that writes them to the last that reads
+// them: no allocator can do with less. A value made in the storage of a dying operand counts from the next
+// line.
+double lower_bound_bytes(const Plan& plan) {
+  std::vector<int> first(plan.buffers.size(), INT_MAX), last(plan.buffers.size(), -1);
+  const int lines = static_cast<int>(plan.lines.size());
+  for (int i = 0; i < lines; ++i) {
+    auto use = [&](BufferId id) {
+      first[at(id)] = std::min(first[at(id)], i);
+      last[at(id)] = i;
+    };
+    for_each_read(plan.lines[static_cast<size_t>(i)],
+                  [&](const PlanOperand& operand) { use(operand.buffer); });
+    for_each_write(plan.lines[static_cast<size_t>(i)], use);
+  }
+  for (const PlanOutput& output : plan.outputs) last[at(output.value.buffer)] = lines;
+  for (const Line& line : plan.lines)
+    if (const auto* reuse = std::get_if<ReuseLine>(&line);
+        reuse && last[at(reuse->from)] == first[at(reuse->buffer)])
+      ++first[at(reuse->buffer)];
+  std::vector<int64_t> change(static_cast<size_t>(lines) + 3, 0);
+  for (size_t i = 0; i < plan.buffers.size(); ++i) {
+    if (!is_value(plan.buffers[i]) || last[i] < first[i]) continue;
+    change[static_cast<size_t>(first[i])] += plan.buffers[i].bytes();
+    change[static_cast<size_t>(last[i]) + 1] -= plan.buffers[i].bytes();
+  }
+  int64_t alive = 0, peak = 0;
+  for (int64_t bytes : change) peak = std::max(peak, alive += bytes);
+  return static_cast<double>(peak);
+}
+
+}  // namespace
+
+std::map<std::string, double> statistics(const Plan& plan) {
+  std::map<std::string, double> stats;
+  for (const char* name :
+       {"buffer_names", "reuses", "device_allocs", "p2p_allocs", "out_variant_calls", "intermediate_buffers",
+        "identity_copies", "input_copies", "comm_pool_bytes", "barriers", "elided_barriers", "kernels"})
+    stats[name] = 0;
+  for (const Buffer& buffer : plan.buffers) stats["buffer_names"] += is_value(buffer);
+  for (const Line& line : plan.lines)
+    std::visit(
+        Overloaded{[&](const AllocateLine& l) {
+                     const Buffer& buffer = plan.buffer(l.buffer);
+                     const bool comm = buffer.kind == BufferKind::comm;
+                     stats["p2p_allocs"] += comm;
+                     stats["device_allocs"] += !comm && buffer.type.place == Place::device;
+                     stats["comm_pool_bytes"] += comm ? static_cast<double>(buffer.bytes()) : 0;
+                     ++stats["intermediate_buffers"];
+                   },
+                   [&](const ReuseLine&) { ++stats["reuses"]; }, [](const FreeLine&) {},
+                   [&](const InputCopyLine&) { ++stats["input_copies"]; }, [](const DeviceCopyLine&) {},
+                   [&](const KernelLine& l) {
+                     ++stats["kernels"];
+                     ++stats["out_variant_calls"];
+                     stats["identity_copies"] += l.identity_copy;
+                   },
+                   [&](const CollectiveLine& l) {
+                     const AlgorithmInfo* row = find_algorithm(l.op, l.algorithm);
+                     const bool fallback = !l.call_name.empty();  // its result has a name besides its item's
+                     stats["buffer_names"] += fallback;
+                     stats["intermediate_buffers"] += fallback;
+                     stats["out_variant_calls"] += !fallback && writes_output(l);
+                     stats["barriers"] += row && row->end_barrier && l.end_barrier;
+                     stats["elided_barriers"] += row && row->end_barrier && !l.end_barrier;
+                   }},
+        line);
+  stats["peak_bytes"] = peak_bytes(plan, stats["comm_pool_bytes"]);
+  stats["lower_bound_bytes"] = lower_bound_bytes(plan);
+  return stats;
+}
+
+}  // namespace peri
