@@ -1,0 +1,561 @@
+// The generator: for every op of the table, how to choose operands and attributes. Whether the result is tame
+// is range_of's business (value_range.cpp).
+#include "tests/support/random_program.hpp"
+
+#include <algorithm>
+
+#include "tests/support/random.hpp"
+#include "tests/support/value_range.hpp"
+
+namespace peri::testing {
+namespace {
+
+constexpr int64_t kLargestTensor = 2048;
+constexpr int kLargestRank = 4;
+constexpr int kAttempts = 6;  // at operands that suit an op
+
+Ints to_ints(const Shape& shape) {
+  return {shape.begin(), shape.end()};
+}
+
+class Builder {
+ public:
+  Builder(uint64_t seed, const ProgramOptions& options)
+      : random_(seed), options_(options), world_(world_group(options.world)) {}
+
+  Graph build() {
+    for (int64_t i = random_.between(1, 3); i > 0; --i) source(random_dtype(), random_shape());
+    int64_t nodes = random_.between(options_.max_nodes / 3, options_.max_nodes);
+    // Some choices add nothing (the op suits no value at hand), so there are more rounds than nodes.
+    for (int64_t round = 0; round < 4 * nodes && graph_.size() < nodes; ++round)
+      try_op(static_cast<Op>(random_.below(kOpCount)));
+    choose_outputs();
+    return std::move(graph_);
+  }
+
+ private:
+  using Found = std::optional<Item>;
+
+  // --- adding nodes ---
+
+  // Adds a node if its result is tame and small.
+  Found add(Op op, const std::vector<Item>& operands, Attributes attributes) {
+    std::vector<TensorType> types;
+    std::vector<NodeId> ids;
+    for (const Item& item : operands) {
+      types.push_back(item.type);
+      ids.push_back(item.id);
+    }
+    Result<Attributes> completed = complete(op, attributes, types);
+    PERI_CHECK(completed, "the generator gives valid attributes");
+    if (info(op).has(kComposite)) return add_steps(op, operands, types, *completed);
+    Result<TensorType> type = infer(op, types, *completed);
+    PERI_CHECK(type, "the generator gives valid operands");
+    std::optional<Range> range = range_of(op, operands, *completed, *type);
+    if (!range || numel(type->shape) > kLargestTensor) return std::nullopt;
+    Result<NodeId> id = graph_.add(op, ids, attributes, {"random.lua", graph_.size() + 1});
+    PERI_CHECK(id, "infer has accepted it");
+    Item item{*id, *type, *range, is_exact(op, operands, *type)};
+    if (type->place == Place::device) items_.push_back(item);
+    return item;
+  }
+
+  Found add_steps(Op op, const std::vector<Item>& operands, const std::vector<TensorType>& types,
+                  const Attributes& attributes) {
+    Result<std::vector<peri::Step>> steps = decompose(op, types, attributes);
+    PERI_CHECK(steps, "the generator gives valid operands");
+    std::vector<Item> values = operands;
+    for (const peri::Step& step : *steps) {
+      std::vector<Item> of_step;
+      for (int i : step.operands) of_step.push_back(values[i]);
+      Found value = add(step.op, of_step, step.attributes);
+      if (!value) return std::nullopt;
+      values.push_back(*value);
+    }
+    return values.back();
+  }
+
+  // Rounding to 16 bits may fall either way if there is an error before; whatever has no tolerance changes no
+  // bit.
+  static bool is_exact(Op op, const std::vector<Item>& operands, const TensorType& type) {
+    if (!is_float(type.dtype) || info(op).has(kCreation)) return true;
+    if (info(op).tolerance > 0 || (op == Op::cast && is_float(operands[0].type.dtype))) return false;
+    return std::all_of(operands.begin(), operands.end(), [](const Item& item) { return item.exact; });
+  }
+
+  // --- choosing values ---
+
+  DType random_dtype() {
+    int64_t percent = random_.below(100);
+    if (percent < 50) return DType::f32;
+    if (percent < 75) return percent < 62 ? DType::bf16 : DType::f16;
+    if (percent < 90) return percent < 82 ? DType::i32 : DType::i64;
+    return percent < 95 ? DType::u8 : DType::boolean;
+  }
+  DType random_float() { return random_.pick({DType::f32, DType::f32, DType::bf16, DType::f16}); }
+  int64_t random_size() {
+    return random_.pick<int64_t>({0, 1, 1, 1, 2, 2, 3, 3, 4, 4, 5, 6, 7, 8, 12, 16, 17});
+  }
+  Shape random_shape(int least_rank = 0) {
+    Shape shape;
+    for (int64_t rank = random_.between(least_rank, std::max(least_rank, 3)); rank > 0; --rank) {
+      int64_t size = random_size();
+      shape.push_back(numel(shape) * size > kLargestTensor / 4 ? 1 : size);
+    }
+    return shape;
+  }
+  Attributes of_dim(const Item& x) {
+    int64_t rank = x.type.shape.rank();
+    return {{"dim", random_.between(-rank, rank - 1)}};
+  }
+
+  bool allowed(DTypes dtypes, DType t) {
+    if (dtypes == DTypes::floats) return is_float(t);
+    if (dtypes == DTypes::integers) return is_integer(t);
+    return dtypes != DTypes::numeric || t != DType::boolean;
+  }
+
+  // A value that is there and suits, mostly a late one.
+  template <class Suits>
+  Found find(Suits suits) {
+    std::vector<Item> candidates;
+    for (const Item& item : items_)
+      if (suits(item)) candidates.push_back(item);
+    if (candidates.empty()) return std::nullopt;
+    auto late = static_cast<int64_t>(std::min<size_t>(candidates.size(), 4));
+    if (random_.chance(60))
+      return candidates[candidates.size() - 1 - static_cast<size_t>(random_.below(late))];
+    return random_.pick(candidates);
+  }
+  // The same, or a new source of an allowed dtype.
+  Item find_or_make(DTypes dtypes, int least_rank = 0) {
+    Found found = find(
+        [&](const Item& x) { return allowed(dtypes, x.type.dtype) && x.type.shape.rank() >= least_rank; });
+    if (found && !random_.chance(5)) return *found;
+    DType dtype = random_dtype();
+    while (!allowed(dtypes, dtype)) dtype = random_dtype();
+    return source(dtype, random_shape(least_rank));
+  }
+  Item find_or_make(DType dtype, const Shape& shape) {
+    Found found = find([&](const Item& x) { return x.type.dtype == dtype && x.type.shape == shape; });
+    return found && random_.chance(65) ? *found : source(dtype, shape);
+  }
+
+  Item source(DType dtype, const Shape& shape) {
+    Attributes attributes{{"shape", to_ints(shape)}, {"dtype", dtype}};
+    int64_t kind = random_.below(is_float(dtype) ? 10 : 7);
+    if (kind < 6) {
+      Op op = kind < 4 ? Op::input : Op::constant;
+      int64_t& index = op == Op::input ? inputs_ : constants_;
+      attributes.set("index", index++);
+      return *add(op, {}, attributes);
+    }
+    if (kind == 6) {
+      attributes.set("value", dtype == DType::u8 || dtype == DType::boolean
+                                  ? static_cast<double>(random_.below(2))
+                                  : static_cast<double>(random_.between(-8, 8)) / 4);
+      return *add(Op::full, {}, attributes);
+    }
+    attributes.set("seed", random_.below(1000));
+    return *add(kind == 7 ? Op::rand : Op::randn, {}, attributes);
+  }
+  Item full(DType dtype, double value) {
+    return *add(Op::full, {},
+                {{"shape", random_.chance(50) ? Ints{} : Ints{1}}, {"value", value}, {"dtype", dtype}});
+  }
+
+  // A shape that broadcasts to `shape`: leading dimensions left out, some of size 1.
+  Shape broadcastable(const Shape& shape) {
+    Shape result;
+    for (int d = random_.chance(40) ? static_cast<int>(random_.below(shape.rank() + 1)) : 0; d < shape.rank();
+         ++d)
+      result.push_back(random_.chance(25) ? 1 : shape[d]);
+    return result;
+  }
+  Item partner(const Item& x) {
+    Found found = find([&](const Item& y) {
+      if (y.type.dtype != x.type.dtype) return false;
+      Result<Shape> shape = peri::broadcast(x.type.shape, y.type.shape);
+      return shape && numel(*shape) <= kLargestTensor;
+    });
+    return found && random_.chance(65) ? *found : source(x.type.dtype, broadcastable(x.type.shape));
+  }
+  // x squashed into [0.5, 1.5]: fit for a logarithm, a root, a divisor, a base.
+  Found positive(const Item& x) {
+    Found squashed = add(Op::sigmoid, {x}, {});
+    return squashed ? add(Op::add, {*squashed, full(x.type.dtype, 0.5)}, {}) : std::nullopt;
+  }
+  // `count` positions below `size`, all different if `distinct` (then count <= size).
+  Item positions(int64_t count, int64_t size, bool distinct) {
+    DType dtype = random_.pick({DType::i32, DType::i64});
+    Item any =
+        distinct || random_.chance(40)
+            ? *add(Op::arange, {},
+                   {{"count", count}, {"start", static_cast<double>(random_.below(5))}, {"dtype", dtype}})
+            : source(dtype, {count});
+    return *add(Op::mod, {any, full(dtype, static_cast<double>(size))}, {});
+  }
+
+  // --- one op ---
+
+  void try_op(Op op) {
+    switch (op) {
+#define PERI_POINTWISE(name, ...) case Op::name:
+#include "core/ops.def"
+      return try_pointwise(op);
+      case Op::sum:
+      case Op::mean:
+      case Op::prod:
+      case Op::max:
+      case Op::min:
+      case Op::argmax:
+      case Op::argmin:
+        return try_reduction(op);
+      case Op::shard:
+      case Op::all_reduce:
+      case Op::all_gather:
+      case Op::reduce_scatter:
+      case Op::all_to_all:
+      case Op::broadcast:
+      case Op::barrier:
+        return try_collective(op);
+      case Op::send:
+      case Op::recv:
+        return;
+      case Op::input:
+      case Op::constant:
+      case Op::full:
+      case Op::rand:
+      case Op::randn:
+        if (random_.chance(30)) source(random_dtype(), random_shape());
+        return;
+      case Op::arange: {
+        DType dtype = random_.pick({DType::f32, DType::i32, DType::i64, DType::bf16});
+        add(op, {},
+            {{"count", random_size()},
+             {"start", static_cast<double>(random_.between(-4, 4))},
+             {"step", static_cast<double>(random_.between(-2, 2)) * (is_float(dtype) ? 0.5 : 1.0)},
+             {"dtype", dtype}});
+        return;
+      }
+      case Op::softmax: {
+        Item x = find_or_make(DTypes::floats, 1);
+        add(op, {x}, of_dim(x));
+        return;
+      }
+      case Op::rms_norm:
+      case Op::layer_norm: {
+        Item x = find_or_make(DTypes::floats, 1);
+        Shape width{x.type.shape[x.type.shape.rank() - 1]};
+        std::vector<Item> operands = {x, find_or_make(x.type.dtype, width)};
+        if (op == Op::layer_norm && random_.chance(60)) operands.push_back(find_or_make(x.type.dtype, width));
+        add(op, operands, {{"eps", random_.pick({1e-5, 1e-3, 0.1})}});
+        return;
+      }
+      case Op::matmul:
+      case Op::linear:
+        return try_matmul(op);
+      case Op::embedding:
+      case Op::index_select:
+      case Op::index_copy:
+        return try_lookup(op);
+      case Op::reshape:
+      case Op::permute:
+      case Op::slice:
+      case Op::expand:
+      case Op::transpose:
+      case Op::contiguous:
+        try_view(op, find_or_make(DTypes::any));
+        return;
+      case Op::cat:
+      case Op::stack:
+        return try_join(op);
+      case Op::copy_to: {
+        Found there = add(op, {find_or_make(DTypes::any)}, {{"place", Place::host}});
+        if (there && random_.chance(40))
+          there = try_view(random_.pick({Op::slice, Op::permute, Op::contiguous}), *there);
+        if (there) add(op, {*there}, {{"place", Place::device}});
+        return;
+      }
+      case Op::rope:
+      case Op::attention:
+        return try_transformer(op);
+    }
+  }
+
+  void try_pointwise(Op op) {
+    const OpInfo& row = info(op);
+    for (int attempt = 0; attempt < kAttempts; ++attempt) {
+      if (op == Op::where) {
+        Item x = find_or_make(DTypes::any);
+        Found found = find([&](const Item& c) {
+          return c.type.dtype == DType::boolean &&
+                 peri::broadcast(c.type.shape, x.type.shape).value_or(Shape{}) == x.type.shape;
+        });
+        Item condition = found ? *found : source(DType::boolean, broadcastable(x.type.shape));
+        Item y = find_or_make(x.type.dtype, x.type.shape);
+        if (add(op, {condition, x, y}, {})) return;
+        continue;
+      }
+      Item x = find_or_make(row.dtypes);
+      if (attempt + 2 == kAttempts && is_float(x.type.dtype)) x = positive(x).value_or(x);
+      if (attempt + 1 == kAttempts) x = source(x.type.dtype, random_shape());  // a source is exact
+      std::vector<Item> operands = {x};
+      if (row.max_operands == 2) operands.push_back(partner(x));
+      if (attempt >= 2 && operands.size() == 2 && is_float(x.type.dtype))
+        operands[1] = op == Op::mod ? full(x.type.dtype, random_.pick({-2.0, 0.75, 1.5}))
+                                    : positive(operands[1]).value_or(operands[1]);
+      Attributes attributes;
+      if (op == Op::cast) attributes.set("dtype", random_dtype());
+      if (add(op, operands, attributes)) return;
+    }
+  }
+
+  void try_reduction(Op op) {
+    for (int attempt = 0; attempt < kAttempts; ++attempt) {
+      bool one_dim = op == Op::argmax || op == Op::argmin;
+      Item x = find_or_make(info(op).dtypes, one_dim ? 1 : 0);
+      Attributes attributes = one_dim ? of_dim(x) : Attributes{};
+      attributes.set("keepdim", random_.chance(40));
+      Ints dims;
+      for (int d = 0; d < x.type.shape.rank(); ++d)
+        if (random_.chance(40)) dims.push_back(random_.chance(30) ? d - x.type.shape.rank() : d);
+      if (!one_dim) attributes.set("dims", dims);
+      if (op != Op::sum && op != Op::prod && op != Op::mean && has_empty_dim(x.type.shape)) continue;
+      if (add(op, {x}, attributes)) return;
+    }
+  }
+  static bool has_empty_dim(const Shape& shape) { return numel(shape) == 0; }
+
+  void try_matmul(Op op) {
+    Item a = find_or_make(DTypes::floats, op == Op::matmul ? 2 : 1);
+    const Shape& shape = a.type.shape;
+    int64_t depth = shape[shape.rank() - 1], columns = random_size();
+    if (op == Op::linear) {
+      std::vector<Item> operands = {a, find_or_make(a.type.dtype, {columns, depth})};
+      if (random_.chance(50)) operands.push_back(find_or_make(a.type.dtype, {columns}));
+      add(op, operands, {});
+      return;
+    }
+    Shape batch(std::span(shape.begin(), shape.end() - 2));
+    Shape other = broadcastable(batch);
+    other.push_back(depth);
+    other.push_back(columns);
+    if (numel(other) > kLargestTensor) return;
+    Found b = find([&](const Item& x) {
+      const Shape& s = x.type.shape;
+      return x.type.dtype == a.type.dtype && s.rank() == 2 && s[0] == depth;
+    });
+    add(op, {a, b && random_.chance(40) ? *b : source(a.type.dtype, other)}, {});
+  }
+
+  void try_lookup(Op op) {
+    Item x = find_or_make(DTypes::any, 1);
+    if (op == Op::embedding && x.type.shape.rank() != 2)
+      x = source(random_dtype(), {random_.between(1, 9), random_size()});
+    int64_t dim = op == Op::embedding ? 0 : random_.below(x.type.shape.rank());
+    int64_t size = x.type.shape[static_cast<int>(dim)];
+    int64_t count = size == 0 ? 0 : random_.between(0, op == Op::index_copy ? size : 9);
+    Item index = positions(count, std::max<int64_t>(size, 1), op == Op::index_copy);
+    if (op == Op::embedding) {
+      if (random_.chance(40)) index = *add(Op::reshape, {index}, {{"shape", Ints{1, count}}});
+      add(op, {index, x}, {});
+    } else if (op == Op::index_select) {
+      add(op, {x, index}, {{"dim", dim}});
+    } else {
+      Shape slices = x.type.shape;
+      slices[static_cast<int>(dim)] = count;
+      add(op, {x, index, find_or_make(x.type.dtype, slices)}, {{"dim", dim}});
+    }
+  }
+
+  Found try_view(Op op, Item x) {
+    const Shape& shape = x.type.shape;
+    int rank = shape.rank();
+    if (op == Op::contiguous) return add(op, {x}, {});
+    if (op == Op::reshape) return add(op, {x}, {{"shape", other_shape(shape)}});
+    if (op == Op::expand) {
+      Ints dims = to_ints(shape);
+      for (int64_t& size : dims)
+        if (size == 1 && random_.chance(60)) size = random_size();
+      if (rank < kLargestRank && random_.chance(40)) dims.insert(dims.begin(), random_.between(1, 3));
+      return add(op, {x}, {{"shape", dims}});
+    }
+    if (op == Op::permute) {
+      Ints dims;
+      for (int d = 0; d < rank; ++d) dims.insert(dims.begin() + random_.below(d + 1), d);
+      return add(op, {x}, {{"dims", dims}});
+    }
+    if (rank == 0) return std::nullopt;
+    if (op == Op::transpose)
+      return add(op, {x}, {{"dim0", random_.below(rank)}, {"dim1", -1 - random_.below(rank)}});
+    Attributes attributes = of_dim(x);
+    int64_t dim = attributes.get<int64_t>("dim");
+    int64_t size = shape[static_cast<int>(dim < 0 ? dim + rank : dim)];
+    int64_t start = random_.between(0, size), stop = random_.between(start, size);
+    attributes.set("start", start > 0 && start < size && random_.chance(20) ? start - size : start);
+    attributes.set("stop", random_.chance(20) ? stop - size - 1 : stop);
+    attributes.set("step", random_.between(1, 3));
+    return add(Op::slice, {x}, attributes);
+  }
+  Ints other_shape(const Shape& shape) {
+    Ints dims = to_ints(shape);
+    int rank = shape.rank();
+    switch (random_.below(4)) {
+      case 0:
+        return {numel(shape)};
+      case 1:  // two dimensions joined
+        if (rank < 2) break;
+        dims[0] *= dims[1];
+        dims.erase(dims.begin() + 1);
+        break;
+      case 2:  // one divided
+        for (size_t d = 0; d < dims.size(); ++d)
+          for (int64_t part : {2, 3, 17})
+            if (rank < kLargestRank && dims[d] > 0 && dims[d] % part == 0) {
+              dims[d] /= part;
+              dims.insert(dims.begin() + static_cast<int64_t>(d), part);
+              if (numel(shape) > 0 && random_.chance(50)) dims[d + 1] = -1;
+              return dims;
+            }
+        break;
+      case 3:
+        if (rank < kLargestRank) dims.insert(dims.begin() + random_.below(rank + 1), 1);
+        break;
+    }
+    return dims;
+  }
+
+  void try_join(Op op) {
+    Item x = find_or_make(DTypes::any, op == Op::cat ? 1 : 0);
+    if (op == Op::stack && x.type.shape.rank() == kLargestRank) return;
+    int64_t dim = op == Op::cat ? random_.below(x.type.shape.rank()) : random_.below(x.type.shape.rank() + 1);
+    std::vector<Item> operands = {x};
+    for (int64_t more = random_.below(3); more > 0; --more) {
+      Shape shape = x.type.shape;
+      if (op == Op::cat && random_.chance(50)) shape[static_cast<int>(dim)] = random_.below(4);
+      operands.push_back(find_or_make(x.type.dtype, shape));
+    }
+    add(op, operands, {{"dim", dim}});
+  }
+
+  void try_transformer(Op op) {
+    int64_t sequence = random_.pick<int64_t>({1, 2, 3, 5, 8}), width = random_.pick<int64_t>({2, 4, 6, 8});
+    int64_t key_heads = random_.between(1, 2), heads = key_heads * random_.between(1, 2);
+    if (op == Op::rope) {
+      Found x = find([](const Item& item) {
+        const Shape& s = item.type.shape;
+        return is_float(item.type.dtype) && s.rank() >= 3 && s[s.rank() - 1] % 2 == 0 && numel(s) > 0;
+      });
+      if (!x) x = source(random_float(), {sequence, heads, width});
+      const Shape& shape = x->type.shape;
+      add(op, {*x, positions(shape[shape.rank() - 3], 50, false)},
+          {{"base", random_.pick({10000.0, 100.0})}});
+      return;
+    }
+    DType dtype = random_float();
+    int64_t keys = sequence + random_.below(4);
+    std::vector<Item> operands = {find_or_make(dtype, {sequence, heads, width}),
+                                  find_or_make(dtype, {keys, key_heads, width}),
+                                  find_or_make(dtype, {keys, key_heads, width})};
+    if (operands[0].range.size() > 10 || operands[1].range.size() > 10) return;
+    if (random_.chance(40)) operands.push_back(positions(sequence, keys + 2, false));
+    add(op, operands, {{"causal", random_.chance(70)}, {"scale", random_.pick({0.0, 0.0, 0.25})}});
+  }
+
+  void try_collective(Op op) {
+    Attributes attributes{{"group", world_}};
+    Item x = find_or_make(info(op).dtypes, 1);
+    int64_t rank = x.type.shape.rank();
+    bool splits = op == Op::reduce_scatter || op == Op::all_to_all || op == Op::shard;
+    int64_t dim = random_.below(rank);
+    if (splits && x.type.shape[static_cast<int>(dim)] % options_.world != 0) {
+      Shape shape = x.type.shape;
+      shape[static_cast<int>(dim)] = options_.world * random_.between(1, 3);
+      if (numel(shape) > kLargestTensor) return;
+      x = find_or_make(x.type.dtype, shape);
+    }
+    if (op == Op::all_reduce || op == Op::reduce_scatter)
+      attributes.set("reduce", is_float(x.type.dtype)
+                                   ? random_.pick<std::string>({"sum", "sum", "avg", "min", "max", "prod"})
+                                   : random_.pick<std::string>({"sum", "min", "max", "prod"}));
+    if (op == Op::all_gather || op == Op::reduce_scatter || op == Op::shard) attributes.set("dim", dim);
+    if (op == Op::all_to_all) {
+      attributes.set("split_dim", dim);
+      attributes.set("concat_dim", random_.below(rank));
+    }
+    if (op == Op::broadcast) attributes.set("root", random_.below(options_.world));
+    if (options_.name_algorithms && op != Op::shard && op != Op::barrier)
+      attributes.set("algorithm", random_algorithm(op));
+    add(op, {x}, attributes);
+  }
+  std::string random_algorithm(Op op) {
+    std::vector<std::string> names = {""};
+    for (const AlgorithmInfo& row : algorithms())
+      if (row.op == op && !row.name.starts_with("multimem")) names.emplace_back(row.name);
+    return random_.pick(names);
+  }
+
+  // --- what the program gives ---
+
+  void choose_outputs() {
+    std::vector<NodeId> inputs = graph_.inputs();
+    std::vector<Output> outputs;
+    for (const Item& item : items_) {
+      bool is_source = info(graph_.node(item.id).op).has(kSource);
+      if (!(graph_.users(item.id).empty() && !is_source) && !random_.chance(8)) continue;
+      Output output{item.id};
+      for (size_t i = 0; i < inputs.size(); ++i) {
+        bool is_written = std::any_of(outputs.begin(), outputs.end(), [&](const Output& o) {
+          return o.mutated_input == static_cast<int>(i);
+        });
+        if (!is_source && !is_written && graph_.node(inputs[i]).type == item.type && random_.chance(25))
+          output.mutated_input = static_cast<int>(i);
+      }
+      outputs.push_back(output);
+    }
+    if (outputs.empty()) outputs.push_back({items_.back().id});
+    graph_.set_outputs(outputs);
+  }
+
+  Random random_;
+  ProgramOptions options_;
+  Group world_;
+  Graph graph_;
+  std::vector<Item> items_;
+  int64_t inputs_ = 0, constants_ = 0;
+};
+
+}  // namespace
+
+Graph random_program(uint64_t seed, const ProgramOptions& options) {
+  return Builder(seed, options).build();
+}
+
+std::vector<Op> ops_left_out() {
+  // Composites are decomposed before they are added; a message needs a program per rank.
+  return {Op::linear, Op::transpose, Op::stack, Op::send, Op::recv};
+}
+
+Arguments random_arguments(const Graph& graph, uint64_t seed, int rank) {
+  Random random(seed * 1000003 + static_cast<uint64_t>(rank));
+  auto value_of = [&](NodeId id) {
+    Value value = zeros(graph.node(id).type);
+    DType dtype = value.type.dtype;
+    Range range = argument_range(dtype);
+    if (is_float(dtype)) {
+      for (double& x : std::get<Value::Floats>(value.elements))
+        x = store(dtype, range.low + (range.high - range.low) * random.unit());
+    } else {
+      for (int64_t& x : std::get<Value::Integers>(value.elements))
+        x = random.between(static_cast<int64_t>(range.low), static_cast<int64_t>(range.high));
+    }
+    return value;
+  };
+  Arguments arguments;
+  for (NodeId id : graph.inputs()) arguments.inputs.push_back(value_of(id));
+  for (NodeId id : graph.constants()) arguments.constants.push_back(value_of(id));
+  return arguments;
+}
+
+}  // namespace peri::testing
