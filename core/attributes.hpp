@@ -16,7 +16,8 @@ namespace peri {
 using Ints = std::vector<int64_t>;
 using AttributeValue = std::variant<bool, int64_t, double, std::string, Ints, DType, Place, Group>;
 
-// Kept in the order of the op's declaration, every declared attribute present (defaults filled in by `complete`).
+// Kept in the order of the op's declaration, every declared attribute present (defaults filled in by
+// `complete`).
 class Attributes {
  public:
   Attributes() = default;
@@ -43,7 +44,8 @@ class Attributes {
 std::string to_string(const AttributeValue& value);
 // In double quotes; quotes, backslashes and control characters escaped as \", \\ and \xHH.
 std::string quote(std::string_view text);
-// Equality of numbers that are part of a program: the same bits, or both NaN. Unlike ==, it is reflexive and tells -0 from 0.
+// Equality of numbers that are part of a program: the same bits, or both NaN. Unlike ==, it is reflexive and
+// tells -0 from 0.
 bool same_number(double a, double b);
 
 }  // namespace peri

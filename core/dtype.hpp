@@ -12,20 +12,32 @@ namespace peri {
 enum class DType : uint8_t { f32, f16, bf16, i32, i64, u8, boolean };
 inline constexpr int kDTypeCount = 7;
 
-// Two kinds of memory exist on every backend: the host backend has both too, so that partitions behave the same.
+// Two kinds of memory exist on every backend: the host backend has both too, so that partitions behave the
+// same.
 enum class Place : uint8_t { device, host };
 
 constexpr int64_t size_of(DType t) {
   switch (t) {
-    case DType::f32: case DType::i32: return 4;
-    case DType::f16: case DType::bf16: return 2;
-    case DType::i64: return 8;
-    case DType::u8: case DType::boolean: return 1;
+    case DType::f32:
+    case DType::i32:
+      return 4;
+    case DType::f16:
+    case DType::bf16:
+      return 2;
+    case DType::i64:
+      return 8;
+    case DType::u8:
+    case DType::boolean:
+      return 1;
   }
   return 0;
 }
-constexpr bool is_float(DType t) { return t == DType::f32 || t == DType::f16 || t == DType::bf16; }
-constexpr bool is_integer(DType t) { return t == DType::i32 || t == DType::i64 || t == DType::u8; }
+constexpr bool is_float(DType t) {
+  return t == DType::f32 || t == DType::f16 || t == DType::bf16;
+}
+constexpr bool is_integer(DType t) {
+  return t == DType::i32 || t == DType::i64 || t == DType::u8;
+}
 
 const char* to_string(DType t);  // "f32", "f16", "bf16", "i32", "i64", "u8", "bool"
 const char* to_string(Place p);  // "device", "host"
@@ -39,11 +51,14 @@ inline uint16_t f32_to_bf16(float f) {
   uint32_t quiet = (u >> 16) | 0x40u;
   return static_cast<uint16_t>((u & 0x7FFFFFFFu) > 0x7F800000u ? quiet : rounded);
 }
-inline float bf16_to_f32(uint16_t h) { return std::bit_cast<float>(static_cast<uint32_t>(h) << 16); }
+inline float bf16_to_f32(uint16_t h) {
+  return std::bit_cast<float>(static_cast<uint32_t>(h) << 16);
+}
 uint16_t f32_to_f16(float f);
 float f16_to_f32(uint16_t h);
 
-// What a value becomes when it is stored as `t` and read back; the identity for f32, and integers wrap to their width.
+// What a value becomes when it is stored as `t` and read back; the identity for f32, and integers wrap to
+// their width.
 double round_to(DType t, double value);
 
 }  // namespace peri

@@ -1,5 +1,5 @@
-// What can go wrong, and how it travels. Anything that a user, a file, a peer or a device can cause is a Result; a broken
-// invariant of our own is a PERI_CHECK. Nothing in Perilune throws.
+// What can go wrong, and how it travels. Anything that a user, a file, a peer or a device can cause is a
+// Result; a broken invariant of our own is a PERI_CHECK. Nothing in Perilune throws.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +11,8 @@
 
 namespace peri {
 
-// One paragraph each: what happened, who acts, whether trying again can help. Documented in core/README.md; at most 16.
+// One paragraph each: what happened, who acts, whether trying again can help. Documented in core/README.md;
+// at most 16.
 enum class Code : uint8_t {
   InvalidArgument,  // a value, field or option is wrong; the caller mends the call
   ShapeMismatch,    // operands' shapes do not fit together; the caller mends the program
@@ -40,13 +41,14 @@ struct Origin {
   bool operator==(const Origin&) const = default;
 };
 
-// A message has the shape of DESIGN section 4: `where: op: message`, then one line per operand, then one hint.
+// A message has the shape of DESIGN section 4: `where: op: message`, then one line per operand, then one
+// hint.
 struct Error {
   Code code = Code::InvalidArgument;
-  std::string message;                // "matmul: inner dimensions differ: 512 (a, dim 2) and 1024 (b, dim 1)"
-  Origin where = {};                  // the user's line, when an operation came from a script
-  std::vector<std::string> context;   // one line per operand: "a : bf16[64,512]   made at train.lua:33"
-  std::string hint = {};              // one sentence, or empty
+  std::string message;               // "matmul: inner dimensions differ: 512 (a, dim 2) and 1024 (b, dim 1)"
+  Origin where = {};                 // the user's line, when an operation came from a script
+  std::vector<std::string> context;  // one line per operand: "a : bf16[64,512]   made at train.lua:33"
+  std::string hint = {};             // one sentence, or empty
 
   // "file:line: message\n   context...\n   hint: ...", without a trailing newline.
   std::string to_string() const;
@@ -60,29 +62,32 @@ using Status = Result<void>;
 std::unexpected<Error> fail(Code code, std::string message, Origin where = {}, std::string hint = {});
 
 // Returns the error to the caller, or yields the value.
-#define PERI_TRY(expr)                                                        \
-  ({                                                                          \
-    auto peri_result_ = (expr);                                               \
-    if (!peri_result_) [[unlikely]]                                           \
-      return std::unexpected(std::move(peri_result_).error());                \
-    ::peri::detail::take(std::move(peri_result_));                            \
+#define PERI_TRY(expr)                                         \
+  ({                                                           \
+    auto peri_result_ = (expr);                                \
+    if (!peri_result_) [[unlikely]]                            \
+      return std::unexpected(std::move(peri_result_).error()); \
+    ::peri::detail::take(std::move(peri_result_));             \
   })
 
 namespace detail {
 template <class T>
-T take(Result<T>&& result) { return std::move(*result); }
+T take(Result<T>&& result) {
+  return std::move(*result);
+}
 inline void take(Status&&) {}
 [[noreturn]] void check_failed(const char* condition, const char* file, int line, const char* why);
 }  // namespace detail
 
 // Only for our own invariants, never for input.
-#define PERI_CHECK(condition, why)                                            \
-  do {                                                                        \
-    if (!(condition)) [[unlikely]]                                            \
-      ::peri::detail::check_failed(#condition, __FILE__, __LINE__, why);      \
+#define PERI_CHECK(condition, why)                                       \
+  do {                                                                   \
+    if (!(condition)) [[unlikely]]                                       \
+      ::peri::detail::check_failed(#condition, __FILE__, __LINE__, why); \
   } while (false)
 
-// The candidate nearest to `word` (edit distance at most a third of its length), or nothing: for "did you mean".
+// The candidate nearest to `word` (edit distance at most a third of its length), or nothing: for "did you
+// mean".
 std::optional<std::string> nearest(const std::string& word, const std::vector<std::string>& candidates);
 
 }  // namespace peri

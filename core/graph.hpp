@@ -1,5 +1,6 @@
-// A Graph: operations and values, functional, no memory. Append-only; deleting is building a new one. Each node makes one
-// value. Kept in a Boost adjacency_list behind the implementation; edges are derived from ordered operands.
+// A Graph: operations and values, functional, no memory. Append-only; deleting is building a new one. Each
+// node makes one value. Kept in a Boost adjacency_list behind the implementation; edges are derived from
+// ordered operands.
 #pragma once
 
 #include <memory>
@@ -28,7 +29,8 @@ struct Node {
 
 struct Output {
   NodeId value;
-  int mutated_input = -1;  // >= 0: not returned, but written back to that input (by input index) when the call ends
+  int mutated_input =
+      -1;  // >= 0: not returned, but written back to that input (by input index) when the call ends
   bool operator==(const Output&) const = default;
 };
 
@@ -41,16 +43,17 @@ class Graph {
   Graph(const Graph&);
   Graph& operator=(const Graph&);
 
-  // Completes the attributes, infers the type and appends. The error carries `origin` and each operand with type and origin.
-  Result<NodeId> add(Op op, std::vector<NodeId> operands, Attributes attributes, Origin origin, std::string name = {},
-                     Allocator allocator = DefaultAllocator{});
+  // Completes the attributes, infers the type and appends. The error carries `origin` and each operand with
+  // type and origin.
+  Result<NodeId> add(Op op, std::vector<NodeId> operands, Attributes attributes, Origin origin,
+                     std::string name = {}, Allocator allocator = DefaultAllocator{});
   void set_outputs(std::vector<Output> outputs);
 
   int size() const;
   const Node& node(NodeId id) const;
   const std::vector<Output>& outputs() const;
-  std::vector<NodeId> inputs() const;     // `input` nodes by their index attribute
-  std::vector<NodeId> constants() const;  // `constant` nodes by their index attribute
+  std::vector<NodeId> inputs() const;          // `input` nodes by their index attribute
+  std::vector<NodeId> constants() const;       // `constant` nodes by their index attribute
   std::vector<NodeId> users(NodeId id) const;  // ascending, each once
   // Operands before users; ties in order of creation, so the same graph always gives the same order.
   std::vector<NodeId> topological_order() const;
@@ -67,9 +70,11 @@ struct World {
   int size = 1;
 };
 
-// Every node's op, operand count, attributes, dtypes and inferred type agree; operands precede users; outputs exist.
+// Every node's op, operand count, attributes, dtypes and inferred type agree; operands precede users; outputs
+// exist.
 Status verify(const Graph& graph);
-// A new graph without nodes that no output and no effect needs; inputs and constants stay, so indices keep their meaning.
+// A new graph without nodes that no output and no effect needs; inputs and constants stay, so indices keep
+// their meaning.
 Graph eliminate_dead_code(const Graph& graph);
 
 // The text form, one node a line: `%3 = matmul(%1, %2) : f32[4,8]  @ model.lua:12`. parse(print(g)) == g.

@@ -24,7 +24,9 @@ struct BufferTag {};
 using NodeId = Id<NodeTag>;      // a node of a Graph and the one value it makes: printed "%7"
 using BufferId = Id<BufferTag>;  // a named buffer of a Plan: printed "buf7"
 
-inline std::string to_string(NodeId id) { return "%" + std::to_string(id.index); }
+inline std::string to_string(NodeId id) {
+  return "%" + std::to_string(id.index);
+}
 
 }  // namespace peri
 

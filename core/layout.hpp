@@ -1,5 +1,5 @@
-// Where a value's elements lie: not decided, fixed strides, or a comm buffer that peers may read or write. And which views
-// can share their operand's storage.
+// Where a value's elements lie: not decided, fixed strides, or a comm buffer that peers may read or write.
+// And which views can share their operand's storage.
 #pragma once
 
 #include <optional>
@@ -15,8 +15,13 @@ namespace peri {
 
 enum class CommType : uint8_t { symmetric_memory };
 
-struct Flexible { bool operator==(const Flexible&) const = default; };
-struct Fixed { Strides strides; bool operator==(const Fixed&) const = default; };
+struct Flexible {
+  bool operator==(const Flexible&) const = default;
+};
+struct Fixed {
+  Strides strides;
+  bool operator==(const Fixed&) const = default;
+};
 struct CommBuffer {
   Strides strides;
   CommType type = CommType::symmetric_memory;
@@ -26,8 +31,13 @@ struct CommBuffer {
 using Layout = std::variant<Flexible, Fixed, CommBuffer>;
 
 // Which allocator holds a graph input: ordinary memory, or symmetric memory of a group.
-struct DefaultAllocator { bool operator==(const DefaultAllocator&) const = default; };
-struct SymmetricAllocator { Group group; bool operator==(const SymmetricAllocator&) const = default; };
+struct DefaultAllocator {
+  bool operator==(const DefaultAllocator&) const = default;
+};
+struct SymmetricAllocator {
+  Group group;
+  bool operator==(const SymmetricAllocator&) const = default;
+};
 using Allocator = std::variant<DefaultAllocator, SymmetricAllocator>;
 
 std::string to_string(const Layout& layout);
@@ -43,8 +53,10 @@ struct View {
   bool operator==(const View&) const = default;
 };
 
-// The window that view op `op` (trait view) makes of `in`, or nothing if it cannot share storage (a reshape of
-// a strided window), in which case the caller copies first. `result` is the op's inferred shape; `rank` matters to shard only.
-std::optional<View> view_of(Op op, const Attributes& attributes, const View& in, const Shape& result, int rank);
+// The window that view op `op` (trait view) makes of `in`, or nothing if it cannot share storage (a reshape
+// of a strided window), in which case the caller copies first. `result` is the op's inferred shape; `rank`
+// matters to shard only.
+std::optional<View> view_of(Op op, const Attributes& attributes, const View& in, const Shape& result,
+                            int rank);
 
 }  // namespace peri

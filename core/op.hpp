@@ -24,9 +24,9 @@ inline constexpr int kOpCount = 0
 
 enum Trait : uint32_t {
   kNone = 0,
-  kPointwise = 1,     // one scalar expression per element; fusible
+  kPointwise = 1,  // one scalar expression per element; fusible
   kReduction = 2,
-  kView = 4,          // may share its operand's storage
+  kView = 4,  // may share its operand's storage
   kMatmul = 8,
   kCollective = 16,   // all members of its group issue it together
   kCreation = 32,     // no operands, contents from attributes alone
@@ -36,7 +36,21 @@ enum Trait : uint32_t {
   kDeviceCopy = 512,  // cannot be captured: splits partitions
 };
 
-enum class Kind : uint8_t { boolean, integer, number, string, ints, shape, dim, dims, index, dtype, place, group, reduce };
+enum class Kind : uint8_t {
+  boolean,
+  integer,
+  number,
+  string,
+  ints,
+  shape,
+  dim,
+  dims,
+  index,
+  dtype,
+  place,
+  group,
+  reduce
+};
 enum class DTypes : uint8_t { floats, numeric, integers, any, mixed };
 enum class ResultDType : uint8_t { same, boolean, attribute };
 enum class Reduce : uint8_t { sum, avg, min, max, prod };
@@ -62,7 +76,9 @@ struct OpInfo {
 };
 
 const OpInfo& info(Op op);
-inline std::string_view to_string(Op op) { return info(op).name; }
+inline std::string_view to_string(Op op) {
+  return info(op).name;
+}
 std::optional<Op> find_op(std::string_view name);
 std::vector<std::string> op_names();
 
@@ -82,22 +98,25 @@ struct AlgorithmInfo {
 std::span<const AlgorithmInfo> algorithms();
 const AlgorithmInfo* find_algorithm(Op op, std::string_view name);
 
-// Fills in defaults, puts attributes in declared order, counts negative dims from the end of the first operand (of the result
-// for stack) and slice's negative start (-1: the last) and stop (-1: past the last) from the end of their dimension, turns an
-// int into a float where one is declared, and refuses unknown names (with the nearest) and wrong types.
+// Fills in defaults, puts attributes in declared order, counts negative dims from the end of the first
+// operand (of the result for stack) and slice's negative start (-1: the last) and stop (-1: past the last)
+// from the end of their dimension, turns an int into a float where one is declared, and refuses unknown names
+// (with the nearest) and wrong types.
 Result<Attributes> complete(Op op, Attributes given, std::span<const TensorType> operands);
 
-// The shape and dtype rule of an op: checks count, dtypes, places and shapes of the operands against completed attributes.
-// Messages name dimensions 1-based and operands a, b, ...; they begin without the op's name, and operands' origins are the
-// caller's to add (Graph::add does both).
+// The shape and dtype rule of an op: checks count, dtypes, places and shapes of the operands against
+// completed attributes. Messages name dimensions 1-based and operands a, b, ...; they begin without the op's
+// name, and operands' origins are the caller's to add (Graph::add does both).
 Result<TensorType> infer(Op op, std::span<const TensorType> operands, const Attributes& attributes);
 
-// A composite op in terms of others: calls `emit` for each and returns the last one's value. V is a value handle.
+// A composite op in terms of others: calls `emit` for each and returns the last one's value. V is a value
+// handle.
 struct Step {
   Op op;
   std::vector<int> operands;  // < operand count: the composite's operand; else an earlier step's result
   Attributes attributes;
 };
-Result<std::vector<Step>> decompose(Op op, std::span<const TensorType> operands, const Attributes& attributes);
+Result<std::vector<Step>> decompose(Op op, std::span<const TensorType> operands,
+                                    const Attributes& attributes);
 
 }  // namespace peri

@@ -39,19 +39,22 @@ class Dims {
 using Shape = Dims;
 using Strides = Dims;
 
-// Product of the dimensions; an error if a dimension is negative, or if the elements of the widest dtype would not fit an int64
-// of bytes. Empty dimensions count as one there, so that strides of a checked shape do not overflow either.
+// Product of the dimensions; an error if a dimension is negative, or if the elements of the widest dtype
+// would not fit an int64 of bytes. Empty dimensions count as one there, so that strides of a checked shape do
+// not overflow either.
 Result<int64_t> checked_numel(const Shape& shape);
 // For shapes that have been checked.
 int64_t numel(const Shape& shape);
 Strides contiguous_strides(const Shape& shape);
 bool is_contiguous(const Shape& shape, const Strides& strides);
-// NumPy's rule; the error says which dimensions (1-based, as users count) of which operands (a, b, ...) differ.
+// NumPy's rule; the error says which dimensions (1-based, as users count) of which operands (a, b, ...)
+// differ.
 Result<Shape> broadcast(const Shape& a, const Shape& b);
 Result<Shape> broadcast(std::span<const Shape> shapes);
 // What messages call the i-th operand: a, b, c, ...
 std::string operand_name(size_t i);
-// A shape from as many numbers as a user gives; an error if they are more than kMaxRank, negative or too large.
+// A shape from as many numbers as a user gives; an error if they are more than kMaxRank, negative or too
+// large.
 Result<Shape> make_shape(std::span<const int64_t> dims);
 
 // What every value is known by: `bf16[64,512]`, and `f32[3] on host` where it is not on the device.
