@@ -51,6 +51,7 @@ std::vector<std::string> pass_names() {
 
 Result<Plan> plan(const Graph& program, const World& world, const Policy& policy, const Observer& observe) {
   PERI_TRY(check_skips(policy));
+  PERI_TRY(verify(program));
   auto runs = [&](const char* pass) { return std::ranges::find(policy.skip, pass) == policy.skip.end(); };
   auto show = [&](const char* pass, const auto& result) {
     if (observe) observe(pass, print(result));

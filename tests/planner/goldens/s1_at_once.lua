@@ -1,0 +1,24 @@
+-- A plan of Perilune's: run it with `peri run`, read it, edit it. rt.view(buffer, shape, strides, offset) is a window; its
+-- strides and offset count elements, and the offset is 0 at the buffer's first. Dimensions count from 1, ranks from 0.
+local rt = require "peri.runtime"
+
+return rt.program{
+  inputs = {"f32[4,8]"},
+  constants = {"f32[8,8]"},
+  run = function(arg, const)
+    local buf0 = rt.empty_strided_p2p({4, 8}, {8, 1}, "f32", {0, 1})
+    rt.matmul_out(arg[1], const[1], buf0)  -- model.lua:1
+    local buf1 = rt.empty_strided_p2p({4, 8}, {8, 1}, "f32", {0, 1})
+    rt.fused_out({arg[1]}, {buf1}, {operands = {"f32"}, "exp f32 1", results = {2}})  -- model.lua:2
+    local buf2 = rt.empty_strided({4, 8}, {8, 1}, "f32")
+    rt.all_reduce_out(buf0, buf2, {reduce = "sum", group = {0, 1}, algorithm = "one_shot"})  -- model.lua:3
+    rt.free(buf0)
+    local buf3 = rt.empty_strided({4, 8}, {8, 1}, "f32")
+    rt.all_reduce_out(buf1, buf3, {reduce = "sum", group = {0, 1}, algorithm = "one_shot"})  -- model.lua:4
+    rt.free(buf1)
+    local buf4 = rt.reuse(buf2, {4, 8}, {8, 1}, "f32")
+    rt.fused_out({buf2, buf3}, {buf4}, {operands = {"f32", "f32"}, "add f32 1 2", results = {3}})  -- model.lua:5
+    rt.free(buf3)
+    return {buf4}
+  end,
+}

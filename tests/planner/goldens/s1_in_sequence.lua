@@ -1,0 +1,20 @@
+-- A plan of Perilune's: run it with `peri run`, read it, edit it. rt.view(buffer, shape, strides, offset) is a window; its
+-- strides and offset count elements, and the offset is 0 at the buffer's first. Dimensions count from 1, ranks from 0.
+local rt = require "peri.runtime"
+
+return rt.program{
+  inputs = {"f32[4,8]"},
+  constants = {"f32[8,8]"},
+  run = function(arg, const)
+    local buf0 = rt.empty_strided_p2p({4, 8}, {8, 1}, "f32", {0, 1})
+    rt.matmul_out(arg[1], const[1], buf0)  -- model.lua:1
+    local buf1 = rt.empty_strided({4, 8}, {8, 1}, "f32")
+    rt.all_reduce_out(buf0, buf1, {reduce = "sum", group = {0, 1}, algorithm = "one_shot"})  -- model.lua:2
+    local buf2 = rt.reuse(buf0, {4, 8}, {8, 1}, "f32")
+    rt.fused_out({buf1}, {buf2}, {operands = {"f32"}, "exp f32 1", results = {2}})  -- model.lua:3
+    local buf3 = rt.reuse(buf1, {4, 8}, {8, 1}, "f32")
+    rt.all_reduce_out(buf2, buf3, {reduce = "sum", group = {0, 1}, algorithm = "one_shot"})  -- model.lua:4
+    rt.free(buf2)
+    return {buf3}
+  end,
+}

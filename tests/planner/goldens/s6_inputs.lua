@@ -1,0 +1,25 @@
+-- A plan of Perilune's: run it with `peri run`, read it, edit it. rt.view(buffer, shape, strides, offset) is a window; its
+-- strides and offset count elements, and the offset is 0 at the buffer's first. Dimensions count from 1, ranks from 0.
+local rt = require "peri.runtime"
+
+return rt.program{
+  inputs = {"f32[4,8]", "f32[4,8]"},
+  constants = {"f32[4,8]"},
+  run = function(arg, const)
+    local buf0 = rt.empty_strided_p2p({4, 8}, {8, 1}, "f32", {0, 1})
+    local buf1 = rt.empty_strided_p2p({4, 8}, {8, 1}, "f32", {0, 1})
+    rt.input_copy(arg[1], buf0)  -- model.lua:1
+    local buf2 = rt.empty_strided({4, 8}, {8, 1}, "f32")
+    rt.all_reduce_out(buf0, buf2, {reduce = "sum", group = {0, 1}, algorithm = "one_shot"})  -- model.lua:1
+    local buf3 = rt.empty_strided({8, 4}, {4, 1}, "f32")
+    rt.all_reduce_out(rt.view(buf0, {8, 4}, {4, 1}, 0), buf3, {reduce = "sum", group = {0, 1}, algorithm = "one_shot"})  -- model.lua:3
+    local buf4 = rt.empty_strided({4, 8}, {8, 1}, "f32")
+    rt.all_reduce_out(arg[2], buf4, {reduce = "sum", group = {0, 1}, algorithm = "one_shot"})  -- model.lua:4
+    rt.input_copy(const[1], buf1)  -- model.lua:5
+    local buf5 = rt.empty_strided({4, 8}, {8, 1}, "f32")
+    rt.all_reduce_out(buf1, buf5, {reduce = "sum", group = {0, 1}, algorithm = "one_shot"})  -- model.lua:5
+    local buf6 = rt.empty_strided({4, 8}, {8, 1}, "f32")
+    rt.fused_out({arg[1]}, {buf6}, {operands = {"f32"}, "exp f32 1", results = {2}})  -- model.lua:6
+    return {buf2, buf3, buf4, buf5, buf6}
+  end,
+}

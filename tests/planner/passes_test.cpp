@@ -1,0 +1,216 @@
+// What single passes do: ownership of outputs, fusion, writes to inputs, capture verdicts, the pipeline's
+// names, the Lua text.
+#include <cmath>
+#include <set>
+
+#include "tests/planner/programs.hpp"
+
+namespace peri::test {
+namespace {
+
+std::vector<KernelLine> kernels(const Plan& plan) {
+  std::vector<KernelLine> found;
+  for (const Line& line : plan.lines)
+    if (const auto* kernel = std::get_if<KernelLine>(&line)) found.push_back(*kernel);
+  return found;
+}
+std::vector<std::string> names(const Plan& plan) {
+  std::vector<std::string> found;
+  for (const KernelLine& kernel : kernels(plan)) found.push_back(kernel.spec.name());
+  return found;
+}
+using Names = std::vector<std::string>;
+
+}  // namespace
+
+TEST_CASE("what is returned is the plan's own, each in a buffer of its own") {
+  Program p;
+  NodeId x = p.input(DType::f32, {4, 8}), c = p.constant(DType::f32, {2}), a = p.op(Op::exp, {x});
+  const Plan plan =
+      planned(p.returning({x, c, a, a, p.op(Op::permute, {a}, {{"dims", Ints{1, 0}}}), p.slice(a, 0, 0, 2)}));
+  std::set<int> buffers;
+  for (const PlanOutput& output : plan.outputs) {
+    CHECK(plan.buffer(output.value.buffer).kind == BufferKind::regular);
+    buffers.insert(output.value.buffer.index);
+  }
+  CHECK(buffers.size() == 6);
+  CHECK(names(plan) == Names{"exp", "contiguous", "contiguous", "contiguous", "contiguous", "contiguous"});
+
+  Program q;  // a permutation of a buffer that is not returned otherwise needs no copy
+  const Plan permuted = planned(q.returning(
+      {q.op(Op::permute, {q.op(Op::exp, {q.input(DType::f32, {4, 8})})}, {{"dims", Ints{1, 0}}})}));
+  CHECK(names(permuted) == Names{"exp"});
+  CHECK(permuted.outputs[0].value.type.view == View{{8, 4}, {1, 8}, 0});
+}
+
+TEST_CASE("a reshape that cannot share storage copies first") {
+  Program p;
+  NodeId a = p.op(Op::permute, {p.input(DType::f32, {4, 8})}, {{"dims", Ints{1, 0}}});
+  CHECK(names(planned(p.returning({p.op(Op::exp, {p.reshape(a, {32})})}))) == Names{"contiguous", "exp"});
+}
+
+TEST_CASE("fusion") {
+  Program p;
+  NodeId x = p.input(DType::f32, {4, 8}), row = p.input(DType::f32, {8});
+  SECTION("producers, broadcast operands and immediates go into one call") {
+    NodeId t = p.op(Op::mul, {p.op(Op::add, {x, row}), p.full(DType::f32, {}, 0.5)});
+    const Plan plan = planned(p.returning({p.op(Op::mul, {t, p.op(Op::sigmoid, {t})})}));
+    REQUIRE(names(plan) == Names{"fused_add_mul_sigmoid_mul"});
+    const KernelLine kernel = kernels(plan)[0];
+    CHECK(kernel.inputs.size() == 2);
+    CHECK(kernel.inputs[1].type.view == View{{4, 8}, {0, 1}, 0});
+    CHECK(kernel.spec.fused.to_string() ==
+          "(f32, f32) r2 = add(r0, r1) : f32; r3 = full(0.5) : f32; r4 = mul(r2, r3) : f32; r5 = sigmoid(r4) "
+          ": f32; r6 = mul(r4, r5) : f32 -> r6");
+  }
+  SECTION("a producer read through another window stays") {
+    NodeId a = p.op(Op::exp, {x});
+    CHECK(names(planned(p.returning({p.op(Op::neg, {p.op(Op::permute, {a}, {{"dims", Ints{1, 0}}})})}))) ==
+          Names{"exp", "neg"});
+  }
+  SECTION("a value that other work needs is a second result of the call") {
+    NodeId a = p.op(Op::exp, {x}), b = p.op(Op::neg, {a});
+    const Plan plan = planned(p.returning({p.op(Op::softmax, {a}), b}));
+    CHECK(names(plan) == Names{"fused_exp_neg", "softmax"});
+    CHECK(kernels(plan)[0].outputs.size() == 2);
+  }
+  SECTION("siblings with other work between them stay apart") {
+    NodeId a = p.op(Op::exp, {x}), s = p.op(Op::softmax, {a}), b = p.op(Op::neg, {x});
+    CHECK(names(planned(p.returning({p.op(Op::sum, {s}), b}))) == Names{"exp", "softmax", "neg", "sum"});
+  }
+  SECTION("no cycle: a value that is needed to make an operand is not computed after it") {
+    NodeId a = p.op(Op::exp, {x}), s = p.op(Op::softmax, {a});
+    CHECK(names(planned(p.returning({p.op(Op::add, {a, s})}))) == Names{"exp", "softmax", "add"});
+  }
+  SECTION("nothing moves past an effect") {
+    NodeId a = p.op(Op::exp, {x});
+    NodeId b = p.op(Op::barrier, {row}, {{"group", Group{{0, 1}}}});
+    CHECK(names(planned(p.returning({p.op(Op::add, {a, b})}))) == Names{"exp", "add"});
+  }
+  SECTION("off by policy") {
+    Policy policy;
+    policy.fuse = false;
+    CHECK(names(planned(
+              p.returning({p.op(Op::neg, {p.op(Op::exp, {p.op(Op::add, {x, p.full(DType::f32, {}, 1)})})})}),
+              policy)) == Names{"full", "add", "exp", "neg"});
+  }
+}
+
+TEST_CASE("a dead operand's storage is reused by the call that reads it last, element by element only") {
+  Program p;
+  NodeId a = p.op(Op::softmax, {p.input(DType::f32, {8, 8})});
+  auto stats = statistics(planned(p.returning({p.op(Op::exp, {a})})));
+  CHECK(stats["intermediate_buffers"] == 1);
+  CHECK(stats["reuses"] == 1);
+  CHECK(stats["peak_bytes"] == 256);
+  CHECK(stats["lower_bound_bytes"] == 256);
+  Program q;
+  NodeId b = q.op(Op::softmax, {q.input(DType::f32, {8, 8})});
+  CHECK(statistics(planned(q.returning({q.op(
+            Op::exp, {q.op(Op::permute, {b}, {{"dims", Ints{1, 0}}})})})))["intermediate_buffers"] == 2);
+}
+
+TEST_CASE("values written back to inputs") {
+  Program p;
+  NodeId cache = p.input(DType::f32, {16, 4}), position = p.input(DType::i64, {1}),
+         row = p.input(DType::f32, {1, 4});
+  NodeId next = p.op(Op::index_copy, {cache, position, row}, {{"dim", int64_t{0}}});
+  p.write_back(next, 0);
+  SECTION("in place where the old value is not read again: no buffer, no copy of the cache") {
+    const Plan plan = planned(p.returning({p.op(Op::softmax, {next})}));
+    CHECK(names(plan) == Names{"index_copy", "softmax"});
+    CHECK(kernels(plan)[0].outputs[0].buffer == plan.inputs[0]);
+    CHECK(kernels(plan)[1].inputs[0].buffer == plan.inputs[0]);
+  }
+  SECTION("copied where the old value is read again") {
+    CHECK(names(planned(p.returning({p.op(Op::softmax, {next}), p.op(Op::sum, {cache})}))) ==
+          Names{"index_copy", "softmax", "sum", "contiguous"});
+  }
+  SECTION("copied where the value is returned too") {
+    CHECK(names(planned(p.returning({next}))) == Names{"index_copy", "contiguous"});
+  }
+  SECTION("two inputs exchanged") {
+    Program q;
+    NodeId x = q.input(DType::f32, {4}), y = q.input(DType::f32, {4});
+    q.write_back(y, 0);
+    q.write_back(x, 1);
+    const Plan plan = planned(q.returning({}));
+    CHECK(names(plan) == Names{"contiguous", "contiguous", "contiguous"});  // t = y; y = x; x = t
+  }
+}
+
+TEST_CASE("what cannot be captured") {
+  Program p;
+  NodeId x = p.op(Op::softmax, {p.input(DType::f32, {4})});
+  NodeId h = p.op(Op::copy_to, {x}, {{"place", Place::host}});
+  NodeId d = p.op(Op::copy_to, {h}, {{"place", Place::device}});
+  Policy policy;
+  policy.split = [](const OpContext& op) -> Result<bool> { return op.op == Op::sum; };
+  const Plan plan = planned(p.returning({p.op(Op::sum, {p.op(Op::softmax, {d})})}), policy);
+  for (size_t i = 0; i < plan.lines.size(); ++i) {
+    const auto* kernel = std::get_if<KernelLine>(&plan.lines[i]);
+    if (kernel) CHECK(plan.captured[i] == (kernel->spec.op == Op::softmax && !kernel->spec.is_fused()));
+    if (std::holds_alternative<DeviceCopyLine>(plan.lines[i])) CHECK_FALSE(plan.captured[i]);
+  }
+}
+
+TEST_CASE("messages: send and barrier hand their operand on, recv reads nothing") {
+  Program p;
+  Group group{{0, 1}};
+  NodeId x = p.op(Op::softmax, {p.input(DType::f32, {4})});
+  NodeId s = p.op(Op::send, {x}, {{"peer", int64_t{1}}, {"group", group}}),
+         r = p.op(Op::recv, {s}, {{"peer", int64_t{1}}, {"group", group}});
+  const Plan plan = planned(p.returning({r}));
+  const std::string text = code(plan);
+  CHECK(text.find("rt.send(buf0, {peer = 1, group = {0, 1}, algorithm = \"ll\"})") != std::string::npos);
+  CHECK(text.find("rt.recv_out(buf1, {peer = 1, group = {0, 1}, algorithm = \"ll\"})") != std::string::npos);
+  CHECK(agreement_text(plan).find("peer") == std::string::npos);
+}
+
+TEST_CASE("passes are named, shown and skipped") {
+  std::vector<std::string> shown;
+  const Graph graph = eight_layers();
+  REQUIRE(plan(graph, {0, 2}, {}, [&](const std::string& pass, const std::string& text) {
+    shown.push_back(pass);
+    CHECK_FALSE(text.empty());
+  }));
+  shown.push_back("check");  // shows nothing
+  CHECK(shown == pass_names());
+  Policy policy;
+  policy.skip = {"fus"};
+  CHECK(plan(graph, {0, 2}, policy).error().to_string() ==
+        "no pass is named \"fus\"\n   hint: did you mean \"fuse\"?");
+  policy.skip = {"memory"};
+  CHECK(plan(graph, {0, 2}, policy).error().code == Code::InvalidArgument);
+}
+
+TEST_CASE("the Lua text is exact") {
+  Program p;
+  NodeId x = p.input(DType::f32, {2, 4});
+  NodeId y = p.op(Op::sum, {p.op(Op::mul, {x, p.full(DType::f32, {}, 0.1)})}, {{"dims", Ints{1}}});
+  for (double value : {double(INFINITY), -double(INFINITY), -0.0})
+    y = p.op(Op::maximum, {y, p.full(DType::f32, {}, value)});
+  const std::string text = code(planned(p.returning(
+      {p.op(Op::softmax, {p.slice(p.op(Op::layer_norm, {x, p.input(DType::f32, {4})}), 1, 1, 3)}), y})));
+  CHECK(text.find("{operands = {\"f32\"}, \"full f32 0.1\", \"mul f32 1 2\", results = {3}}") !=
+        std::string::npos);
+  CHECK(text.find("\"full f32 inf\"") != std::string::npos);
+  CHECK(text.find("\"full f32 -inf\"") != std::string::npos);
+  CHECK(text.find("\"full f32 -0\"") != std::string::npos);
+  CHECK(text.find("_out(rt.view(buf3, {2, 2}, {4, 1}, 1), ") != std::string::npos);
+  CHECK(text.find("{eps = 1e-05}") != std::string::npos);
+  CHECK(text.find("{dims = {2}, keepdim = false}") != std::string::npos);
+}
+
+TEST_CASE("large plans stay within LuaJIT's limits") {
+  Program p;
+  NodeId x = p.input(DType::f32, {4, 4});
+  for (int i = 0; i < 3000; ++i) x = p.op(Op::softmax, {x});
+  const std::string text = code(planned(p.returning({x})));
+  CHECK(text.find("local buf") == std::string::npos);
+  CHECK(text.find("b[2999] = rt.reuse(b[2997]") != std::string::npos);
+  CHECK(text.find("parts[7]") != std::string::npos);
+  CHECK(text.find("parts[8]") == std::string::npos);
+}
+
+}  // namespace peri::test

@@ -1,0 +1,102 @@
+// Random programs: whatever the policy, the plan is accepted by check_plan, is the same every time, keeps its
+// figures consistent and computes the same bits as the reference interpreter.
+#include <cmath>
+#include <cstring>
+
+#include "tests/planner/plan_runner.hpp"
+#include "tests/planner/programs.hpp"
+#include "tests/support/random_program.hpp"
+
+namespace peri::test {
+namespace {
+
+bool same_bits(const Value& a, const Value& b) {
+  if (a.type != b.type || a.elements.index() != b.elements.index()) return false;
+  if (!is_float(a.type.dtype)) return a.elements == b.elements;
+  return std::ranges::equal(a.floats(), b.floats(), same_number);
+}
+
+// Every choice that the policy leaves, by the bits of a number.
+Policy policy_of(uint64_t seed) {
+  Policy policy;
+  policy.auto_select = seed & 1;
+  policy.fuse = seed & 2;
+  policy.reuse = seed & 4;
+  policy.lowering = seed & 8 ? Lowering::fallback : Lowering::out_variant;
+  if (seed & 16) policy.ll_bytes = 0;
+  if (seed & 32) policy.one_shot_bytes = 0;  // two_shot, which overwrites its operand
+  if (seed & 64) policy.all_gather = [](const OpContext&) -> Result<std::string> { return "multimem"; };
+  if (seed & 128) policy.skip = {"write_in_place", "dead_code"};
+  return policy;
+}
+
+// A program that also writes some of its outputs back to inputs of their type.
+Graph with_mutations(Graph graph) {
+  std::vector<Output> outputs = graph.outputs();
+  const std::vector<NodeId> inputs = graph.inputs();
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    const int input = static_cast<int>(i);
+    if (std::ranges::find(outputs, input, &Output::mutated_input) != outputs.end()) continue;
+    for (int id = graph.size() - 1; id >= 0; --id)
+      if (graph.node(NodeId(id)).type == graph.node(inputs[i]).type && NodeId(id) != inputs[i]) {
+        outputs.push_back({NodeId(id), input});
+        break;
+      }
+  }
+  graph.set_outputs(std::move(outputs));
+  return graph;
+}
+
+}  // namespace
+
+TEST_CASE("random programs: the plan computes what the program means") {
+  int collectives = 0, in_place = 0, reused = 0;
+  for (uint64_t seed = 0; seed < 600; ++seed) {
+    const int world = 1 + static_cast<int>(seed % 4);
+    Graph graph = testing::random_program(seed, {world, 30, seed % 3 == 0});
+    if (seed % 5 == 0) graph = with_mutations(std::move(graph));
+    const Policy policy = policy_of(seed * 0x9E3779B97F4A7C15u >> 20);
+    INFO("seed " << seed << "\n" << print(graph));
+    std::vector<Plan> plans;
+    std::vector<Arguments> arguments;
+    for (int rank = 0; rank < world; ++rank) {
+      plans.push_back(planned(graph, policy, {rank, world}));
+      arguments.push_back(testing::random_arguments(graph, seed, rank));
+      REQUIRE(agreement_text(plans.back()) == agreement_text(plans[0]));
+    }
+    INFO(print(plans[0]));
+    REQUIRE(print(planned(graph, policy, {0, world})) == print(plans[0]));
+    REQUIRE(code(planned(graph, policy, {0, world})) == code(plans[0]));
+    const auto stats = statistics(plans[0]);
+    REQUIRE(stats.at("lower_bound_bytes") <= stats.at("peak_bytes"));
+    REQUIRE(stats.at("intermediate_buffers") + stats.at("reuses") >=
+            stats.at("device_allocs") + stats.at("p2p_allocs"));
+
+    const auto expected = interpret(graph, arguments);
+    REQUIRE(expected);
+    const Result<RunResult> got = run_plans(plans, arguments);
+    if (!got) FAIL(got.error().to_string());
+    for (size_t rank = 0; rank < plans.size(); ++rank) {
+      size_t next = 0;
+      for (size_t i = 0; i < graph.outputs().size(); ++i) {
+        const Output& output = graph.outputs()[i];
+        const Value& value = (*expected)[rank][i];
+        INFO("rank " << rank << ", output " << i);
+        if (output.mutated_input < 0)
+          REQUIRE(same_bits(got->returned[rank].at(next++), value));
+        else if (got->mutated[rank].contains(output.mutated_input))
+          REQUIRE(same_bits(got->mutated[rank].at(output.mutated_input), value));
+      }
+      REQUIRE(next == got->returned[rank].size());
+    }
+    for (const Line& line : plans[0].lines) collectives += std::holds_alternative<CollectiveLine>(line);
+    for (const Decision& decision : plans[0].decisions) in_place += decision.choice.ends_with("in place");
+    reused += static_cast<int>(stats.at("reuses"));
+  }
+  // The generator has reached what this test is about.
+  CHECK(collectives > 100);
+  CHECK(in_place > 100);
+  CHECK(reused > 500);
+}
+
+}  // namespace peri::test

@@ -1,0 +1,194 @@
+// What SYSTEMS S1, S2, S3, S6 and S8 say must be shown, as numbers. The whole plans are in goldens/.
+#include "tests/planner/programs.hpp"
+
+namespace peri::test {
+namespace {
+
+using Stats = std::map<std::string, double>;
+
+template <class T>
+int count(const Plan& plan) {
+  return static_cast<int>(
+      std::ranges::count_if(plan.lines, [](const Line& line) { return std::holds_alternative<T>(line); }));
+}
+
+bool decided(const Plan& plan, const std::string& choice, const std::string& reason) {
+  return std::ranges::any_of(plan.decisions, [&](const Decision& d) {
+    return d.choice == choice && d.reason.find(reason) != std::string::npos;
+  });
+}
+
+Policy two_shot() {
+  Policy policy;
+  policy.all_reduce = [](const OpContext&) -> Result<std::string> { return "two_shot"; };
+  return policy;
+}
+
+}  // namespace
+
+TEST_CASE("S8: eight layers, both columns of the table") {
+  Stats out = statistics(planned(eight_layers()));
+  CHECK(out["buffer_names"] == 16);
+  CHECK(out["reuses"] == 14);
+  CHECK(out["device_allocs"] == 1);
+  CHECK(out["p2p_allocs"] == 1);
+  CHECK(out["out_variant_calls"] == 16);
+  CHECK(out["intermediate_buffers"] == 2);
+  CHECK(out["identity_copies"] == 0);
+  CHECK(out["comm_pool_bytes"] == 128 * 4096 * 2);
+  CHECK(out["peak_bytes"] == 2 * 128 * 4096 * 2);
+  CHECK(out["lower_bound_bytes"] == 2 * 128 * 4096 * 2);
+  CHECK(out["barriers"] == 8);
+  CHECK(out["elided_barriers"] == 0);
+  CHECK(out["kernels"] == 8);
+
+  Stats call = statistics(planned(eight_layers(), fallback()));
+  CHECK(call["buffer_names"] == 24);
+  CHECK(call["reuses"] == 7);
+  CHECK(call["device_allocs"] == 0);
+  CHECK(call["p2p_allocs"] == 1);
+  CHECK(call["out_variant_calls"] == 8);
+  CHECK(call["intermediate_buffers"] == 9);
+}
+
+TEST_CASE("S1: comm buffers") {
+  CHECK(statistics(planned(two_operands_at_once()))["p2p_allocs"] == 2);
+  CHECK(statistics(planned(operands_in_sequence()))["p2p_allocs"] == 1);
+  SECTION("a view's base becomes symmetric, and the offset is passed") {
+    const Plan plan = planned(view_of_a_value());
+    CHECK(statistics(plan)["identity_copies"] == 0);
+    for (const Line& line : plan.lines)
+      if (const auto* call = std::get_if<CollectiveLine>(&line)) {
+        CHECK(call->input.type.view.offset == 16);
+        CHECK(plan.buffer(call->input.buffer).kind == BufferKind::comm);
+      }
+  }
+  SECTION("an operand that is not contiguous is copied, and the copy is the comm buffer") {
+    Program p;
+    NodeId a = p.op(Op::exp, {p.input(DType::f32, {4, 8})});
+    const Plan plan = planned(
+        p.returning({p.all_reduce(p.op(Op::permute, {a}, {{"dims", Ints{1, 0}}})), p.op(Op::neg, {a})}));
+    CHECK(statistics(plan)["p2p_allocs"] == 1);
+    CHECK(statistics(plan)["identity_copies"] == 0);
+    CHECK(statistics(plan)["kernels"] == 3);  // exp, the copy, neg
+  }
+  SECTION("the output of an algorithm that writes to peers is the symmetric one, and is not returned") {
+    Policy policy;
+    policy.all_gather = [](const OpContext&) -> Result<std::string> { return "multimem"; };
+    Program p;
+    NodeId a = p.op(Op::all_gather, {p.input(DType::f32, {4, 8})}, {{"group", Group{{0, 1}}}});
+    Stats inner = statistics(planned(p.returning({p.op(Op::exp, {a})}), policy));
+    CHECK(inner["p2p_allocs"] == 1);
+    CHECK(inner["input_copies"] == 0);
+    CHECK(inner["identity_copies"] == 0);
+    Program q;
+    NodeId b = q.op(Op::all_gather, {q.input(DType::f32, {4, 8})}, {{"group", Group{{0, 1}}}});
+    CHECK(statistics(planned(q.returning({b}), policy))["identity_copies"] == 1);
+  }
+}
+
+TEST_CASE("S3: operands that cannot become comm buffers are copied once") {
+  const Plan plan = planned(operands_not_ours(), one_shot(), {0, 4});
+  CHECK(statistics(plan)["identity_copies"] == 2);
+  CHECK(decided(plan, "identity copy", "another group, {0,1}"));
+  CHECK(decided(plan, "identity copy", "also returned"));
+  CHECK(decided(plan, "comm buffer as it is", "copied for this group already"));
+
+  Program p;  // a fallback's output, reduced again as it is
+  const Plan twice = planned(
+      p.returning({p.all_reduce(p.all_reduce(p.op(Op::exp, {p.input(DType::f32, {4})})))}), fallback());
+  CHECK(statistics(twice)["identity_copies"] == 1);
+  CHECK(decided(twice, "identity copy", "allocates it itself"));
+}
+
+TEST_CASE("S6: graph inputs") {
+  const Plan plan = planned(graph_inputs());
+  Stats stats = statistics(plan);
+  CHECK(stats["input_copies"] == 2);  // x once for both uses, the constant; the symmetric input not at all
+  CHECK(stats["p2p_allocs"] == 2);
+  CHECK(stats["identity_copies"] == 0);
+  CHECK(count<InputCopyLine>(plan) == 2);
+  CHECK(std::holds_alternative<AllocateLine>(plan.lines[0]));  // in the header
+  CHECK(std::holds_alternative<AllocateLine>(plan.lines[1]));
+
+  Program p;  // symmetric memory of another group is as good as none
+  NodeId x = p.input(DType::f32, {4}, SymmetricAllocator{{{0, 1, 2}}});
+  CHECK(statistics(planned(p.returning({p.all_reduce(x)})))["input_copies"] == 1);
+}
+
+TEST_CASE("algorithms that overwrite their operand") {
+  SECTION("leave the result in place, if it is not returned") {
+    Program p;
+    NodeId a = p.op(Op::exp, {p.input(DType::f32, {4, 8})});
+    const Plan plan = planned(p.returning({p.op(Op::neg, {p.all_reduce(a)})}), two_shot());
+    CHECK(decided(plan, "in place", "not read again"));
+    CHECK(statistics(plan)["intermediate_buffers"] == 2);
+  }
+  SECTION("get a copy, if the operand is read again") {
+    Program p;
+    NodeId a = p.op(Op::exp, {p.input(DType::f32, {4, 8})});
+    const Plan plan = planned(p.returning({p.op(Op::add, {p.all_reduce(a), a})}), two_shot());
+    CHECK(decided(plan, "identity copy", "read again"));
+    CHECK(statistics(plan)["identity_copies"] == 1);
+  }
+  SECTION("never get the caller's memory, nor a copy that another collective wants") {
+    Program p;
+    NodeId x = p.input(DType::f32, {4}, SymmetricAllocator{{{0, 1}}}), y = p.input(DType::f32, {4});
+    const Plan plan = planned(p.returning({p.all_reduce(x), p.all_reduce(y), p.all_reduce(y)}), two_shot());
+    CHECK(decided(plan, "identity copy", "the caller's"));
+    CHECK(decided(plan, "identity copy", "another collective wants"));
+    CHECK(statistics(plan)["identity_copies"] == 2);
+    CHECK(statistics(plan)["input_copies"] == 1);
+  }
+}
+
+TEST_CASE("S2: every choice and refusal has its reason") {
+  auto choice = [](Policy policy, Shape shape, Group group = {{0, 1}}, std::string named = "",
+                   std::string reduce = "sum") {
+    Program p;
+    NodeId x = p.op(Op::exp, {p.input(DType::f32, shape)});
+    NodeId y = p.op(Op::all_reduce, {x}, {{"group", group}, {"algorithm", named}, {"reduce", reduce}});
+    const Decision decision = planned(p.returning({y}), policy).decisions[0];
+    CHECK(decision.subject == "all_reduce at model.lua:2");
+    return decision.choice + ": " + decision.reason;
+  };
+  auto named = [](std::string name) {
+    Policy policy;
+    policy.all_reduce = [name](const OpContext&) -> Result<std::string> { return name; };
+    return policy;
+  };
+  CHECK(choice({}, {4096}) == "ll: 16384 bytes <= ll_bytes 16384");
+  CHECK(choice({}, {4097}) == "one_shot: 16388 bytes <= one_shot_bytes 262144");
+  CHECK(choice({}, {65536}) == "one_shot: 262144 bytes <= one_shot_bytes 262144");
+  CHECK(choice({}, {65537}) == "two_shot: too large for one_shot: 262148 bytes > one_shot_bytes 262144");
+  CHECK(choice({}, {0}) == "ll: the operand cannot be realized: it has no elements");
+  CHECK(choice({}, {4}, {{0}}) == "identity: the group has one rank");
+  CHECK(choice({}, {4}, {{0, 1}}, "two_shot") == "two_shot: named in the script");
+  CHECK(choice({.auto_select = false}, {4}) == "ll: selection is off");
+  CHECK(choice({.auto_select = false}, {4}, {{0, 1}}, "one_shot") == "one_shot: named in the script");
+  CHECK(choice(named("one_shot"), {4}) == "one_shot: the policy's choice");
+  CHECK(choice(named(""), {4}) == "ll: 16 bytes <= ll_bytes 16384");
+  CHECK(choice(named("one_shoot"), {4}) ==
+        "ll: the policy's \"one_shoot\" is unknown; did you mean \"one_shot\"?");
+  CHECK(choice(named("multimem"), {4}, {{0, 1}}, "", "prod") ==
+        "ll: multimem does not support the reduction prod");
+
+  Policy broken;
+  broken.all_reduce = [](const OpContext& op) -> Result<std::string> {
+    return fail(Code::ScriptError, "no", op.origin);
+  };
+  Program p;
+  const Result<Plan> failed = plan(p.returning({p.all_reduce(p.input(DType::f32, {4}))}), {0, 2}, broken);
+  REQUIRE(!failed);
+  CHECK(failed.error().code == Code::ScriptError);
+  CHECK(failed.error().where.line == 1);
+}
+
+TEST_CASE("a collective on a rank outside its group is refused with its line") {
+  Program p;
+  const Result<Plan> failed = plan(p.returning({p.all_reduce(p.input(DType::f32, {4}))}), {2, 3}, {});
+  REQUIRE(!failed);
+  CHECK(failed.error().to_string().starts_with("model.lua:1: all_reduce: rank 2 is not in group {0,1}"));
+}
+
+}  // namespace peri::test
