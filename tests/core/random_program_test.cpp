@@ -1,6 +1,5 @@
 // The generator of random programs and its comparison: programs are valid and tame, every op of the table
-// comes up, correct results pass and wrong ones do not. (That parse(print(g)) == g and that kernels agree is
-// shown where those are.)
+// comes up, correct results pass and wrong ones do not; and what core does to graphs keeps their meaning.
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <set>
@@ -53,6 +52,17 @@ TEST_CASE("random programs are valid, finite, and cover the table") {
     INFO(to_string(static_cast<Op>(i)));
     CHECK(seen.contains(static_cast<Op>(i)) != left_out.contains(static_cast<Op>(i)));
   }
+}
+
+TEST_CASE("text and dead-code elimination keep random programs' meaning") {
+  for_each_program([&](const Graph& graph, const std::vector<Arguments>& arguments) {
+    Result<Graph> parsed = parse(print(graph));
+    if (!parsed) FAIL(parsed.error().to_string());
+    CHECK(*parsed == graph);
+    auto before = interpret(graph, arguments), after = interpret(eliminate_dead_code(graph), arguments);
+    REQUIRE((before && after));
+    CHECK(*before == *after);
+  });
 }
 
 TEST_CASE("a seed gives one program, another seed another") {
