@@ -14,6 +14,7 @@
 
 #include "core/error.hpp"
 #include "core/kernel.hpp"
+#include "kernels/symmetric_memory.hpp"
 #include "kernels/tensor.hpp"
 
 namespace peri {
@@ -59,6 +60,9 @@ class Backend {
   virtual Result<std::shared_ptr<Storage>> allocate_symmetric(int64_t bytes, const Group& group) = 0;
   // The group whose symmetric memory holds `address`, found by its allocation; nullptr if it is ordinary.
   virtual const Group* symmetric_group(const std::byte* address) const = 0;
+  // Signals, barriers and peers' blocks of one such allocation; nullptr if it is ordinary. Lives as long as
+  // the storage, and may be used until `leave`.
+  virtual SymmetricMemory* symmetric_memory(const Storage& storage) const = 0;
 
   // Compute. Operand memory must stay valid until the call (or, captured, the recording) is done.
   virtual Status launch(const KernelSpec& spec, std::span<const Operand> inputs,

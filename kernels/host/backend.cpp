@@ -77,6 +77,10 @@ class HostBackend final : public Backend {
     return memory ? &memory->group() : nullptr;
   }
 
+  SymmetricMemory* symmetric_memory(const Storage& storage) const override {
+    return communicator_.blocks()->find(storage.data());
+  }
+
   Status launch(const KernelSpec& spec, std::span<const Operand> inputs,
                 std::span<const Operand> outputs) override {
     return issue(PERI_TRY(prepare_launch(spec, inputs, outputs)));

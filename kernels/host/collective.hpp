@@ -92,7 +92,9 @@ struct CheckedCollective {
   // comes from it lies.
   Window input_part(int member) const;
   Window output_part(int member) const;
-  int64_t part_bytes() const { return std::min(input_bytes(), output_bytes()); }
+  int64_t part_bytes() const {
+    return op == Op::all_to_all ? input_bytes() / members() : std::min(input_bytes(), output_bytes());
+  }
   // The symmetric operand of a member.
   std::byte* symmetric(int member) const { return memory->buffer(member) + memory_offset; }
   // Meets the other members; `phase` tells the synchronisations of one call apart.

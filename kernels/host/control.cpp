@@ -107,9 +107,7 @@ std::string Control::last_entered(int rank) const {
   for (size_t i = 0; i < kNoteWords; ++i) words[i] = theirs.note[i].load(std::memory_order_relaxed);
   char text[sizeof(words) + 1] = {};
   std::memcpy(text, words.data(), sizeof(words));
-  std::string note = text;
-  size_t end_of_name = std::min(note.find(' '), note.size());
-  return fmt::format("{} #{}{}", note.substr(0, end_of_name), sequence, note.substr(end_of_name));
+  return fmt::format("{} (call #{})", text, sequence);
 }
 
 Status Control::await_slowly(SharedWord& word, uint32_t target, int peer, const Operation& operation) {
@@ -158,7 +156,7 @@ std::unexpected<Error> Control::timeout(std::span<const int> missing, const Oper
 }
 
 std::unexpected<Error> Control::mismatch(int peer, const Operation& operation) const {
-  auto [low, high] = std::minmax(rank(), peer);
+  const int low = std::min(rank(), peer), high = std::max(rank(), peer);
   return operation.fail(Code::RankMismatch,
                         fmt::format("ranks issued different operations: rank {}: {}; rank {}: {}", low,
                                     last_entered(low), high, last_entered(high)));

@@ -166,6 +166,7 @@ Result<std::shared_ptr<Storage>> allocate_symmetric(GroupContext& context,
     return operation.fail(Code::InvalidArgument, fmt::format("an allocation of {} bytes", bytes));
   Control& control = context.control();
   std::shared_ptr<MemoryLedger> ledger = control.ledger();
+  PERI_TRY(context.ensure(operation));  // so that signals need not, which are not collective
   Status promised = promise_memory(*ledger, stride_of(bytes), "symmetric");
   Status agreed = agree(control, context.group(), promised, operation);
   Result<std::shared_ptr<Mapping>> mapping =

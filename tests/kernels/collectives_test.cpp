@@ -56,3 +56,274 @@ TEST_CASE("every all_reduce algorithm gives the sums, and the same bits as the o
   };
   CHECK(failures(run_ranks(job_options(world), body)) == "");
 }
+
+TEST_CASE("every algorithm moves the right parts, along any dimension") {
+  int world = GENERATE(2, 3, 4);
+  auto body = [](Backend& backend) -> std::string {
+    const int64_t n = backend.job().world_size;
+    const Group world = world_group(backend.job().world_size);
+    uint64_t seed = 7;
+    for (const AlgorithmInfo& row : algorithms()) {
+      if (row.op == Op::all_reduce || row.op == Op::send || row.op == Op::recv) continue;
+      for (DType dtype : {DType::f32, DType::bf16, DType::i64, DType::u8, DType::boolean}) {
+        if (row.op == Op::reduce_scatter && dtype == DType::boolean) continue;
+        for (int dim : {0, 1, 2})
+          for (int concat_dim : {0, 1, 2}) {
+            if (row.op != Op::all_to_all && concat_dim != dim) continue;
+            for (int64_t inner : {0, 1, 5}) {
+              Case c{.op = row.op,
+                     .algorithm = std::string(row.name),
+                     .dtype = dtype,
+                     .group = world,
+                     .seed = ++seed};
+              c.dim = dim;
+              c.concat_dim = concat_dim;
+              c.shape = {3, 2, inner};
+              c.shape[dim] *= row.op == Op::reduce_scatter || row.op == Op::all_to_all ? n : 1;
+              c.reduce = dtype == DType::f32 ? Reduce::avg : Reduce::sum;
+              c.root = static_cast<int>(seed % static_cast<uint64_t>(n));
+              c.offset = static_cast<int64_t>(seed % 5);
+              c.end_barrier = seed % 2;
+              if (std::string wrong = run_case(backend, c); !wrong.empty()) return wrong;
+            }
+          }
+      }
+    }
+    return "";
+  };
+  CHECK(failures(run_ranks(job_options(world), body)) == "");
+}
+
+TEST_CASE("messages larger than any buffer go through every algorithm") {
+  auto body = [](Backend& backend) -> std::string {
+    uint64_t seed = 50;
+    for (const AlgorithmInfo& row : algorithms()) {
+      if (row.op == Op::send || row.op == Op::recv || row.op == Op::barrier) continue;
+      Case c{.op = row.op,
+             .algorithm = std::string(row.name),
+             .dtype = DType::bf16,
+             .group = world_group(3),
+             .seed = ++seed};
+      c.shape = {3, 300, 77};
+      c.dim = c.concat_dim = 1;
+      c.root = 1;
+      c.offset = 1;
+      if (std::string wrong = run_case(backend, c); !wrong.empty()) return wrong;
+    }
+    return "";
+  };
+  CHECK(failures(run_ranks(job_options(3), body)) == "");
+}
+
+TEST_CASE("six ranks fold in rank order") {
+  auto body = [](Backend& backend) -> std::string {
+    for (DType dtype : kNumeric)
+      for (const char* algorithm : {"ll", "two_shot"}) {
+        Case c{.algorithm = algorithm, .dtype = dtype, .shape = {1301}, .group = world_group(6)};
+        if (std::string wrong = run_case(backend, c); !wrong.empty()) return wrong;
+      }
+    return "";
+  };
+  CHECK(failures(run_ranks(job_options(6), body)) == "");
+}
+
+TEST_CASE("f32 sums are accumulated in the order of the group, 16-bit floats rounded once") {
+  // By hand: (1e8 + 1) + -1e8 is 0 in f32, 1e8 swallowing the 1; any other order gives 1. In bf16, 256 + 1 +
+  // 1 is 258 exactly, and 256 if each sum were rounded.
+  auto body = [](Backend& backend) -> std::string {
+    const float f32_inputs[] = {1e8f, 1.0f, -1e8f};
+    const float bf16_inputs[] = {256, 1, 1};
+    auto rank = static_cast<size_t>(backend.job().rank);
+    auto in = backend.allocate(4, Place::device), out = backend.allocate(4, Place::device);
+    Case c{.algorithm = "ll", .shape = {1}, .group = world_group(3)};
+    store(DType::f32, (*in)->data(), f32_inputs[rank]);
+    Operand a{(*in)->data(), {DType::f32, View::contiguous({1})}}, b{(*out)->data(), a.type};
+    if (Status s = backend.collective(c.spec(), a, b); !s) return s.error().to_string();
+    if (double got = load(DType::f32, b.data); got != 0) return fmt::format("f32: {}", got);
+    a.type.dtype = b.type.dtype = c.dtype = DType::bf16;
+    store(DType::bf16, a.data, bf16_inputs[rank]);
+    if (Status s = backend.collective(c.spec(), a, b); !s) return s.error().to_string();
+    if (double got = load(DType::bf16, b.data); got != 258) return fmt::format("bf16: {}", got);
+    return "";
+  };
+  CHECK(failures(run_ranks(job_options(3), body)) == "");
+}
+
+TEST_CASE("overlapping groups keep their state apart") {
+  const std::vector<Group> groups = {{{0, 2}}, {{1, 3}}, {{0, 1, 2, 3}}, {{0, 1}}, {{3, 2}}, {{2, 1, 0}}};
+  auto body = [&groups](Backend& backend) -> std::string {
+    for (int round = 0; round < 20; ++round)
+      for (const Group& group : groups) {
+        if (group.index_of(backend.job().rank) < 0) continue;
+        const char* algorithm = round % 3 == 0 ? "ll" : round % 3 == 1 ? "one_shot" : "two_shot";
+        Case c{.algorithm = algorithm,
+               .shape = {100 + round},
+               .group = group,
+               .seed = static_cast<uint64_t>(round)};
+        if (std::string wrong = run_case(backend, c); !wrong.empty()) return wrong;
+        Case gather{.op = Op::all_gather, .algorithm = "ll", .shape = {4, 3}, .group = group};
+        if (std::string wrong = run_case(backend, gather); !wrong.empty()) return wrong;
+      }
+    return "";
+  };
+  CHECK(failures(run_ranks(job_options(4), body)) == "");
+}
+
+TEST_CASE("200 random sequences of collectives") {
+  // One job runs all sequences: what one leaves behind, the next meets.
+  const int world = 3;
+  auto body = [](Backend& backend) -> std::string {
+    const std::vector<Group> groups = {{{0, 1, 2}}, {{0, 1}}, {{1, 2}}, {{2, 0}}};
+    uint64_t state = 2024;  // the same on all ranks
+    auto pick = [&state](uint64_t below) {
+      state = state * 6364136223846793005u + 1442695040888963407u;
+      return static_cast<int64_t>((state >> 33) % below);
+    };
+    for (int sequence = 0; sequence < 200; ++sequence) {
+      for (int64_t left = 1 + pick(5); left > 0; --left) {
+        const AlgorithmInfo& row = algorithms()[static_cast<size_t>(pick(algorithms().size()))];
+        Case c{.op = row.op, .algorithm = std::string(row.name), .seed = static_cast<uint64_t>(pick(1000))};
+        c.group = groups[static_cast<size_t>(pick(groups.size()))];
+        c.dtype = kNumeric[pick(6)];
+        c.reduce = kReduces[pick(5)];
+        c.shape = {1 + pick(40), 1 + pick(30)};
+        c.dim = static_cast<int>(pick(2));
+        c.concat_dim = row.op == Op::all_to_all ? static_cast<int>(pick(2)) : c.dim;
+        c.root = c.group.ranks[static_cast<size_t>(pick(static_cast<uint64_t>(c.group.size())))];
+        c.offset = pick(4);
+        c.end_barrier = pick(2);
+        if (!is_defined(c.dtype, c.reduce)) c.reduce = Reduce::sum;
+        if (c.dtype == DType::u8 && c.reduce == Reduce::prod) c.reduce = Reduce::max;
+        if (row.op == Op::reduce_scatter || row.op == Op::all_to_all) c.shape[c.dim] *= c.group.size();
+        if (row.op == Op::send || row.op == Op::recv || c.group.index_of(backend.job().rank) < 0) continue;
+        if (std::string wrong = run_case(backend, c); !wrong.empty())
+          return fmt::format("sequence {}: {}", sequence, wrong);
+      }
+    }
+    return "";
+  };
+  CHECK(failures(run_ranks(job_options(world), body)) == "");
+}
+
+namespace {
+
+CollectiveSpec message(Op op, int peer, const Group& group) {
+  return {.op = op,
+          .attributes = {{"peer", int64_t(peer)}, {"group", group}},
+          .algorithm = "ll",
+          .origin = {"m.lua", 3}};
+}
+
+}  // namespace
+
+TEST_CASE("send and recv pass any size around a ring") {
+  auto body = [](Backend& backend) -> std::string {
+    const int rank = backend.job().rank, n = backend.job().world_size;
+    const Group world = world_group(n);
+    for (int64_t count : {0, 1, 1000, 50'000, 1'000'000}) {  // the last is larger than the channel
+      Shape shape{count};
+      auto in = backend.allocate(count * 4, Place::device), out = backend.allocate(count * 4, Place::device);
+      Operand a{(*in)->data(), {DType::i32, View::contiguous(shape)}}, b{(*out)->data(), a.type};
+      Case c{.op = Op::send,
+             .dtype = DType::i32,
+             .shape = shape,
+             .group = world,
+             .seed = static_cast<uint64_t>(count)};
+      fill(c, rank, a);
+      auto send = [&] { return backend.collective(message(Op::send, (rank + 1) % n, world), a, a); };
+      auto receive = [&] { return backend.collective(message(Op::recv, (rank + n - 1) % n, world), b, b); };
+      const bool first = rank == 0 || count <= 50'000;  // what fits is sent before anybody receives
+      Status one = first ? send() : receive();
+      Status two = first ? receive() : send();
+      if (!one) return one.error().to_string();
+      if (!two) return two.error().to_string();
+      if (std::string wrong = compare(c, (rank + n - 1) % n, b); !wrong.empty()) return wrong;
+    }
+    return "";
+  };
+  CHECK(failures(run_ranks(job_options(3), body)) == "");
+}
+
+TEST_CASE("a captured sequence replays with what its inputs then hold") {
+  auto body = [](Backend& backend) -> std::string {
+    Group world = world_group(backend.job().world_size);
+    std::vector<Case> cases;
+    for (const AlgorithmInfo& row : algorithms())
+      if (row.op == Op::all_reduce || row.op == Op::all_gather)
+        cases.push_back(
+            {.op = row.op, .algorithm = std::string(row.name), .shape = {501, 2}, .group = world});
+    std::vector<CaseMemory> memory;
+    for (Case& c : cases) {
+      c.dim = 1;
+      memory.push_back(*place(backend, c));
+    }
+    if (!backend.begin_capture()) return "begin_capture";
+    for (size_t i = 0; i < cases.size(); ++i)
+      if (Status s = backend.collective(cases[i].spec(), memory[i].in, memory[i].out); !s)
+        return s.error().to_string();
+    auto recording = backend.end_capture();
+    if (!recording || (*recording)->call_count() != static_cast<int>(cases.size())) return "end_capture";
+    for (uint64_t seed = 1; seed < 20; ++seed) {
+      for (size_t i = 0; i < cases.size(); ++i) {
+        cases[i].seed = seed;
+        fill(cases[i], backend.job().rank, memory[i].in);
+      }
+      if (Status s = backend.replay(**recording); !s) return s.error().to_string();
+      for (size_t i = 0; i < cases.size(); ++i)
+        if (std::string wrong = compare(cases[i], backend.job().rank, memory[i].out); !wrong.empty())
+          return wrong;
+    }
+    return "";
+  };
+  CHECK(failures(run_ranks(job_options(2), body)) == "");
+}
+
+TEST_CASE("a collective that cannot be is refused before anybody waits") {
+  auto body = [](Backend& backend) -> std::string {
+    Group world = world_group(2);
+    auto memory = backend.allocate(4096, Place::device);
+    auto symmetric = backend.allocate_symmetric(1024, world);
+    auto operand = [&](Shape shape) {
+      return Operand{(*memory)->data(), {DType::f32, View::contiguous(shape)}};
+    };
+    auto at = [](Operand operand, std::byte* data) { return operand.data = data, operand; };
+    auto refused = [&](const Case& c, Operand in, Operand out, Code code, const char* words) -> std::string {
+      Status status = backend.collective(c.spec(), in, out);
+      if (status) return fmt::format("{}: not refused", words);
+      std::string text = status.error().to_string();
+      if (status.error().code != code || text.find(words) == text.npos || !text.starts_with("case.lua:1: "))
+        return fmt::format("not \"{}\" but: {}", words, text);
+      return "";
+    };
+    Case c{.algorithm = "one_shot", .shape = {8}, .group = world};
+    std::string r = refused(c, operand({8}), operand({8}), Code::InvalidArgument,
+                            "its input must lie in symmetric memory of {0,1}");
+    if (!r.empty()) return r;
+    Operand in = at(operand({8}), (*symmetric)->data());
+    r = refused(c, in, in, Code::InvalidArgument, "overlap");
+    if (!r.empty()) return r;
+    r = refused(c, at(operand({8}), in.data + 1000), operand({8}), Code::InvalidArgument,
+                "beyond its symmetric memory");
+    if (!r.empty()) return r;
+    r = refused(c, in, operand({9}), Code::ShapeMismatch, "f32[9]");
+    if (!r.empty()) return r;
+    c.algorithm = "three_shot";
+    r = refused(c, in, operand({8}), Code::NotFound, "three_shot");
+    if (!r.empty()) return r;
+    c.algorithm = "ll";
+    c.group = {{0, 5}};
+    r = refused(c, in, operand({8}), Code::InvalidArgument, "{0,5}");
+    if (!r.empty()) return r;
+    c.group = world;
+    c.dtype = DType::i32;
+    c.reduce = Reduce::avg;
+    Operand integers = operand({8});
+    integers.type.dtype = DType::i32;
+    r = refused(c, integers, integers, Code::DTypeMismatch, "avg");
+    if (!r.empty()) return r;
+    Status self =
+        backend.collective(message(Op::send, backend.job().rank, world), operand({8}), operand({8}));
+    return self ? "a message to oneself" : "";
+  };
+  CHECK(failures(run_ranks(job_options(2), body)) == "");
+}

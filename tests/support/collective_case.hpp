@@ -46,7 +46,7 @@ inline void store(DType dtype, std::byte* to, double value) {
     case DType::u8:
       return put(static_cast<uint8_t>(static_cast<int64_t>(value)));
     case DType::boolean:
-      return put(static_cast<uint8_t>(value > 4));
+      return put(static_cast<uint8_t>(value != 0));
   }
 }
 inline double load(DType dtype, const std::byte* from) {

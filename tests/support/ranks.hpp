@@ -60,6 +60,8 @@ inline std::vector<RankResult> run_processes(JobOptions options, const RankBody&
     pid_t pid = fork();
     if (pid == 0) {
       prctl(PR_SET_PDEATHSIG, SIGKILL);
+      for (int number : {SIGSEGV, SIGABRT, SIGFPE, SIGILL, SIGTERM, SIGINT})
+        signal(number, SIG_DFL);                             // Catch's handlers
       alarm(static_cast<unsigned>(options.timeout_s) + 30);  // a hang is a failure, not a hung test run
       options.rank = rank;
       std::string text = run_rank(options, body);
