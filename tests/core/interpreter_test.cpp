@@ -74,6 +74,9 @@ TEST_CASE("casts truncate, saturate, wrap and round") {
   CHECK(cast(integers({2}, {-1, 257}), DType::u8).integers() == Value::Integers{255, 1});
   CHECK(cast(integers({2}, {256, 0}), DType::boolean).integers() == Value::Integers{1, 0});
   CHECK(cast(integers({1}, {16777217}), DType::f32).floats()[0] == 16777216.0);
+  // Just above half way between two floats; a double on the way would make it a tie, and even is below.
+  int64_t above_half = (int64_t{1} << 60) + (int64_t{1} << 36) + 1;
+  CHECK(cast(integers({1}, {above_half}), DType::f32).floats()[0] == 0x1.000002p60);
   CHECK(cast(floats({1}, {1.00390625}), DType::bf16).floats()[0] == 1.0);
 }
 
