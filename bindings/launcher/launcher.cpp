@@ -29,7 +29,7 @@ using Clock = std::chrono::steady_clock;
 using Time = Clock::time_point;
 
 constexpr auto kMomentAfterFailure = 1200ms;
-constexpr auto kKillAfterFailure = 1800ms;
+constexpr auto kKillAfterFailure = 1600ms;
 constexpr auto kKillAfterSignal = 1500ms;
 constexpr size_t kReadBytes = 64 << 10;
 constexpr size_t kMostUnwritten = 1 << 20;  // then the ranks' pipes fill up and the ranks wait

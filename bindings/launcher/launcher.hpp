@@ -30,7 +30,7 @@ struct LaunchOptions {
 // PERI_THREADS, OMP_NUM_THREADS and OPENBLAS_NUM_THREADS = cores / ranks. It is pinned to its share of the
 // cores when there is one for each rank. Rank 0 has the launcher's stdin, the others /dev/null.
 //
-// After the first failure the others have 1.2 s to end by themselves, then SIGTERM, and SIGKILL at 1.8 s. The
+// After the first failure the others have 1.2 s to end by themselves, then SIGTERM, and SIGKILL at 1.6 s. The
 // first SIGINT, SIGTERM or SIGHUP is passed on, and the ranks have 1.5 s; the second kills them.
 //
 // Errors: InvalidArgument (ranks, command), OutOfMemory (ranks x kBytesPerRank), IoError (a rank cannot be
