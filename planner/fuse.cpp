@@ -172,6 +172,7 @@ class Fuser {
       merged_.push_back(pointwise(line) ? merge(fusion_of(line)) : std::nullopt);
       order_.push_back(line);
     }
+    lines.reserve(order_.size());
     for (size_t i = 0; i < order_.size(); ++i) {
       const size_t from = static_cast<size_t>(order_[i]);
       lines.push_back(merged_[i] ? Line(std::move(*merged_[i])) : std::move(plan_.lines[from]));

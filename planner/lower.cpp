@@ -31,6 +31,8 @@ class Lowerer {
     plan_.world = world;
     plan_.policy = policy;
     plan_.decisions = std::move(selection.decisions);
+    plan_.buffers.reserve(values_.size());
+    plan_.lines.reserve(values_.size());
   }
 
   Result<Plan> run() {

@@ -19,6 +19,8 @@ class MemoryPlanner {
     lines_ = std::move(plan_.lines);
     old_captured_ = std::move(plan_.captured);
     plan_.lines.clear();
+    plan_.lines.reserve(3 * lines_.size());  // most need storage, and end one
+    buffers_.reserve(plan_.buffers.size());
     plan_.captured.clear();
     for (BufferId id : plan_.inputs) rename(id, plan_.buffer(id).name);
     for (BufferId id : plan_.constants) rename(id, plan_.buffer(id).name);

@@ -18,6 +18,7 @@ class Realizer {
     std::vector<Line> lines = std::move(plan_.lines);
     std::vector<bool> captured = std::move(plan_.captured);
     plan_.lines.clear();
+    plan_.lines.reserve(lines.size());
     plan_.captured.clear();
     for (size_t i = 0; i < lines.size(); ++i) {
       position_ = static_cast<int>(i);
