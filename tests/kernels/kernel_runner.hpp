@@ -1,0 +1,251 @@
+// Runs host kernels on values of the reference interpreter: places them in memory in unusual layouts,
+// surrounded by guard bytes, and reads results back. Conversions are core's scalar ones, which the kernels do
+// not use.
+#pragma once
+
+#include <cstring>
+#include <memory>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "core/interpreter.hpp"
+#include "kernels/host/kernel.hpp"
+#include "tests/support/random.hpp"
+#include "tests/support/random_program.hpp"
+
+namespace peri::testing {
+
+enum class Style { plain, column_major, gapped, mirrored };
+inline constexpr Style kStyles[] = {Style::plain, Style::column_major, Style::gapped, Style::mirrored};
+
+struct Window {
+  std::shared_ptr<std::vector<std::byte>> memory;  // shared with the views of it
+  DType dtype;
+  View view;  // offset from the memory's start
+  std::byte* data() const { return memory->data() + view.offset * size_of(dtype); }
+  OperandType type() const { return {dtype, {view.shape, view.strides, 0}}; }
+};
+
+inline View styled(const Shape& shape, Style style) {
+  View view = View::contiguous(shape);
+  if (style == Style::column_major)
+    for (int64_t i = 0, stride = 1; i < shape.rank();
+         stride *= std::max<int64_t>(1, shape[static_cast<int>(i++)]))
+      view.strides[static_cast<int>(i)] = stride;
+  if (style == Style::gapped)
+    for (int64_t i = shape.rank() - 1, stride = 2; i >= 0;
+         stride = stride * std::max<int64_t>(1, shape[static_cast<int>(i--)]) + 3)
+      view.strides[static_cast<int>(i)] = stride;
+  if (style == Style::mirrored)
+    for (int i = 0; i < shape.rank(); ++i) {
+      view.offset += std::max<int64_t>(0, shape[i] - 1) * view.strides[i];
+      view.strides[i] = -view.strides[i];
+    }
+  return view;
+}
+
+// Calls f(row-major number, element offset from the memory's start) for every element.
+template <class F>
+void for_each_element(const View& view, F f) {
+  for (int64_t i = 0; i < numel(view.shape); ++i) {
+    int64_t offset = view.offset, rest = i;
+    for (int d = view.shape.rank() - 1; d >= 0; --d) {
+      offset += rest % view.shape[d] * view.strides[d];
+      rest /= view.shape[d];
+    }
+    f(i, offset);
+  }
+}
+
+inline constexpr int64_t kGuard = 16;  // elements on both sides
+inline constexpr std::byte kPoison{0xA5};
+
+inline Window blank(const TensorType& type, Style style = Style::plain) {
+  View view = styled(type.shape, style);
+  int64_t end = 1;
+  for_each_element(view, [&](int64_t, int64_t offset) { end = std::max(end, offset + 1); });
+  view.offset += kGuard;
+  auto bytes = static_cast<size_t>((end + 2 * kGuard) * size_of(type.dtype));
+  return {std::make_shared<std::vector<std::byte>>(bytes, kPoison), type.dtype, view};
+}
+
+inline Window place(const Value& value, Style style = Style::plain) {
+  Window window = blank(value.type, style);
+  for_each_element(window.view, [&](int64_t i, int64_t offset) {
+    std::byte* to = window.memory->data() + offset * size_of(window.dtype);
+    auto put = [&](auto element) { std::memcpy(to, &element, sizeof element); };
+    switch (window.dtype) {
+      case DType::f32:
+        return put(static_cast<float>(value.floats()[i]));
+      case DType::f16:
+        return put(f32_to_f16(static_cast<float>(value.floats()[i])));
+      case DType::bf16:
+        return put(f32_to_bf16(static_cast<float>(value.floats()[i])));
+      case DType::i32:
+        return put(static_cast<int32_t>(value.integers()[i]));
+      case DType::i64:
+        return put(value.integers()[i]);
+      case DType::u8:
+      case DType::boolean:
+        return put(static_cast<uint8_t>(value.integers()[i]));
+    }
+  });
+  return window;
+}
+
+inline Value read(const Window& window) {
+  Value value = zeros({window.dtype, window.view.shape});
+  for_each_element(window.view, [&](int64_t i, int64_t offset) {
+    const std::byte* from = window.memory->data() + offset * size_of(window.dtype);
+    auto get = [&]<class T>(T element) {
+      std::memcpy(&element, from, sizeof element);
+      return element;
+    };
+    if (is_float(window.dtype)) {
+      double& to = std::get<Value::Floats>(value.elements)[i];
+      if (window.dtype == DType::f32) to = get(float());
+      if (window.dtype == DType::f16) to = f16_to_f32(get(uint16_t()));
+      if (window.dtype == DType::bf16) to = bf16_to_f32(get(uint16_t()));
+    } else {
+      int64_t& to = std::get<Value::Integers>(value.elements)[i];
+      if (window.dtype == DType::i32)
+        to = get(int32_t());
+      else if (window.dtype == DType::i64)
+        to = get(int64_t());
+      else
+        to = get(uint8_t());
+    }
+  });
+  return value;
+}
+
+// The elements' bytes in row-major order, for comparisons of bits.
+inline std::string bits(const Window& window) {
+  const auto size = static_cast<size_t>(size_of(window.dtype));
+  std::string bytes;
+  for_each_element(window.view, [&](int64_t, int64_t offset) {
+    bytes.append(reinterpret_cast<const char*>(window.memory->data()) + static_cast<size_t>(offset) * size,
+                 size);
+  });
+  return bytes;
+}
+
+// Whether nothing but the window's elements was written since `blank`.
+inline bool is_clean_outside(const Window& window) {
+  std::vector<std::byte> memory = *window.memory;
+  const auto size = static_cast<size_t>(size_of(window.dtype));
+  for_each_element(window.view, [&](int64_t, int64_t offset) {
+    std::fill_n(memory.begin() + static_cast<std::ptrdiff_t>(static_cast<size_t>(offset) * size), size,
+                kPoison);
+  });
+  return std::all_of(memory.begin(), memory.end(), [](std::byte b) { return b == kPoison; });
+}
+
+// A pointwise op alone is a fused program of one instruction.
+inline KernelSpec spec_of(Op op, const Attributes& attributes, std::span<const OperandType> inputs,
+                          DType result) {
+  KernelSpec spec{op, attributes, {}};
+  if (!info(op).has(kPointwise)) return spec;
+  FusedInstruction instruction{op, {}, result};
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    spec.fused.operand_dtypes.push_back(inputs[i].dtype);
+    instruction.operands.push_back(static_cast<int>(i));
+  }
+  spec.fused.instructions = {instruction};
+  spec.fused.results = {static_cast<int>(inputs.size())};
+  return spec;
+}
+
+inline Status launch(const KernelSpec& spec, std::span<const Window> inputs,
+                     std::span<const Window> outputs) {
+  std::vector<OperandType> in, out;
+  std::vector<std::byte*> in_data, out_data;
+  for (const Window& w : inputs) in.push_back(w.type()), in_data.push_back(w.data());
+  for (const Window& w : outputs) out.push_back(w.type()), out_data.push_back(w.data());
+  auto kernel = PERI_TRY(host::compile_kernel(spec, in, out));
+  kernel->run(in_data, out_data);
+  return {};
+}
+
+// One op on values in given layouts; the result's window.
+inline Result<Window> run_op(Op op, std::span<const Value> inputs, const Attributes& given,
+                             Style in = Style::plain, Style out = Style::plain) {
+  std::vector<TensorType> types;
+  std::vector<OperandType> operands;
+  std::vector<Window> windows;
+  for (const Value& value : inputs) {
+    types.push_back(value.type);
+    windows.push_back(place(value, in));
+    operands.push_back(windows.back().type());
+  }
+  Attributes attributes = PERI_TRY(complete(op, given, types));
+  Window result = blank(PERI_TRY(infer(op, types, attributes)), out);
+  PERI_TRY(launch(spec_of(op, attributes, operands, result.dtype), windows, std::span(&result, 1)));
+  return result;
+}
+
+// Empty if the kernel agrees with the reference, within the op's tolerance, in all layouts; else what
+// differs.
+inline std::string disagreement(Op op, const std::vector<Value>& inputs, const Attributes& attributes = {},
+                                std::initializer_list<Style> styles = {Style::plain, Style::column_major,
+                                                                       Style::gapped, Style::mirrored}) {
+  Graph graph;
+  std::vector<NodeId> operands;
+  for (const Value& value : inputs) {
+    Ints shape(value.type.shape.begin(), value.type.shape.end());
+    auto input =
+        graph.add(Op::input, {},
+                  {{"index", int64_t(operands.size())}, {"dtype", value.type.dtype}, {"shape", shape}}, {});
+    if (!input) return input.error().to_string();
+    operands.push_back(*input);
+  }
+  auto node = graph.add(op, operands, attributes, {});
+  if (!node) return node.error().to_string();
+  graph.set_outputs({{*node}});
+  const Arguments arguments{inputs, {}};
+  auto expected = expect(graph, std::span(&arguments, 1));
+  if (!expected) return expected.error().to_string();
+  for (Style in : styles)
+    for (Style out : styles) {
+      std::string where =
+          fmt::format("{} of {} (styles {}, {}): ", to_string(op),
+                      inputs.empty() ? "nothing" : inputs[0].type.to_string(), int(in), int(out));
+      Result<Window> result = run_op(op, inputs, attributes, in, out);
+      if (!result) return where + result.error().to_string();
+      if (std::string wrong = difference(read(*result), *expected, 0, 0); !wrong.empty())
+        return where + wrong;
+      if (!is_clean_outside(*result)) return where + "wrote outside its output";
+    }
+  return {};
+}
+
+// Numbers in [low, high], as their dtype holds them.
+inline Value random_value(Random& random, DType dtype, const Shape& shape, double low = -2, double high = 2) {
+  Value value = zeros({dtype, shape});
+  for (int64_t i = 0; i < numel(shape); ++i) {
+    const double number = low + (high - low) * random.unit();
+    if (is_float(dtype))
+      std::get<Value::Floats>(value.elements)[i] = store(dtype, number);
+    else if (dtype == DType::boolean)
+      std::get<Value::Integers>(value.elements)[i] = random.below(2);
+    else
+      std::get<Value::Integers>(value.elements)[i] =
+          random.between(dtype == DType::u8 ? 0 : static_cast<int64_t>(low), static_cast<int64_t>(high));
+  }
+  return value;
+}
+
+inline Value integers(DType dtype, const Shape& shape, std::vector<int64_t> elements) {
+  return {{dtype, shape}, std::move(elements)};
+}
+inline Value floats(const Shape& shape, std::vector<double> elements, DType dtype = DType::f32) {
+  for (double& element : elements) element = store(dtype, element);
+  return {{dtype, shape}, std::move(elements)};
+}
+
+inline constexpr DType kDTypes[] = {DType::f32, DType::f16, DType::bf16,   DType::i32,
+                                    DType::i64, DType::u8,  DType::boolean};
+inline constexpr DType kFloats[] = {DType::f32, DType::f16, DType::bf16};
+
+}  // namespace peri::testing
