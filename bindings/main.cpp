@@ -6,7 +6,6 @@
 #include <optional>
 #include <random>
 
-#include "bindings/bench.hpp"
 #include "bindings/compiled.hpp"
 #include "bindings/doctor.hpp"
 #include "bindings/launcher/exit_codes.hpp"
@@ -27,7 +26,6 @@ struct Options {
   bool merge = false;
   ScriptOptions script;
   std::vector<std::string> topic;
-  BenchOptions bench;
 };
 
 int report(const Error& error) {
@@ -100,7 +98,6 @@ void add_script_options(CLI::App* command, Options& options) {
                     "Print the program after each pass that changed it");
   command->add_option("--skip", compile_options().skip, "Leave out this pass (repeatable)");
   command->add_option("script", options.script.path, "The Lua script")->required();
-  command->add_option("args", options.script.arguments, "Arguments for the script");
   command->prefix_command();
 }
 
@@ -130,10 +127,6 @@ int run(int argc, char** argv) {
   auto* explain = app.add_subcommand("explain", "Run a script and print what was compiled, and why");
   add_script_options(explain, options);
   explain->add_option("--dot", options.script.dot, "Write the graphs in DOT to this file");
-  auto* bench =
-      app.add_subcommand("bench", "Time collectives: sizes x algorithms, beside what else is installed");
-  add_job_options(bench, options);
-  add_bench_options(*bench, options.bench);
   auto* doctor = app.add_subcommand("doctor", "What this machine has and what peri will use");
   auto* help = app.add_subcommand("help", "The reference manual: peri help all_reduce");
   help->add_option("op", options.topic, "An op");
@@ -149,8 +142,6 @@ int run(int argc, char** argv) {
   if (*run || *explain) {
     options.script.explain = static_cast<bool>(*explain);
     result = script_command(options, (*run ? run : explain)->remaining(), argc, argv);
-  } else if (*bench) {
-    result = bench_command(options.bench, options.ranks, argc, argv);
   } else if (*doctor) {
     fmt::print("{}", doctor_report());
   } else if (*help) {

@@ -24,16 +24,29 @@ Result<int64_t> read_dim(lua_State* L, int index, const std::string& what) {
   return dim > 0 ? dim - 1 : dim;
 }
 
-Result<Ints> read_list(lua_State* L, int index, const AttributeInfo& a) {
+Result<Ints> read_list(lua_State* L, int index, Kind kind, const std::string& name) {
   Ints list;
   const int count = static_cast<int>(lua_objlen(L, index));
   for (int i = 1; i <= count; ++i) {
     lua_rawgeti(L, index, i);
-    auto item = a.kind == Kind::dims ? read_dim(L, -1, a.name) : to_integer(L, -1, a.name.c_str());
+    auto item = kind == Kind::dims ? read_dim(L, -1, name) : to_integer(L, -1, name.c_str());
     lua_pop(L, 1);
     list.push_back(PERI_TRY(item));
   }
   return list;
+}
+
+template <class T>
+Result<AttributeValue> as_attribute(Result<T> value) {
+  if (!value) return std::unexpected(std::move(value).error());
+  return Result<AttributeValue>(std::in_place, std::move(*value));
+}
+
+Status read_into(lua_State* L, int index, const AttributeInfo& a, Attributes& into) {
+  auto value = read_attribute(L, index, a);
+  if (!value) return std::unexpected(std::move(value).error());
+  into.set(a.name, std::move(*value));
+  return {};
 }
 
 bool has_named_fields(lua_State* L, int index) {
@@ -61,7 +74,7 @@ Status read_named(lua_State* L, int index, Op op, Attributes& into) {
       for (const auto& a : row.attributes) names.push_back(a.name);
       return std::unexpected(unknown(fmt::format("option of {}", row.name), name, names, origin(L)));
     }
-    into.set(name, PERI_TRY(read_attribute(L, lua_gettop(L), *found, op)));
+    PERI_TRY(read_into(L, lua_gettop(L), *found, into));
     lua_pop(L, 1);
   }
   return {};
@@ -85,11 +98,11 @@ Status read_positional(lua_State* L, int first, int last, Op op, Attributes& int
         lua_rawseti(L, -2, ++count);
       }
       --i;
-      into.set(a.name, PERI_TRY(read_attribute(L, lua_gettop(L), a, op)));
+      PERI_TRY(read_into(L, lua_gettop(L), a, into));
       lua_pop(L, 1);
       continue;
     }
-    into.set(a.name, PERI_TRY(read_attribute(L, i, a, op)));
+    PERI_TRY(read_into(L, i, a, into));
   }
   return {};
 }
@@ -131,33 +144,9 @@ Result<int> read_operands(lua_State* L, Op op, int first, std::vector<Argument>&
   return i;
 }
 
-// In Lua a slice's bounds are 1-based and inclusive, and negative ones count from the end; needs the
-// operand's size.
-Status finish_slice(lua_State* L, OpArguments& arguments) {
-  Attributes& a = arguments.attributes;
-  const TensorType& type = std::get<Value>(arguments.operands[0]).type();
-  if (!a.has("dim")) return {};  // `complete` names what is missing
-  int64_t dim = a.get<int64_t>("dim");
-  if (dim < 0) dim += type.shape.rank();
-  if (dim < 0 || dim >= type.shape.rank()) return {};  // infer says so
-  const int64_t size = type.shape[static_cast<int>(dim)];
-  int64_t first = a.has("start") ? a.get<int64_t>("start") : 0;
-  int64_t last = a.has("stop") ? a.get<int64_t>("stop") : -1;
-  if (first < 0) first += size;
-  if (last < 0) last += size + 1;
-  if (first < 0 || last > size || first > last)
-    return fail(Code::InvalidArgument,
-                fmt::format("positions {} to {} are not within dimension {} of size {}", first + 1, last,
-                            dim + 1, size),
-                origin(L));
-  a.set("start", first);
-  a.set("stop", last);
-  return {};
-}
-
 }  // namespace
 
-Result<AttributeValue> read_attribute(lua_State* L, int index, const AttributeInfo& a, Op op) {
+Result<AttributeValue> read_attribute(lua_State* L, int index, const AttributeInfo& a) {
   const char* name = a.name.c_str();
   auto wrong = [&](const char* wanted) {
     return fail(Code::InvalidArgument,
@@ -168,35 +157,35 @@ Result<AttributeValue> read_attribute(lua_State* L, int index, const AttributeIn
       if (!lua_isboolean(L, index)) return wrong("true or false");
       return AttributeValue(lua_toboolean(L, index) != 0);
     case Kind::integer:
-      return AttributeValue(PERI_TRY(to_integer(L, index, name)));
+      return as_attribute(to_integer(L, index, name));
     case Kind::number:
-      return AttributeValue(PERI_TRY(to_number(L, index, name)));
+      return as_attribute(to_number(L, index, name));
     case Kind::string:
-      return AttributeValue(PERI_TRY(to_text(L, index, name)));
+      return as_attribute(to_text(L, index, name));
     case Kind::ints:
     case Kind::shape:
-    case Kind::dims: {
-      if (lua_type(L, index) == LUA_TNUMBER && a.kind == Kind::dims)
-        return AttributeValue(Ints{PERI_TRY(read_dim(L, index, a.name))});
+    case Kind::dims:
+      if (lua_type(L, index) == LUA_TNUMBER && a.kind == Kind::dims) {
+        const int64_t dim = PERI_TRY(read_dim(L, index, a.name));
+        return Result<AttributeValue>(std::in_place, Ints(1, dim));
+      }
       if (!lua_istable(L, index)) return wrong("a table of whole numbers");
-      return AttributeValue(PERI_TRY(read_list(L, index, a)));
-    }
+      return as_attribute(read_list(L, index, a.kind, a.name));
     case Kind::dim:
     case Kind::index:
-      return AttributeValue(PERI_TRY(read_dim(L, index, a.name)));
+      return as_attribute(read_dim(L, index, a.name));
     case Kind::dtype:
-      return AttributeValue(PERI_TRY(parse_dtype(PERI_TRY(to_text(L, index, name)))));
+      return as_attribute(parse_dtype(PERI_TRY(to_text(L, index, name))));
     case Kind::place:
-      return AttributeValue(PERI_TRY(parse_place(PERI_TRY(to_text(L, index, name)))));
+      return as_attribute(parse_place(PERI_TRY(to_text(L, index, name))));
     case Kind::group:
-      return AttributeValue(PERI_TRY(to_group(L, index)));
+      return as_attribute(to_group(L, index));
     case Kind::reduce: {
       const std::string word = PERI_TRY(to_text(L, index, name));
       PERI_TRY(parse_reduce(word));
       return AttributeValue(word);
     }
   }
-  (void)op;
   return wrong("of a known kind");
 }
 
@@ -205,7 +194,7 @@ Result<Shape> read_shape(lua_State* L, int index, const char* what) {
     return fail(Code::InvalidArgument,
                 fmt::format("{} must be a table of whole numbers, not {}", what, type_name(L, index)),
                 origin(L));
-  const Ints list = PERI_TRY(read_list(L, index, {what, Kind::shape, {}}));
+  const Ints list = PERI_TRY(read_list(L, index, Kind::shape, what));
   if (list.size() > kMaxRank)
     return fail(Code::InvalidArgument,
                 fmt::format("{} has {} dimensions; at most {} are supported", what, list.size(), kMaxRank),
@@ -229,7 +218,10 @@ Result<OpArguments> read_arguments(lua_State* L, Op op, int first) {
   for (const AttributeInfo& a : row.attributes)
     if (a.kind == Kind::group && !result.attributes.has(a.name))
       result.attributes.set(a.name, session(L).world());
-  if (op == Op::slice && !result.operands.empty()) PERI_TRY(finish_slice(L, result));
+  if (op == Op::slice) {  // x:slice(dim) is all of it, x:slice(dim, 2) all from the second on
+    if (!result.attributes.has("start")) result.attributes.set("start", int64_t{0});
+    if (!result.attributes.has("stop")) result.attributes.set("stop", int64_t{-1});
+  }
   return result;
 }
 

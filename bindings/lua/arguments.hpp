@@ -20,7 +20,7 @@ struct OpArguments {
 Result<OpArguments> read_arguments(lua_State* L, Op op, int first);
 
 // One attribute's value; `rank` of the first operand resolves negative dims later (core's `complete`).
-Result<AttributeValue> read_attribute(lua_State* L, int index, const AttributeInfo& attribute, Op op);
+Result<AttributeValue> read_attribute(lua_State* L, int index, const AttributeInfo& attribute);
 
 // A shape from a table of whole numbers, or from a list of arguments.
 Result<Shape> read_shape(lua_State* L, int index, const char* what);

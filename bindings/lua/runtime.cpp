@@ -138,7 +138,7 @@ Result<Call> read_call(lua_State* L, Op op, const std::string& name) {
     else if (found == row.attributes.end())
       return std::unexpected(unknown("option of " + name, field, {}, origin(L)));
     else
-      call.attributes.set(field, PERI_TRY(read_attribute(L, lua_gettop(L), *found, op)));
+      call.attributes.set(field, PERI_TRY(read_attribute(L, lua_gettop(L), *found)));
     lua_pop(L, 1);
   }
   return call;
