@@ -208,6 +208,12 @@ Result<Shape> read_shape(lua_State* L, int index, const char* what) {
 Result<OpArguments> read_arguments(lua_State* L, Op op, int first) {
   OpArguments result;
   const OpInfo& row = info(op);
+  // Torch's order for lookups: x:index_select(dim, index), x:index_copy_(dim, index, source).
+  if (row.min_operands > 1 && !row.attributes.empty() && row.attributes[0].kind == Kind::dim &&
+      lua_type(L, first + 1) == LUA_TNUMBER) {
+    PERI_TRY(read_into(L, first + 1, row.attributes[0], result.attributes));
+    lua_remove(L, first + 1);
+  }
   const int next = PERI_TRY(read_operands(L, op, first, result.operands));
   int last = lua_gettop(L);
   if (last >= next && has_named_fields(L, last)) {
