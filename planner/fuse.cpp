@@ -162,25 +162,34 @@ class Fuser {
     return possible ? candidate : -1;
   }
 
+  // All calls are merged before any line moves, for a fusion's members may stand anywhere.
   Plan emit() {
-    std::vector<Line> lines;
-    std::vector<bool> captured;
-    for (size_t i = 0; i < plan_.lines.size(); ++i) {
+    std::vector<std::pair<int, KernelLine>> merged;  // (position, call)
+    for (Fusion& fusion : fusions_)
+      if (!fusion.members.empty() && changes(fusion)) merged.emplace_back(fusion.position, merge(fusion));
+    std::vector<bool> kept(plan_.lines.size());
+    for (size_t i = 0; i < kept.size(); ++i) {
       const int line = static_cast<int>(i);
-      if (immediate(line) && only_immediate(line)) continue;
-      if (pointwise(line) && fusion_of(line).position != line) continue;
-      merged_.push_back(pointwise(line) ? merge(fusion_of(line)) : std::nullopt);
-      order_.push_back(line);
+      kept[i] =
+          pointwise(line) ? fusion_of(line).position == line : !immediate(line) || !only_immediate(line);
     }
-    lines.reserve(order_.size());
-    for (size_t i = 0; i < order_.size(); ++i) {
-      const size_t from = static_cast<size_t>(order_[i]);
-      lines.push_back(merged_[i] ? Line(std::move(*merged_[i])) : std::move(plan_.lines[from]));
-      captured.push_back(plan_.captured[from]);
+    for (auto& [position, line] : merged) plan_.lines[static_cast<size_t>(position)] = std::move(line);
+    size_t count = 0;
+    for (size_t i = 0; i < kept.size(); ++i) {
+      if (!kept[i]) continue;
+      if (count != i) plan_.lines[count] = std::move(plan_.lines[i]);
+      plan_.captured[count++] = plan_.captured[i];
     }
-    plan_.lines = std::move(lines);
-    plan_.captured = std::move(captured);
+    plan_.lines.erase(plan_.lines.begin() + static_cast<ptrdiff_t>(count), plan_.lines.end());
+    plan_.captured.resize(count);
     return std::move(plan_);
+  }
+
+  bool changes(const Fusion& fusion) {
+    return fusion.members.size() > 1 ||
+           std::ranges::any_of(kernel(fusion.members[0])->inputs, [&](const PlanOperand& in) {
+             return immediate(writer(in.buffer)) != nullptr;
+           });
   }
 
   bool only_immediate(int line) {
@@ -189,12 +198,10 @@ class Fuser {
     });
   }
 
-  // One call for all members; nothing where there is nothing to change. Members keep the order of the
-  // program.
-  std::optional<KernelLine> merge(Fusion& fusion) {
+  // One call for all members, which keep the order of the program.
+  KernelLine merge(Fusion& fusion) {
     std::ranges::sort(fusion.members);
     KernelLine line{{}, {}, {}, kernel(fusion.members.back())->origin};
-    bool changed = fusion.members.size() > 1;
     for_each_operand(fusion, [&](const PlanOperand& operand, int) {
       if (std::ranges::find(line.inputs, operand) == line.inputs.end()) line.inputs.push_back(operand);
     });
@@ -217,7 +224,6 @@ class Fuser {
         const int from = writer(in.buffer);
         operand = from < 0 ? -1 : find(from);
         if (operand < 0 && immediate(from)) {
-          changed = true;
           operand = add({Op::full, {}, in.type.dtype, immediate(from)->spec.attributes.get<double>("value")});
           registers.emplace_back(from, operand);
         }
@@ -229,7 +235,7 @@ class Fuser {
         program.results.push_back(registers.back().second);
       }
     }
-    return changed ? std::optional(std::move(line)) : std::nullopt;
+    return line;
   }
 
   bool needed_outside(int member, const Fusion& fusion) {
@@ -246,8 +252,6 @@ class Fuser {
   std::vector<int> run_, effects_;      // by line: how many non-pointwise lines, how many effects up to it
   std::vector<int> fusion_;             // by line: index into fusions_, -1 for lines that are not pointwise
   std::vector<Fusion> fusions_;
-  std::vector<std::optional<KernelLine>> merged_;  // by emitted line
-  std::vector<int> order_;                         // by emitted line: the line it stands for
 };
 
 }  // namespace
