@@ -47,7 +47,7 @@ struct AllocateLine {
 struct ReuseLine {
   BufferId buffer;
   BufferId from;
-};  // `buffer` takes over the storage of `from`, which is dead
+};  // `buffer` takes over the storage of `from`, which is dead after the line that first writes `buffer`
 struct FreeLine {
   BufferId buffer;
 };  // its storage is not used again (comm: only returns to the plan)
@@ -60,8 +60,9 @@ struct KernelLine {
   KernelSpec spec;
   std::vector<PlanOperand> inputs, outputs;
   Origin origin;
-  bool identity_copy = false;  // a copy into a comm buffer because nothing better was possible (S3)
+  bool identity_copy = false;  // a copy to or from a comm buffer because nothing better was possible (S3)
 };
+// send and barrier write nothing and have output == input; recv reads nothing and has input == output.
 struct CollectiveLine {
   Op op;
   Attributes attributes;

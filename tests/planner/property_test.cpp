@@ -51,7 +51,7 @@ Graph with_mutations(Graph graph) {
 
 TEST_CASE("random programs: the plan computes what the program means") {
   int collectives = 0, in_place = 0, reused = 0;
-  for (uint64_t seed = 0; seed < 600; ++seed) {
+  for (uint64_t seed = 0; seed < 1000; ++seed) {
     const int world = 1 + static_cast<int>(seed % 4);
     Graph graph = testing::random_program(seed, {world, 30, seed % 3 == 0});
     if (seed % 5 == 0) graph = with_mutations(std::move(graph));

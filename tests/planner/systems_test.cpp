@@ -54,6 +54,14 @@ TEST_CASE("S8: eight layers, both columns of the table") {
 TEST_CASE("S1: comm buffers") {
   CHECK(statistics(planned(two_operands_at_once()))["p2p_allocs"] == 2);
   CHECK(statistics(planned(operands_in_sequence()))["p2p_allocs"] == 1);
+  SECTION("buffers of two groups never share storage") {
+    Program p;
+    NodeId x = p.input(DType::f32, {4, 8});
+    NodeId a = p.all_reduce(p.op(Op::exp, {x}), {{0, 1}});
+    const Plan plan =
+        planned(p.returning({p.all_reduce(p.op(Op::exp, {a}), {{0, 1, 2}})}), one_shot(), {0, 3});
+    CHECK(statistics(plan)["p2p_allocs"] == 2);
+  }
   SECTION("a view's base becomes symmetric, and the offset is passed") {
     const Plan plan = planned(view_of_a_value());
     CHECK(statistics(plan)["identity_copies"] == 0);
@@ -123,6 +131,19 @@ TEST_CASE("algorithms that overwrite their operand") {
     const Plan plan = planned(p.returning({p.op(Op::neg, {p.all_reduce(a)})}), two_shot());
     CHECK(decided(plan, "in place", "not read again"));
     CHECK(statistics(plan)["intermediate_buffers"] == 2);
+  }
+  SECTION("leave the result where a view of the operand lies") {
+    Program p;
+    NodeId a = p.op(Op::exp, {p.input(DType::f32, {4, 8})});
+    NodeId r = p.all_reduce(p.slice(a, 0, 2, 4));
+    const Plan plan = planned(p.returning({p.op(Op::neg, {p.slice(r, 0, 1, 2)})}), two_shot());
+    bool seen = false;
+    for (const Line& line : plan.lines)
+      if (const auto* kernel = std::get_if<KernelLine>(&line); kernel && kernel->spec.name() == "neg") {
+        CHECK(kernel->inputs[0].type.view == View{{1, 8}, {8, 1}, 24});
+        seen = true;
+      }
+    CHECK(seen);
   }
   SECTION("get a copy, if the operand is read again") {
     Program p;
