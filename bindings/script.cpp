@@ -12,6 +12,7 @@
 
 #include "bindings/launcher/exit_codes.hpp"
 #include "bindings/launcher/machine.hpp"
+#include "bindings/lua/chunk.hpp"
 #include "bindings/lua/compile.hpp"
 #include "bindings/lua/environment.hpp"
 #include "bindings/session.hpp"
@@ -75,11 +76,7 @@ Status call(lua_State* L, int arguments) {
 Status load(lua_State* L, const std::string& path) {
   std::error_code error;
   if (!std::filesystem::is_regular_file(path, error)) return fail(Code::NotFound, path + ": no such script");
-  const int status = luaL_loadfilex(L, path.c_str(), "t");
-  if (status == 0) return {};
-  Error cause = lua::take_error(L);
-  if (status == LUA_ERRFILE) cause = {Code::IoError, path + ": cannot be read", {}, {}, {}};
-  return std::unexpected(std::move(cause));
+  return lua::load_file(L, path);
 }
 
 Status print_explanations(lua_State* L, const ScriptOptions& options) {

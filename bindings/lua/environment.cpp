@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "bindings/lua/chunk.hpp"
 #include "bindings/lua/module.hpp"
 
 namespace peri::lua {
@@ -48,6 +49,18 @@ Result<int> search_library(lua_State* L) {
   const std::string text((std::istreambuf_iterator<char>(file)), {});
   if (luaL_loadbufferx(L, text.data(), text.size(), ("=" + relative + ".lua").c_str(), "t") != 0)
     return std::unexpected(take_error(L));
+  return 1;
+}
+
+// The user's own modules, loaded as the script itself is.
+Result<int> search_path(lua_State* L) {
+  lua_getglobal(L, "package");
+  lua_getfield(L, -1, "searchpath");
+  lua_pushvalue(L, 1);
+  lua_getfield(L, -3, "path");
+  lua_call(L, 2, 2);
+  if (lua_isnil(L, -2)) return 1;  // the message that names the places tried
+  PERI_TRY(load_file(L, lua_tostring(L, -2)));
   return 1;
 }
 
@@ -110,14 +123,17 @@ void set_up_require(lua_State* L, const std::string& script) {
   const std::string path = fmt::format("{0}/?.lua;{0}/?/init.lua", folder.empty() ? "." : folder);
   lua_pushstring(L, path.c_str());
   lua_setfield(L, -2, "path");
-  // Second, after preload.
+  // The order is: preloaded, ours, the user's (in place of Lua's own for Lua files), then Lua's for C
+  // modules.
   lua_getfield(L, -1, "loaders");
-  for (int i = static_cast<int>(lua_objlen(L, -1)); i >= 2; --i) {
+  for (int i = static_cast<int>(lua_objlen(L, -1)); i >= 3; --i) {
     lua_rawgeti(L, -1, i);
     lua_rawseti(L, -2, i + 1);
   }
   lua_pushcfunction(L, wrap<search_library>);
   lua_rawseti(L, -2, 2);
+  lua_pushcfunction(L, wrap<search_path>);
+  lua_rawseti(L, -2, 3);
   lua_pop(L, 2);
 }
 
@@ -134,6 +150,7 @@ void set_up_environment(lua_State* L, const std::string& script, const std::vect
     lua_rawseti(L, -2, static_cast<int>(i + 1));
   }
   lua_setglobal(L, "arg");
+  register_results(L);
   make_globals_strict(L);
 }
 
