@@ -15,7 +15,7 @@ Error with_operands(Error error, const std::vector<Argument>& operands, const Or
   if (!error.message.starts_with(prefix)) error.message = prefix + error.message;
   if (!error.context.empty()) return error;
   for (size_t i = 0; i < operands.size(); ++i) {
-    const auto* v = std::get_if<Value>(&operands[i]);
+    const auto* v = std::get_if<ScriptValue>(&operands[i]);
     if (!v) continue;
     std::string line = fmt::format("{} : {}", static_cast<char>('a' + i % 26), v->type().to_string());
     if (v->made.known()) line += "   made at " + v->made.to_string();
@@ -59,14 +59,14 @@ Result<Tensor> Session::readable(const Tensor& t) {
   return copy;
 }
 
-Result<Value> Session::apply(Op op, std::vector<Argument> operands, Attributes attributes,
-                             const Origin& origin) {
+Result<ScriptValue> Session::apply(Op op, std::vector<Argument> operands, Attributes attributes,
+                                   const Origin& origin) {
   if (info(op).has(kComposite)) {
     std::vector<TensorType> types;
     for (const Argument& a : operands) {
-      if (!std::holds_alternative<Value>(a))
+      if (!std::holds_alternative<ScriptValue>(a))
         return fail(Code::InvalidArgument, std::string(to_string(op)) + ": takes tensors only", origin);
-      types.push_back(std::get<Value>(a).type());
+      types.push_back(std::get<ScriptValue>(a).type());
     }
     auto completed = complete(op, std::move(attributes), types);
     if (!completed) return std::unexpected(with_operands(completed.error(), operands, origin, op));
@@ -80,7 +80,7 @@ Result<Value> Session::apply(Op op, std::vector<Argument> operands, Attributes a
       if (!value) return std::unexpected(with_operands(value.error(), operands, origin, op));
       values.emplace_back(std::move(*value));
     }
-    return std::get<Value>(values.back());
+    return std::get<ScriptValue>(values.back());
   }
   if (trace_) {
     auto value = trace_->add(op, operands, std::move(attributes), origin);
@@ -92,13 +92,13 @@ Result<Value> Session::apply(Op op, std::vector<Argument> operands, Attributes a
   return value;
 }
 
-Result<Value> Session::apply_eagerly(Op op, const std::vector<Argument>& operands,
-                                     const Attributes& attributes, const Origin& origin) {
+Result<ScriptValue> Session::apply_eagerly(Op op, const std::vector<Argument>& operands,
+                                           const Attributes& attributes, const Origin& origin) {
   const DType scalar = scalar_dtype(op, operands);
   std::vector<TensorType> types;
   std::vector<Tensor> tensors;
   for (const Argument& a : operands) {
-    const auto* value = std::get_if<Value>(&a);
+    const auto* value = std::get_if<ScriptValue>(&a);
     if (value && value->is_symbol())
       return fail(Code::InvalidArgument,
                   "a symbolic tensor of a function that has been traced is used outside of it", origin,
@@ -108,10 +108,10 @@ Result<Value> Session::apply_eagerly(Op op, const std::vector<Argument>& operand
   }
   const Attributes completed = PERI_TRY(complete(op, attributes, types));
   const TensorType type = PERI_TRY(infer(op, types, completed));
-  if (info(op).has(kPointwise)) return Value{PERI_TRY(pointwise(op, operands, type)), origin};
+  if (info(op).has(kPointwise)) return ScriptValue{PERI_TRY(pointwise(op, operands, type)), origin};
   if (tensors.size() != operands.size())
     return fail(Code::InvalidArgument, "takes tensors, not plain numbers");
-  return Value{PERI_TRY(compute(op, tensors, completed, type, origin)), origin};
+  return ScriptValue{PERI_TRY(compute(op, tensors, completed, type, origin)), origin};
 }
 
 Result<Tensor> Session::pointwise(Op op, const std::vector<Argument>& operands, const TensorType& type) {
@@ -122,7 +122,7 @@ Result<Tensor> Session::pointwise(Op op, const std::vector<Argument>& operands, 
       std::count_if(operands.begin(), operands.end(), [](const Argument& a) { return a.index() == 0; });
   FusedInstruction instruction{op, {}, type.dtype};
   for (const Argument& a : operands) {
-    if (const auto* value = std::get_if<Value>(&a)) {
+    if (const auto* value = std::get_if<ScriptValue>(&a)) {
       instruction.operands.push_back(static_cast<int>(inputs.size()));
       spec.fused.operand_dtypes.push_back(value->type().dtype);
       inputs.push_back(windowed(value->tensor(), broadcast_view(value->tensor().view, type.shape)));
@@ -203,7 +203,7 @@ Result<Tensor> Session::collective(Op op, const Tensor& operand, const Attribute
   return result;
 }
 
-Status Session::assign(Value& target, const Value& value, const Origin& origin) {
+Status Session::assign(ScriptValue& target, const ScriptValue& value, const Origin& origin) {
   if (trace_) return trace_->assign(target, value, origin);
   if (target.is_symbol() || value.is_symbol())
     return fail(Code::InvalidArgument,

@@ -23,9 +23,10 @@ class Session {
   Group world() const { return world_group(world_size()); }
 
   // Any op of the table, composite ones included. Errors carry `origin` and each operand's type and origin.
-  Result<Value> apply(Op op, std::vector<Argument> operands, Attributes attributes, const Origin& origin);
+  Result<ScriptValue> apply(Op op, std::vector<Argument> operands, Attributes attributes,
+                            const Origin& origin);
   // Writes `value` into `target`'s memory, or makes the traced `target` mean it.
-  Status assign(Value& target, const Value& value, const Origin& origin);
+  Status assign(ScriptValue& target, const ScriptValue& value, const Origin& origin);
   // A collective with its result written into `out` (eager), or assigned to it (traced).
   Result<Tensor> empty(const TensorType& type);
   Result<Tensor> empty_symmetric(const TensorType& type, const Group& group);
@@ -38,8 +39,8 @@ class Session {
   void set_trace(std::shared_ptr<Trace> trace) { trace_ = std::move(trace); }
 
  private:
-  Result<Value> apply_eagerly(Op op, const std::vector<Argument>& operands, const Attributes& attributes,
-                              const Origin& origin);
+  Result<ScriptValue> apply_eagerly(Op op, const std::vector<Argument>& operands,
+                                    const Attributes& attributes, const Origin& origin);
   Result<Tensor> compute(Op op, const std::vector<Tensor>& operands, const Attributes& attributes,
                          const TensorType& type, const Origin& origin);
   Result<Tensor> pointwise(Op op, const std::vector<Argument>& operands, const TensorType& type);

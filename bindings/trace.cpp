@@ -7,11 +7,11 @@ namespace peri {
 
 DType scalar_dtype(Op op, const std::vector<Argument>& operands) {
   for (size_t i = op == Op::where ? 1 : 0; i < operands.size(); ++i)
-    if (const auto* v = std::get_if<Value>(&operands[i])) return v->type().dtype;
+    if (const auto* v = std::get_if<ScriptValue>(&operands[i])) return v->type().dtype;
   return DType::f32;
 }
 
-Result<Value> Trace::input(const TensorType& type, const Allocator& allocator, Origin origin) {
+Result<ScriptValue> Trace::input(const TensorType& type, const Allocator& allocator, Origin origin) {
   const auto index = static_cast<int64_t>(inputs_.size());
   NodeId id = PERI_TRY(graph_.add(Op::input, {},
                                   {{"index", index},
@@ -20,11 +20,11 @@ Result<Value> Trace::input(const TensorType& type, const Allocator& allocator, O
                                    {"place", type.place}},
                                   origin, "arg" + std::to_string(index + 1), allocator));
   inputs_.push_back(id);
-  return Value{Symbol{shared_from_this(), id, type}, origin};
+  return ScriptValue{Symbol{shared_from_this(), id, type}, origin};
 }
 
 // The same window of the same storage is one constant, however often it is used.
-Result<NodeId> Trace::constant(const Value& value) {
+Result<NodeId> Trace::constant(const ScriptValue& value) {
   const Tensor& t = value.tensor();
   for (size_t i = 0; i < constants_.size(); ++i) {
     const Tensor& c = constants_[i];
@@ -45,7 +45,7 @@ Result<NodeId> Trace::constant(const Value& value) {
 Result<NodeId> Trace::node_of(const Argument& argument, DType scalar_dtype, const Origin& origin) {
   if (const double* number = std::get_if<double>(&argument))
     return graph_.add(Op::full, {}, {{"shape", Ints{}}, {"value", *number}, {"dtype", scalar_dtype}}, origin);
-  const Value& value = std::get<Value>(argument);
+  const ScriptValue& value = std::get<ScriptValue>(argument);
   if (!value.is_symbol()) return constant(value);
   if (value.symbol().trace.get() != this)
     return fail(Code::InvalidArgument, "a value from another traced function is used here", origin,
@@ -53,15 +53,15 @@ Result<NodeId> Trace::node_of(const Argument& argument, DType scalar_dtype, cons
   return value.symbol().node;
 }
 
-Result<Value> Trace::add(Op op, std::vector<Argument> operands, Attributes attributes, Origin origin) {
+Result<ScriptValue> Trace::add(Op op, std::vector<Argument> operands, Attributes attributes, Origin origin) {
   const DType dtype = peri::scalar_dtype(op, operands);
   std::vector<NodeId> nodes;
   for (const Argument& a : operands) nodes.push_back(PERI_TRY(node_of(a, dtype, origin)));
   NodeId id = PERI_TRY(graph_.add(op, std::move(nodes), std::move(attributes), origin));
-  return Value{Symbol{shared_from_this(), id, graph_.node(id).type}, origin};
+  return ScriptValue{Symbol{shared_from_this(), id, graph_.node(id).type}, origin};
 }
 
-Status Trace::assign(Value& target, const Value& value, Origin origin) {
+Status Trace::assign(ScriptValue& target, const ScriptValue& value, Origin origin) {
   if (!target.is_symbol())
     return fail(Code::InvalidArgument,
                 "a captured tensor can't be changed in place inside a compiled function", origin,
@@ -75,7 +75,7 @@ Status Trace::assign(Value& target, const Value& value, Origin origin) {
   if (info(graph_.node(old).op).has(kView))
     return fail(Code::Unsupported, "a view can't be changed in place inside a compiled function", origin,
                 "change the whole tensor, for instance with index_copy_");
-  target = Value{Symbol{shared_from_this(), value.symbol().node, value.type()}, origin};
+  target = ScriptValue{Symbol{shared_from_this(), value.symbol().node, value.type()}, origin};
   // Whichever argument `old` currently stands for is now `value`.
   int input = -1;
   for (auto& [node, index] : holder_)
@@ -88,9 +88,9 @@ Status Trace::assign(Value& target, const Value& value, Origin origin) {
   return {};
 }
 
-Result<Graph> Trace::finish(const std::vector<Value>& results) {
+Result<Graph> Trace::finish(const std::vector<ScriptValue>& results) {
   std::vector<Output> outputs;
-  for (const Value& v : results) outputs.push_back({PERI_TRY(node_of(v, DType::f32, v.made)), -1});
+  for (const ScriptValue& v : results) outputs.push_back({PERI_TRY(node_of(v, DType::f32, v.made)), -1});
   std::sort(holder_.begin(), holder_.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
   for (const auto& [node, input] : holder_) outputs.push_back({node, input});
   graph_.set_outputs(std::move(outputs));

@@ -12,15 +12,15 @@ namespace peri {
 class Trace : public std::enable_shared_from_this<Trace> {
  public:
   // The index-th argument of the function.
-  Result<Value> input(const TensorType& type, const Allocator& allocator, Origin origin);
+  Result<ScriptValue> input(const TensorType& type, const Allocator& allocator, Origin origin);
   // Appends an operation; tensors become captured constants, numbers become `full` of scalar_dtype.
-  Result<Value> add(Op op, std::vector<Argument> operands, Attributes attributes, Origin origin);
+  Result<ScriptValue> add(Op op, std::vector<Argument> operands, Attributes attributes, Origin origin);
   // `target` (a symbol) now means `value`; if it was an argument, the argument is written back when the call
   // ends.
-  Status assign(Value& target, const Value& value, Origin origin);
+  Status assign(ScriptValue& target, const ScriptValue& value, Origin origin);
 
   // Ends the trace: the graph with these results and the write-backs as outputs.
-  Result<Graph> finish(const std::vector<Value>& results);
+  Result<Graph> finish(const std::vector<ScriptValue>& results);
   void abandon() { finished_ = true; }
 
   bool finished() const { return finished_; }
@@ -28,7 +28,7 @@ class Trace : public std::enable_shared_from_this<Trace> {
 
  private:
   Result<NodeId> node_of(const Argument& argument, DType scalar_dtype, const Origin& origin);
-  Result<NodeId> constant(const Value& value);
+  Result<NodeId> constant(const ScriptValue& value);
 
   Graph graph_;
   std::vector<Tensor> constants_;

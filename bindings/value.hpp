@@ -1,5 +1,5 @@
-// What a script holds: a tensor with memory, or a symbol that stands for a node of the function being traced.
-// The same methods work on both.
+// ScriptValue is what a script holds: a tensor with memory, or a symbol that stands for a node of the
+// function being traced. The same methods work on both.
 #pragma once
 
 #include <memory>
@@ -22,7 +22,7 @@ struct Symbol {
   TensorType type;
 };
 
-struct Value {
+struct ScriptValue {
   std::variant<Tensor, Symbol> data;
   Origin made;  // the user's line that made it
   bool is_symbol() const { return std::holds_alternative<Symbol>(data); }
@@ -32,6 +32,6 @@ struct Value {
 };
 
 // An operand as scripts write it: a value, or a plain number that takes the other operands' dtype.
-using Argument = std::variant<Value, double>;
+using Argument = std::variant<ScriptValue, double>;
 
 }  // namespace peri

@@ -38,7 +38,7 @@ Result<LuaCompiled*> to_compiled(lua_State* L, const char* what) {
 // Runs the Lua function on the `count` values above the stack's `base`, which are popped; its results are
 // taken apart.
 Result<Tree> call_function(lua_State* L, int function, const Tree& arguments,
-                           const std::vector<Value>& leaves, std::vector<Value>& results) {
+                           const std::vector<ScriptValue>& leaves, std::vector<ScriptValue>& results) {
   const int base = lua_gettop(L);
   lua_rawgeti(L, LUA_REGISTRYINDEX, function);
   luaL_checkstack(L, static_cast<int>(arguments.items.size()) + 8, "too many arguments");
@@ -55,11 +55,11 @@ Result<Tree> call_function(lua_State* L, int function, const Tree& arguments,
 
 // Traces the function on symbols of the arguments' types, and compiles the graph.
 Result<std::unique_ptr<Specialisation>> specialise(lua_State* L, LuaCompiled& compiled, const Tree& arguments,
-                                                   const std::vector<Value>& inputs) {
+                                                   const std::vector<ScriptValue>& inputs) {
   Session& s = session(L);
   auto trace = std::make_shared<Trace>();
-  std::vector<Value> symbols, results;
-  for (const Value& v : inputs)
+  std::vector<ScriptValue> symbols, results;
+  for (const ScriptValue& v : inputs)
     symbols.push_back(PERI_TRY(trace->input(v.type(), v.tensor().storage->allocator(), v.made)));
   s.set_trace(trace);
   auto tree = call_function(L, compiled.function, arguments, symbols, results);
@@ -79,7 +79,7 @@ Result<std::unique_ptr<Specialisation>> specialise(lua_State* L, LuaCompiled& co
 Result<int> call_compiled(lua_State* L) {
   LuaCompiled* compiled = PERI_TRY(to_compiled(L, "compiled function"));
   Session& s = session(L);
-  std::vector<Value> leaves, results;
+  std::vector<ScriptValue> leaves, results;
   Tree arguments;
   arguments.kind = Tree::Kind::table;
   for (int i = 2; i <= lua_gettop(L); ++i)
@@ -91,7 +91,7 @@ Result<int> call_compiled(lua_State* L) {
     return static_cast<int>(tree.items.size());
   }
   std::vector<Tensor> tensors;
-  for (const Value& v : leaves) {
+  for (const ScriptValue& v : leaves) {
     if (v.is_symbol())
       return fail(Code::InvalidArgument,
                   "a symbolic tensor of a function that has been traced is passed to a compiled function",

@@ -141,7 +141,7 @@ Result<int> save(lua_State* L) {
     if (lua_type(L, -2) != LUA_TSTRING)
       return fail(Code::InvalidArgument, "save: tensors are named by strings", origin(L));
     const std::string name = lua_tostring(L, -2);
-    Value* value = PERI_TRY(to_tensor(L, -1, ("save: '" + name + "'").c_str()));
+    ScriptValue* value = PERI_TRY(to_tensor(L, -1, ("save: '" + name + "'").c_str()));
     if (value->is_symbol()) return fail(Code::InvalidArgument, "save: '" + name + "' is symbolic", origin(L));
     held.push_back(PERI_TRY(session(L).readable(value->tensor())));
     const Tensor& t = held.back();

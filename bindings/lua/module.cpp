@@ -230,7 +230,7 @@ Result<int> barrier(lua_State* L) {
   Group group = session(L).world();
   if (!lua_isnoneornil(L, 1)) group = PERI_TRY(to_group(L, 1));
   const Origin here = origin(L);
-  Value token = PERI_TRY(session(L).apply(Op::full, {}, {{"shape", Ints{}}, {"value", 0.0}}, here));
+  ScriptValue token = PERI_TRY(session(L).apply(Op::full, {}, {{"shape", Ints{}}, {"value", 0.0}}, here));
   PERI_TRY(session(L).apply(Op::barrier, {token}, {{"group", group}}, here));
   return 0;
 }

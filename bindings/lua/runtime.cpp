@@ -16,7 +16,7 @@ namespace peri::lua {
 namespace {
 
 Result<Tensor> tensor_at(lua_State* L, int index, const std::string& what) {
-  Value* value = PERI_TRY(to_tensor(L, index, what.c_str()));
+  ScriptValue* value = PERI_TRY(to_tensor(L, index, what.c_str()));
   if (value->is_symbol())
     return fail(Code::InvalidArgument, what + " is symbolic; a plan runs on tensors", origin(L));
   return value->tensor();

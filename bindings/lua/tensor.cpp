@@ -20,7 +20,7 @@ Error named(Error error, const std::string& name) {
   return error;
 }
 
-Result<Value> apply_from_stack(lua_State* L, Op op, const std::string& name) {
+Result<ScriptValue> apply_from_stack(lua_State* L, Op op, const std::string& name) {
   auto arguments = read_arguments(L, op, 1);
   if (!arguments) return std::unexpected(named(arguments.error(), name));
   return session(L).apply(op, std::move(arguments->operands), std::move(arguments->attributes), origin(L));
@@ -36,8 +36,8 @@ Result<int> call_op(lua_State* L) {
 Result<int> call_op_in_place(lua_State* L) {
   const Op op = op_of(L);
   const std::string name = std::string(to_string(op)) + "_";
-  Value* target = PERI_TRY(to_tensor(L, 1, (name + ": the first operand").c_str()));
-  const Value result = PERI_TRY(apply_from_stack(L, op, name));
+  ScriptValue* target = PERI_TRY(to_tensor(L, 1, (name + ": the first operand").c_str()));
+  const ScriptValue result = PERI_TRY(apply_from_stack(L, op, name));
   if (Status s = session(L).assign(*target, result, origin(L)); !s)
     return std::unexpected(named(s.error(), name));
   lua_settop(L, 1);
@@ -53,7 +53,7 @@ Result<int> call_algorithm(lua_State* L) {
   const std::string algorithm = lua_tostring(L, lua_upvalueindex(2));
   const auto writes = static_cast<Writes>(lua_tointeger(L, lua_upvalueindex(3)));
   const std::string name = lua_tostring(L, lua_upvalueindex(4));
-  Value* out = nullptr;
+  ScriptValue* out = nullptr;
   if (writes == Writes::operand) out = PERI_TRY(to_tensor(L, 1, (name + ": the operand").c_str()));
   if (writes == Writes::last_argument) {
     out = PERI_TRY(to_tensor(L, lua_gettop(L), (name + ": the last argument, out,").c_str()));
@@ -61,8 +61,8 @@ Result<int> call_algorithm(lua_State* L) {
   }
   if (writes == Writes::symmetric_buffer) {
     // (symm_buffer, local_input, ...): the input is copied into the buffer first, which then is the operand.
-    Value* buffer = PERI_TRY(to_tensor(L, 1, (name + ": the symmetric buffer").c_str()));
-    Value* local = PERI_TRY(to_tensor(L, 2, (name + ": the local input").c_str()));
+    ScriptValue* buffer = PERI_TRY(to_tensor(L, 1, (name + ": the symmetric buffer").c_str()));
+    ScriptValue* local = PERI_TRY(to_tensor(L, 2, (name + ": the local input").c_str()));
     if (Status s = session(L).assign(*buffer, *local, origin(L)); !s)
       return std::unexpected(named(s.error(), name));
     lua_remove(L, 2);
@@ -70,7 +70,7 @@ Result<int> call_algorithm(lua_State* L) {
   auto arguments = read_arguments(L, op, 1);
   if (!arguments) return std::unexpected(named(arguments.error(), name));
   arguments->attributes.set("algorithm", algorithm);
-  const Value result = PERI_TRY(
+  const ScriptValue result = PERI_TRY(
       session(L).apply(op, std::move(arguments->operands), std::move(arguments->attributes), origin(L)));
   if (!out) {
     push_tensor(L, result);
@@ -83,7 +83,7 @@ Result<int> call_algorithm(lua_State* L) {
 }
 
 Result<Tensor> eager(lua_State* L, int index, const char* what) {
-  Value* value = PERI_TRY(to_tensor(L, index, what));
+  ScriptValue* value = PERI_TRY(to_tensor(L, index, what));
   if (value->is_symbol())
     return fail(Code::InvalidArgument,
                 fmt::format("{}: the values of a symbolic {} are not known while its function is traced",
@@ -93,7 +93,7 @@ Result<Tensor> eager(lua_State* L, int index, const char* what) {
 }
 
 Result<int> tensor_to_string(lua_State* L) {
-  Value* value = PERI_TRY(to_tensor(L, 1, "tostring"));
+  ScriptValue* value = PERI_TRY(to_tensor(L, 1, "tostring"));
   std::string text;
   if (value->is_symbol()) {
     text = "[symbolic " + value->type().to_string() + "]";
@@ -141,7 +141,7 @@ Result<int> tensor_totable(lua_State* L) {
 }
 
 Result<int> tensor_shape(lua_State* L) {
-  Value* value = PERI_TRY(to_tensor(L, 1, "shape"));
+  ScriptValue* value = PERI_TRY(to_tensor(L, 1, "shape"));
   lua_newtable(L);
   for (int i = 0; i < value->type().shape.rank(); ++i) {
     lua_pushnumber(L, static_cast<double>(value->type().shape[i]));
@@ -151,7 +151,7 @@ Result<int> tensor_shape(lua_State* L) {
 }
 
 Result<int> tensor_size(lua_State* L) {
-  Value* value = PERI_TRY(to_tensor(L, 1, "size"));
+  ScriptValue* value = PERI_TRY(to_tensor(L, 1, "size"));
   if (lua_isnoneornil(L, 2)) return tensor_shape(L);
   int64_t dim = PERI_TRY(to_integer(L, 2, "size: dim"));
   const int rank = value->type().shape.rank();
@@ -181,17 +181,17 @@ Result<int> tensor_place(lua_State* L) {
   return 1;
 }
 Result<int> tensor_is_symmetric(lua_State* L) {
-  Value* value = PERI_TRY(to_tensor(L, 1, "is_symmetric"));
+  ScriptValue* value = PERI_TRY(to_tensor(L, 1, "is_symmetric"));
   lua_pushboolean(L, !value->is_symbol() && value->tensor().storage->is_symmetric());
   return 1;
 }
 
 // x:to("bf16") casts; x:to("host") and x:to("device") copy between memories.
 Result<int> tensor_to(lua_State* L) {
-  Value* value = PERI_TRY(to_tensor(L, 1, "to"));
+  ScriptValue* value = PERI_TRY(to_tensor(L, 1, "to"));
   const std::string word = PERI_TRY(to_text(L, 2, "to: the dtype or place"));
   const Origin here = origin(L);
-  const Value operand = *value;
+  const ScriptValue operand = *value;
   if (auto place = parse_place(word)) {
     push_tensor(L, operand.type().place == *place
                        ? operand
@@ -210,8 +210,8 @@ Result<int> tensor_to(lua_State* L) {
 
 // x:copy_(y): y's values into x's memory.
 Result<int> tensor_copy(lua_State* L) {
-  Value* target = PERI_TRY(to_tensor(L, 1, "copy_: the target"));
-  const Value source = *PERI_TRY(to_tensor(L, 2, "copy_: the source"));
+  ScriptValue* target = PERI_TRY(to_tensor(L, 1, "copy_: the target"));
+  const ScriptValue source = *PERI_TRY(to_tensor(L, 2, "copy_: the source"));
   if (Status s = session(L).assign(*target, source, origin(L)); !s)
     return std::unexpected(named(s.error(), "copy_"));
   lua_settop(L, 1);
@@ -220,7 +220,7 @@ Result<int> tensor_copy(lua_State* L) {
 
 // x[i]: position i of the first dimension (1-based, negative from the end); otherwise a method or a property.
 Result<int> tensor_index(lua_State* L) {
-  Value* value = PERI_TRY(to_tensor(L, 1, "index"));
+  ScriptValue* value = PERI_TRY(to_tensor(L, 1, "index"));
   if (lua_type(L, 2) == LUA_TNUMBER) {
     const Shape shape = value->type().shape;
     int64_t i = PERI_TRY(to_integer(L, 2, "position"));
@@ -231,7 +231,7 @@ Result<int> tensor_index(lua_State* L) {
                   origin(L));
     const int64_t at = i > 0 ? i - 1 : size + i;
     const Origin here = origin(L);
-    Value row = PERI_TRY(
+    ScriptValue row = PERI_TRY(
         session(L).apply(Op::slice, {*value}, {{"dim", int64_t{0}}, {"start", at}, {"stop", at + 1}}, here));
     push_tensor(L, PERI_TRY(session(L).apply(Op::reshape, {row},
                                              {{"shape", Ints(shape.begin() + 1, shape.end())}}, here)));
@@ -337,14 +337,14 @@ void register_metatable(lua_State* L) {
 
 }  // namespace
 
-void push_tensor(lua_State* L, Value value) {
+void push_tensor(lua_State* L, ScriptValue value) {
   // Bytes outside Lua's heap are invisible to its collector: let it work in proportion to them.
   if (const int64_t kib = value.is_symbol() ? 0 : value.type().bytes() / 1024; kib > 0)
     lua_gc(L, LUA_GCSTEP, static_cast<int>(std::min<int64_t>(kib, 1000)));
   push<LuaTensor>(L, std::move(value));
 }
 
-Result<Value*> to_tensor(lua_State* L, int index, const char* what) {
+Result<ScriptValue*> to_tensor(lua_State* L, int index, const char* what) {
   if (auto* tensor = test<LuaTensor>(L, index)) return &tensor->value;
   return fail(Code::InvalidArgument, fmt::format("{} must be a tensor, not {}", what, type_name(L, index)),
               origin(L));

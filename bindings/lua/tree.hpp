@@ -20,10 +20,10 @@ struct Tree {
 
 // Takes apart the value at `index`: tensors go to `leaves` in order. Depth is limited; functions and other
 // values are errors.
-Result<Tree> flatten(lua_State* L, int index, std::vector<Value>& leaves, int depth = 0);
+Result<Tree> flatten(lua_State* L, int index, std::vector<ScriptValue>& leaves, int depth = 0);
 // What distinguishes signatures: structure, plain values, and each tensor's type and allocator.
-void append_signature(const Tree& tree, const std::vector<Value>& leaves, std::string& text);
+void append_signature(const Tree& tree, const std::vector<ScriptValue>& leaves, std::string& text);
 // Pushes the value again, with these tensors as leaves.
-void unflatten(lua_State* L, const Tree& tree, const std::vector<Value>& leaves);
+void unflatten(lua_State* L, const Tree& tree, const std::vector<ScriptValue>& leaves);
 
 }  // namespace peri::lua
