@@ -6,8 +6,11 @@
 namespace peri::host {
 namespace {
 
-// Up to here reading b is what takes the time, and oneDNN 2.6 reaches a third of the memory's bandwidth.
-constexpr int64_t kSkinnyRows = 8;
+// Up to here reading b is what takes the time, and oneDNN 2.6 reads f32 at a third to two thirds of the
+// memory's bandwidth (bf16, where the processor multiplies it, at all of it), and what it does not read
+// natively it needs converted first.
+constexpr int64_t kSkinnyRows = 4;
+constexpr int64_t kSkinnyRowsConverted = 16;
 
 // A batch whose b is the same for all is one product of many rows, if the rows of a and of c are evenly
 // spaced.
@@ -66,9 +69,12 @@ Compiled compile_matmul(const Call& call) {
                         {batch.strides, broadcast_strides(leading(a), batch.shape),
                          broadcast_strides(leading(b), batch.shape)}});
   fold_batch_into_rows(p);
-  if (p.n < p.m && p.n <= kSkinnyRows) swap_sides(p);
-  const bool is_empty = p.k == 0 || numel(c.shape) == 0;
-  return p.m <= kSkinnyRows || is_empty ? compile_skinny_product(p) : compile_onednn_product(p);
+  if (p.k == 0 || numel(c.shape) == 0) return compile_skinny_product(p);
+  const int64_t skinny_rows = !onednn_multiplies(p.dtype) ? kSkinnyRowsConverted
+                              : p.dtype == DType::f32     ? kSkinnyRows
+                                                          : 0;
+  if (p.n < p.m && p.n <= skinny_rows) swap_sides(p);
+  return p.m <= skinny_rows ? compile_skinny_product(p) : compile_onednn_product(p);
 }
 
 }  // namespace peri::host

@@ -21,5 +21,7 @@ Compiled compile_skinny_product(const Product& product);
 // oneDNN: f32, and bf16 where the processor has instructions for it; else operands are converted to f32
 // first.
 Compiled compile_onednn_product(const Product& product);
+// Whether oneDNN multiplies the dtype as it is on this processor.
+bool onednn_multiplies(DType dtype);
 
 }  // namespace peri::host

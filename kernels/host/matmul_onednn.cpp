@@ -17,9 +17,11 @@
 namespace peri::host {
 namespace {
 
-constexpr int64_t kBlockFlops = 8'000'000;  // a block is at least this much work
-constexpr int64_t kBlocks = 16;             // per product, at most
-constexpr int64_t kBlockAlignment = 64;     // of a block's rows or columns
+// A block is at least this much work. bf16 takes more: oneDNN 2.6 reads a narrow block of b at half the
+// speed.
+constexpr int64_t kBlockFlops = 16'000'000, kBlockFlopsBf16 = 64'000'000;
+constexpr int64_t kBlocks = 16;          // per product, at most
+constexpr int64_t kBlockAlignment = 64;  // of a block's rows or columns
 
 const dnnl::engine& engine() {
   static const dnnl::engine engine(dnnl::engine::kind::cpu, 0);
@@ -146,9 +148,10 @@ class OneDnnKernel final : public Kernel {
   void cut() {
     const double flops =
         2.0 * static_cast<double>(p_.m) * static_cast<double>(p_.n) * static_cast<double>(p_.k);
+    const int64_t per_block = p_.dtype == DType::bf16 ? kBlockFlopsBf16 : kBlockFlops;
     const int64_t wanted = p_.batch.total() >= kBlocks
                                ? 1
-                               : std::clamp<int64_t>(static_cast<int64_t>(flops / kBlockFlops), 1, kBlocks);
+                               : std::clamp<int64_t>(static_cast<int64_t>(flops) / per_block, 1, kBlocks);
     auto side = [&](int64_t length) {
       const int64_t even = (length + wanted - 1) / wanted;
       return std::min(length, (even + kBlockAlignment - 1) / kBlockAlignment * kBlockAlignment);
@@ -236,6 +239,19 @@ class OneDnnKernel final : public Kernel {
 };
 
 }  // namespace
+
+bool onednn_multiplies(DType dtype) {
+  if (dtype != DType::bf16) return dtype == DType::f32;
+  static const bool has_bf16 = [] {
+    const Matrix small{16, 16, 16, 1};
+    try {
+      return make_block(small, small, small, DType::bf16, DType::bf16).has_value();
+    } catch (const dnnl::error&) {
+      return false;
+    }
+  }();
+  return has_bf16;
+}
 
 Compiled compile_onednn_product(const Product& product) {
   try {

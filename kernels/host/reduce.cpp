@@ -16,7 +16,7 @@ namespace peri::host {
 namespace {
 
 constexpr int64_t kGrain = 32 * 1024;  // elements
-constexpr int64_t kColumns = 64;       // results folded side by side
+constexpr int64_t kColumns = 256;      // results folded side by side
 
 template <Op op, class T>
 struct FoldBlock {

@@ -11,7 +11,7 @@ namespace peri::host {
 namespace {
 
 constexpr int64_t kGrainBytes = 128 * 1024;
-constexpr int64_t kSide = 32;  // of a square
+constexpr int64_t kSide = 64;  // of a square, elements
 
 int64_t ceil_div(int64_t a, int64_t b) {
   return (a + b - 1) / b;
@@ -27,13 +27,18 @@ void copy_run(const std::byte* from, int64_t from_stride, std::byte* to, int64_t
     for (int64_t i = 0; i < count; ++i) target[i * to_stride] = source[i * from_stride];
 }
 
+// Through a buffer, so that source and target are touched a whole cache line at a time: their strides are
+// often powers of two, whose lines evict each other.
 template <class T>
 void copy_square(const std::byte* from, int64_t from_stride, std::byte* to, int64_t to_stride, int64_t rows,
                  int64_t columns) {
   auto* source = reinterpret_cast<const T*>(from);
   auto* target = reinterpret_cast<T*>(to);
+  T square[kSide][kSide];
+  for (int64_t c = 0; c < columns; ++c)
+    for (int64_t r = 0; r < rows; ++r) square[r][c] = source[c * from_stride + r];
   for (int64_t r = 0; r < rows; ++r)
-    for (int64_t c = 0; c < columns; ++c) target[r * to_stride + c] = source[c * from_stride + r];
+    std::memcpy(target + r * to_stride, square[r], static_cast<size_t>(columns) * sizeof(T));
 }
 
 // Calls f.operator()<T>() with the unsigned integer of `bytes` bytes.

@@ -1,6 +1,5 @@
 // Runs host kernels on values of the reference interpreter: places them in memory in unusual layouts,
-// surrounded by guard bytes, and reads results back. Conversions are core's scalar ones, which the kernels do
-// not use.
+// surrounded by guard bytes, and reads results back.
 #pragma once
 
 #include <cstring>
@@ -11,6 +10,7 @@
 
 #include "core/interpreter.hpp"
 #include "kernels/host/kernel.hpp"
+#include "tests/support/elements.hpp"
 #include "tests/support/random.hpp"
 #include "tests/support/random_program.hpp"
 
@@ -45,19 +45,6 @@ inline View styled(const Shape& shape, Style style) {
   return view;
 }
 
-// Calls f(row-major number, element offset from the memory's start) for every element.
-template <class F>
-void for_each_element(const View& view, F f) {
-  for (int64_t i = 0; i < numel(view.shape); ++i) {
-    int64_t offset = view.offset, rest = i;
-    for (int d = view.shape.rank() - 1; d >= 0; --d) {
-      offset += rest % view.shape[d] * view.strides[d];
-      rest /= view.shape[d];
-    }
-    f(i, offset);
-  }
-}
-
 inline constexpr int64_t kGuard = 16;  // elements on both sides
 inline constexpr std::byte kPoison{0xA5};
 
@@ -73,23 +60,7 @@ inline Window blank(const TensorType& type, Style style = Style::plain) {
 inline Window place(const Value& value, Style style = Style::plain) {
   Window window = blank(value.type, style);
   for_each_element(window.view, [&](int64_t i, int64_t offset) {
-    std::byte* to = window.memory->data() + offset * size_of(window.dtype);
-    auto put = [&](auto element) { std::memcpy(to, &element, sizeof element); };
-    switch (window.dtype) {
-      case DType::f32:
-        return put(static_cast<float>(value.floats()[i]));
-      case DType::f16:
-        return put(f32_to_f16(static_cast<float>(value.floats()[i])));
-      case DType::bf16:
-        return put(f32_to_bf16(static_cast<float>(value.floats()[i])));
-      case DType::i32:
-        return put(static_cast<int32_t>(value.integers()[i]));
-      case DType::i64:
-        return put(value.integers()[i]);
-      case DType::u8:
-      case DType::boolean:
-        return put(static_cast<uint8_t>(value.integers()[i]));
-    }
+    store_element(window.memory->data() + offset * size_of(window.dtype), value, static_cast<size_t>(i));
   });
   return window;
 }
@@ -97,25 +68,7 @@ inline Window place(const Value& value, Style style = Style::plain) {
 inline Value read(const Window& window) {
   Value value = zeros({window.dtype, window.view.shape});
   for_each_element(window.view, [&](int64_t i, int64_t offset) {
-    const std::byte* from = window.memory->data() + offset * size_of(window.dtype);
-    auto get = [&]<class T>(T element) {
-      std::memcpy(&element, from, sizeof element);
-      return element;
-    };
-    if (is_float(window.dtype)) {
-      double& to = std::get<Value::Floats>(value.elements)[i];
-      if (window.dtype == DType::f32) to = get(float());
-      if (window.dtype == DType::f16) to = f16_to_f32(get(uint16_t()));
-      if (window.dtype == DType::bf16) to = bf16_to_f32(get(uint16_t()));
-    } else {
-      int64_t& to = std::get<Value::Integers>(value.elements)[i];
-      if (window.dtype == DType::i32)
-        to = get(int32_t());
-      else if (window.dtype == DType::i64)
-        to = get(int64_t());
-      else
-        to = get(uint8_t());
-    }
+    load_element(window.memory->data() + offset * size_of(window.dtype), value, static_cast<size_t>(i));
   });
   return value;
 }
