@@ -1,4 +1,5 @@
 #include "kernels/host/collective.hpp"
+#include "kernels/host/collective_copy.hpp"
 
 #include <fmt/format.h>
 
@@ -122,7 +123,7 @@ void copy_window(std::byte* to, const Window& to_window, const std::byte* from, 
   for (const int64_t end = at + length; at < end;) {
     int64_t run = std::min({end - at, to_window.row_bytes - at % to_window.row_bytes,
                             from_window.row_bytes - at % from_window.row_bytes});
-    std::memcpy(to + to_window.address(at), from + from_window.address(at), static_cast<size_t>(run));
+    copy_bytes(to + to_window.address(at), from + from_window.address(at), run);
     at += run;
   }
 }

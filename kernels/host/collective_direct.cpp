@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "kernels/host/collective.hpp"
+#include "kernels/host/collective_copy.hpp"
 
 namespace peri::host {
 namespace {
@@ -22,8 +23,7 @@ void multimem_load_reduce(const CheckedCollective& c, std::vector<const std::byt
 }
 void multimem_store(const CheckedCollective& c, int64_t offset, const std::byte* from, int64_t bytes) {
   for (int m = 0; m < c.members(); ++m)
-    if (c.symmetric(m) + offset != from)
-      std::memcpy(c.symmetric(m) + offset, from, static_cast<size_t>(bytes));
+    if (c.symmetric(m) + offset != from) copy_bytes(c.symmetric(m) + offset, from, bytes);
 }
 
 class DirectCall : public Call {
@@ -115,57 +115,57 @@ class PushGather final : public DirectCall {
   Window to_;
 };
 
-// two_shot and multimem of all_reduce: every member reduces an equal part of all inputs. By two_shot it keeps
-// the result in its own input and the others fetch it; by multimem it stores it into all inputs.
+// two_shot and multimem of all_reduce: every member reduces an equal part of all inputs. The others fetch it
+// from its input, or, by multimem and wherever the result stays in the input, it stores it into all inputs,
+// which saves a pass over the memory.
 class SplitReduce final : public DirectCall {
  public:
-  SplitReduce(CheckedCollective checked, bool multimem)
-      : DirectCall(std::move(checked), !multimem), multimem_(multimem) {
+  static bool pushes(const CheckedCollective& c) {
+    return c.algorithm.name == "multimem" || c.output == c.input;
+  }
+
+  explicit SplitReduce(CheckedCollective checked)
+      : DirectCall(std::move(checked), !pushes(checked)), pushes_(pushes(c_)) {
+    c_.signature += pushes_;
     // Parts are whole cache lines, so that no line is written by two.
     const int64_t even = (c_.input_bytes() + c_.members() - 1) / c_.members();
     part_ = std::max<int64_t>((even + 63) / 64 * 64, 64);
   }
 
  private:
-  static constexpr int64_t kTileBytes = 16
-                                        << 10;  // reduced, then stored to the others while it is in the cache
-
   int64_t begin(int member) const { return std::min(member * part_, c_.input_bytes()); }
 
   Status move() override {
     if (c_.input_bytes() == 0) return c_.synchronize(kMiddle);
+    constexpr int64_t kTileBytes = 16 << 10;  // reduced, then stored to the others while it is in the cache
     std::byte* mine = c_.symmetric(c_.me());
     const int64_t end = begin(c_.me() + 1);
-    const int64_t tile = multimem_ ? kTileBytes : part_;
+    const int64_t tile = pushes_ ? kTileBytes : part_;
     for (int64_t at = begin(c_.me()); at < end; at += tile) {
       const int64_t length = std::min(tile, end - at);
       multimem_load_reduce(c_, sources_, mine + at, at, length);
-      if (multimem_) multimem_store(c_, at, mine + at, length);
+      if (pushes_) multimem_store(c_, at, mine + at, length);
     }
     PERI_TRY(c_.synchronize(kMiddle));
-    if (multimem_) {
-      if (c_.output != mine) std::memcpy(c_.output, mine, static_cast<size_t>(c_.input_bytes()));
+    if (pushes_) {
+      if (c_.output != mine) copy_bytes(c_.output, mine, c_.input_bytes());
       return {};
     }
     for (int step = 0; step < c_.members(); ++step) {
       int m = (c_.me() + step) % c_.members();
-      const std::byte* from = c_.symmetric(m) + begin(m);
-      if (from != c_.output + begin(m))
-        std::memcpy(c_.output + begin(m), from, static_cast<size_t>(begin(m + 1) - begin(m)));
+      copy_bytes(c_.output + begin(m), c_.symmetric(m) + begin(m), begin(m + 1) - begin(m));
     }
     return {};
   }
-  bool multimem_;
+  bool pushes_;
   int64_t part_;
 };
 
 }  // namespace
 
 std::unique_ptr<Call> direct_collective(CheckedCollective checked) {
-  const bool multimem = checked.algorithm.name == "multimem";
-  if (checked.op == Op::all_gather && multimem) return std::make_unique<PushGather>(std::move(checked));
-  if (checked.algorithm.name == "two_shot" || multimem)
-    return std::make_unique<SplitReduce>(std::move(checked), multimem);
+  if (checked.algorithm.symmetric == kOutput) return std::make_unique<PushGather>(std::move(checked));
+  if (checked.algorithm.clobbers_input) return std::make_unique<SplitReduce>(std::move(checked));
   if (checked.reduce) return std::make_unique<PullReduce>(std::move(checked));
   return std::make_unique<PullCopy>(std::move(checked));
 }

@@ -18,6 +18,7 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds kSlice{20};  // how late a sleeping rank may notice an abort or an interrupt
 constexpr std::chrono::microseconds kSpin{50};
+constexpr const char* kLost = "was lost (killed or exited)";
 
 std::string first_line(const std::string& text) {
   return text.substr(0, text.find('\n'));
@@ -102,12 +103,12 @@ void Control::enter(const Operation& operation) {
 std::string Control::last_entered(int rank) const {
   const RankRecord& theirs = record(rank);
   uint64_t sequence = theirs.sequence.load(std::memory_order_acquire);
-  if (sequence == 0) return "no operation yet";
+  if (sequence == 0) return "has entered no operation yet";
   NoteWords words;
   for (size_t i = 0; i < kNoteWords; ++i) words[i] = theirs.note[i].load(std::memory_order_relaxed);
   char text[sizeof(words) + 1] = {};
   std::memcpy(text, words.data(), sizeof(words));
-  return fmt::format("{} (call #{})", text, sequence);
+  return fmt::format("last entered {} (call #{})", text, sequence);
 }
 
 Status Control::await_slowly(SharedWord& word, uint32_t target, int peer, const Operation& operation) {
@@ -121,7 +122,7 @@ Status Control::await_slowly(SharedWord& word, uint32_t target, int peer, const 
     Status job = check_job(operation);
     if (word.reached(target)) return {};
     PERI_TRY(job);
-    if (peer_left) return departed(peer, operation);
+    if (peer_left) return lost(peer, operation);
     if (left <= Clock::duration::zero()) return timeout({{peer}}, operation);
   }
 }
@@ -135,21 +136,26 @@ Status Control::check_job(const Operation& operation) const {
   const RankRecord& theirs = record(reporter);
   if (theirs.code == Code::PeerLost && theirs.subject != reporter) {
     if (theirs.subject == rank()) return operation.fail(Code::PeerLost, "this rank was taken for lost");
-    return operation.fail(
-        Code::PeerLost, fmt::format("rank {} was lost (killed or exited)", theirs.subject),
-        {fmt::format("rank {} last entered {}", theirs.subject, last_entered(theirs.subject))});
+    return operation.fail(Code::PeerLost, fmt::format("rank {} {}", theirs.subject, theirs.message),
+                          {fmt::format("rank {} {}", theirs.subject, last_entered(theirs.subject))});
   }
   return operation.fail(Code::PeerLost, fmt::format("rank {} failed: {}", reporter, theirs.message));
 }
 
-std::unexpected<Error> Control::departed(int peer, const Operation& operation) const {
-  return operation.fail(Code::PeerLost, fmt::format("rank {} has left", peer));
+// All ranks are told whom this one misses, so that those who wait for this rank name the same cause.
+std::unexpected<Error> Control::lost(int peer, const Operation& operation) {
+  if (!block_) return operation.fail(Code::PeerLost, fmt::format("rank {} {}", peer, kLost));
+  const bool left = record(peer).state.load(std::memory_order_acquire) == RankState::left;
+  const char* how = left ? "has already finished" : kLost;
+  report(Code::PeerLost, peer, how);
+  return operation.fail(Code::PeerLost, fmt::format("rank {} {}", peer, how),
+                        {fmt::format("rank {} {}", peer, last_entered(peer))});
 }
 
 std::unexpected<Error> Control::timeout(std::span<const int> missing, const Operation& operation) const {
   std::vector<std::string> each;
   for (int peer : missing) {
-    std::string entered = block_ ? fmt::format("; it last entered {}", last_entered(peer)) : "";
+    std::string entered = block_ ? fmt::format("; it {}", last_entered(peer)) : "";
     each.push_back(fmt::format("no sign of rank {} for {:.3g} s{}", peer, options_.timeout_s, entered));
   }
   return operation.fail(Code::Timeout, each.front(), {each.begin() + 1, each.end()});
@@ -157,9 +163,11 @@ std::unexpected<Error> Control::timeout(std::span<const int> missing, const Oper
 
 std::unexpected<Error> Control::mismatch(int peer, const Operation& operation) const {
   const int low = std::min(rank(), peer), high = std::max(rank(), peer);
-  return operation.fail(Code::RankMismatch,
-                        fmt::format("ranks issued different operations: rank {}: {}; rank {}: {}", low,
-                                    last_entered(low), high, last_entered(high)));
+  auto failure = operation.fail(Code::RankMismatch, "ranks issued different operations",
+                                {fmt::format("rank {} {}", low, last_entered(low)),
+                                 fmt::format("rank {} {}", high, last_entered(high))});
+  failure.error().hint = "every member of a group issues the same collectives in the same order";
+  return failure;
 }
 
 Status Control::converse(const Operation& operation, const std::function<std::vector<int>()>& missing) {
@@ -171,10 +179,7 @@ Status Control::converse(const Operation& operation, const std::function<std::ve
     if (waiting.empty()) return {};
     PERI_TRY(job);
     for (int peer : waiting) {
-      if (!mailbox_.gone(peer)) continue;
-      if (block_ && record(peer).state.load(std::memory_order_acquire) == RankState::left)
-        return departed(peer, operation);
-      return operation.fail(Code::PeerLost, fmt::format("rank {} was lost (killed or exited)", peer));
+      if (mailbox_.gone(peer)) return lost(peer, operation);
     }
     if (Clock::now() >= deadline) return timeout(waiting, operation);
     mailbox_.progress(kSlice);
@@ -267,7 +272,7 @@ void Control::watch() {
     for (size_t i = 1; i < polled.size(); ++i) {
       if (!polled[i].revents) continue;
       if (record(ranks[i]).state.load(std::memory_order_acquire) != RankState::left)
-        report(Code::PeerLost, ranks[i], "lost");
+        report(Code::PeerLost, ranks[i], kLost);
       polled[i].fd = -1;  // no longer polled
     }
   }

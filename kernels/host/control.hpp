@@ -107,7 +107,7 @@ class Control {
   Status converse(const Operation& operation, const std::function<std::vector<int>()>& missing);
   Status check_job(const Operation& operation) const;
   std::unexpected<Error> timeout(std::span<const int> missing, const Operation& operation) const;
-  std::unexpected<Error> departed(int peer, const Operation& operation) const;
+  std::unexpected<Error> lost(int peer, const Operation& operation);
   std::string last_entered(int rank) const;
   void report(Code code, int subject, const std::string& message);
   void watch();

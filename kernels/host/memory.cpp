@@ -131,11 +131,12 @@ int64_t available_memory() {
 
 Status promise_memory(MemoryLedger& ledger, int64_t bytes, const std::string& kind) {
   int64_t limit = ledger.limit.load(std::memory_order_relaxed);
-  int64_t before = ledger.promised.fetch_add(bytes, std::memory_order_relaxed);
   // Asking the machine costs some 50 us, so only for sizes where that is nothing.
   int64_t available = bytes > kLarge ? available_memory() : bytes;
-  if (bytes <= limit - before && bytes <= available) return {};
-  ledger.promised.fetch_sub(bytes, std::memory_order_relaxed);
+  int64_t before = ledger.promised.load(std::memory_order_relaxed);
+  // What is refused is at no time counted: the other ranks' allocations must not fail for it.
+  while (bytes <= limit - before && bytes <= available)
+    if (ledger.promised.compare_exchange_weak(before, before + bytes, std::memory_order_relaxed)) return {};
   return fail(
       Code::OutOfMemory,
       fmt::format("{} of {} memory: the machine has {} left, and the job holds {}", describe_bytes(bytes),

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "kernels/host/collective_copy.hpp"
 #include "kernels/host/symmetric_memory.hpp"
 
 namespace peri::host {
@@ -106,7 +107,7 @@ Status Channel::send(const std::byte* data, int64_t bytes, uint64_t signature, c
     int64_t chunk = std::min(bytes - at, kSlotBytes);
     ring_->signatures[slot] = signature;
     std::memcpy(ring_->texts[slot], operation.note().data(), operation.note().size_bytes());
-    std::memcpy(ring_->slots[slot], data + at, static_cast<size_t>(chunk));
+    copy_bytes(ring_->slots[slot], data + at, chunk);
     ring_->filled.post(++position_);
     at += chunk;
   } while (at < bytes);
@@ -122,7 +123,7 @@ Status Channel::receive(std::byte* data, int64_t bytes, uint64_t signature, cons
       return operation.fail(Code::RankMismatch,
                             fmt::format("rank {} sent something else: {}", peer_, ring_->texts[slot]));
     int64_t chunk = std::min(bytes - at, kSlotBytes);
-    std::memcpy(data + at, ring_->slots[slot], static_cast<size_t>(chunk));
+    copy_bytes(data + at, ring_->slots[slot], chunk);
     ring_->emptied.post(++position_);
     at += chunk;
   } while (at < bytes);

@@ -3,8 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstring>
 #include <limits>
+
+#include "kernels/host/collective_copy.hpp"
 
 namespace peri::host {
 namespace {
@@ -98,7 +99,7 @@ Status HostSymmetricMemory::check(int member, int64_t offset, int64_t bytes, std
 
 Status HostSymmetricMemory::copy(int member, int64_t offset, const std::byte* source, int64_t bytes) {
   PERI_TRY(check(member, offset, bytes, "copy"));
-  std::memcpy(buffer(member) + offset, source, static_cast<size_t>(bytes));
+  copy_bytes(buffer(member) + offset, source, bytes);
   return {};
 }
 

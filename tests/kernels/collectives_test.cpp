@@ -327,3 +327,23 @@ TEST_CASE("a collective that cannot be is refused before anybody waits") {
   };
   CHECK(failures(run_ranks(job_options(2), body)) == "");
 }
+
+TEST_CASE("after an end barrier an input may be overwritten at once") {
+  auto body = [](Backend& backend) -> std::string {
+    for (const AlgorithmInfo& row : algorithms()) {
+      if (row.symmetric != kInput) continue;
+      Case c{.op = row.op, .algorithm = std::string(row.name), .shape = {3 * 4000}, .group = world_group(3)};
+      Result<CaseMemory> memory = place(backend, c);
+      if (!memory) return memory.error().to_string();
+      for (c.seed = 1; c.seed < 40; ++c.seed) {
+        fill(c, backend.job().rank, memory->in);
+        if (Status s = backend.collective(c.spec(), memory->in, memory->out); !s)
+          return s.error().to_string();
+        std::memset(memory->in.data, 0xFF, static_cast<size_t>(c.shape[0] * 4));
+        if (std::string wrong = compare(c, backend.job().rank, memory->out); !wrong.empty()) return wrong;
+      }
+    }
+    return "";
+  };
+  CHECK(failures(run_ranks(job_options(3), body)) == "");
+}

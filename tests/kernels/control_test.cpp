@@ -49,7 +49,8 @@ TEST_CASE("ranks that are at different steps are told which") {
   };
   for (const RankResult& result : run_ranks(job_options(2), body)) {
     CHECK_THAT(result.text,
-               Catch::Contains("rank 0: plan agreement (call #1); rank 1: loading weights (call #1)"));
+               Catch::Contains("rank 0 last entered plan agreement (call #1)\n   rank 1 last entered "
+                               "loading weights (call #1)"));
   }
 }
 

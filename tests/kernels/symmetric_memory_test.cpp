@@ -83,7 +83,7 @@ TEST_CASE("ranks that ask for different sizes are told both") {
     return storage ? "no error" : storage.error().to_string();
   };
   for (const RankResult& result : run_ranks(job_options(2), body)) {
-    CHECK(result.text.find("rank 0: allocate_symmetric of 4000 bytes") != result.text.npos);
+    CHECK(result.text.find("rank 0 last entered allocate_symmetric of 4000 bytes") != result.text.npos);
     CHECK(result.text.find("4000 bytes") != result.text.npos);
     CHECK(result.text.find("4096 bytes") != result.text.npos);
   }
