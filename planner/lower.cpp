@@ -27,7 +27,10 @@ bool is_permutation(const View& view, int64_t elements) {
 class Lowerer {
  public:
   Lowerer(const Graph& graph, Selection selection, const World& world, const Policy& policy)
-      : graph_(graph), selected_(std::move(selection.algorithm)), values_(static_cast<size_t>(graph.size())) {
+      : graph_(graph),
+        selected_(std::move(selection.algorithm)),
+        values_(static_cast<size_t>(graph.size())),
+        sharded_(values_.size()) {
     plan_.world = world;
     plan_.policy = policy;
     plan_.decisions = std::move(selection.decisions);
@@ -101,7 +104,17 @@ class Lowerer {
       value(id) = value(node.operands[0]);
     else
       lower_kernel(id);
+    follow_shards(id);
     return {};
+  }
+
+  // A shard lies at another offset on every rank, and so does every window on one.
+  void follow_shards(NodeId id) {
+    const Node& node = graph_.node(id);
+    sharded_[static_cast<size_t>(id.index)] =
+        node.op == Op::shard || std::ranges::any_of(node.operands, [&](NodeId operand) {
+          return sharded_[static_cast<size_t>(operand.index)] && value(operand).buffer == value(id).buffer;
+        });
   }
 
   // Work on host memory cannot be captured, nor what the policy splits off.
@@ -190,7 +203,10 @@ class Lowerer {
                         algorithm->end_barrier,
                         node.origin};
     value(id) = operand;
-    if (reads_input(line) && !operand.type.view.is_contiguous())
+    // Peers look for their operand where this rank's lies.
+    const bool misplaced =
+        algorithm->symmetric == kInput && sharded_[static_cast<size_t>(node.operands[0].index)];
+    if (reads_input(line) && (misplaced || !operand.type.view.is_contiguous()))
       line.input = line.output = copied(operand, node.type.place, node.origin);
     if (writes_output(line)) {
       // A fallback call allocates ordinary memory, so it cannot serve an algorithm whose output is symmetric.
@@ -244,6 +260,7 @@ class Lowerer {
   const Graph& graph_;
   std::vector<const AlgorithmInfo*> selected_;
   std::vector<PlanOperand> values_;  // by node
+  std::vector<bool> sharded_;        // by node: whether its window's offset differs between ranks
   Plan plan_;
   bool capture_ = true;  // of the lines emitted now
 };

@@ -95,6 +95,22 @@ TEST_CASE("S1: comm buffers") {
   }
 }
 
+// Peers look for a symmetric operand at this rank's offset in its buffer.
+TEST_CASE("a shard, which lies elsewhere on every rank, is copied before peers read it") {
+  for (const Policy& policy : {one_shot(), two_shot()})
+    for (int rank : {0, 1}) {
+      Program p;
+      const NodeId x = p.input(DType::f32, {4, 8});
+      const NodeId part = p.op(Op::shard, {x}, {{"dim", int64_t{0}}, {"group", Group{{0, 1}}}});
+      const Plan plan =
+          planned(p.returning({p.all_reduce(p.reshape(part, {16})), p.op(Op::exp, {x})}), policy, {rank, 2});
+      CHECK(statistics(plan)["input_copies"] == 0);
+      CHECK(statistics(plan)["p2p_allocs"] == 1);
+      for (const Line& line : plan.lines)
+        if (const auto* call = std::get_if<CollectiveLine>(&line)) CHECK(call->input.type.view.offset == 0);
+    }
+}
+
 TEST_CASE("S3: operands that cannot become comm buffers are copied once") {
   const Plan plan = planned(operands_not_ours(), one_shot(), {0, 4});
   CHECK(statistics(plan)["identity_copies"] == 2);
