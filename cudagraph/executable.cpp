@@ -5,7 +5,8 @@
 // caller still holds when the next call begins has its contents moved to a block of its own (the holder's
 // tensor follows), so outputs are never overwritten under anybody. An ordinary input whose address keeps
 // changing is copied into a block of the executable's; a symmetric or a mutated one cannot be, so recordings
-// for its recent addresses are kept.
+// for its recent addresses are kept. A captured tensor may move too (it may be another executable's output),
+// so its address is part of what a recording is valid for.
 #include "cudagraph/executable.hpp"
 
 #include <fmt/format.h>
@@ -13,6 +14,8 @@
 #include <algorithm>
 #include <list>
 #include <set>
+
+#include "planner/lines.hpp"
 
 namespace peri {
 namespace {
@@ -26,20 +29,50 @@ struct Slot {
   int64_t bytes = 0;
   Place place = Place::device;
   bool per_call = false;  // allocated and released by the lines of an uncaptured partition
+  bool recorded = false;  // recordings hold its address, or it was hoisted: it stays where it is
 };
 
 struct InputState {
+  bool mutated = false;
   bool pinned = false;  // symmetric or mutated: must be used where it is
   int misses = 0;
   std::shared_ptr<Storage> own;  // once copied instead of followed
 };
 
-using Addresses = std::vector<const std::byte*>;
+// Where a recording finds an input or constant. For symmetric memory the address is not enough: a new block
+// that happens to lie where a freed one was is another block to its peers.
+struct Source {
+  const std::byte* data = nullptr;  // nullptr if no recording holds it
+  std::weak_ptr<Storage> symmetric;
+  bool operator==(const Source& other) const {
+    return data == other.data && !symmetric.owner_before(other.symmetric) &&
+           !other.symmetric.owner_before(symmetric);
+  }
+};
 
 struct RecordedCall {
-  Addresses inputs;
+  std::vector<Source> sources;                         // inputs, then constants
   std::vector<std::unique_ptr<Recording>> partitions;  // nullptr where not captured
 };
+
+// The bytes of its storage that a window spans: [first, last).
+std::pair<int64_t, int64_t> extent(const Tensor& t) {
+  if (numel(t.view.shape) == 0) return {0, 0};
+  int64_t low = t.view.offset, high = low;
+  for (int i = 0; i < t.view.shape.rank(); ++i) {
+    const int64_t span = (t.view.shape[i] - 1) * t.view.strides[i];
+    (span < 0 ? low : high) += span;
+  }
+  const int64_t size = size_of(t.type.dtype);
+  return {low * size, (high + 1) * size};
+}
+
+bool overlap(const Tensor& a, const Tensor& b) {
+  if (a.storage != b.storage) return false;
+  const auto [a_first, a_last] = extent(a);
+  const auto [b_first, b_last] = extent(b);
+  return a_first < b_last && b_first < a_last;
+}
 
 }  // namespace
 
@@ -49,19 +82,19 @@ struct Executable::Impl {
   std::vector<Tensor> constants;
   std::vector<Partition> partitions;
   std::vector<Slot> slots;
-  std::vector<int> slot_of;  // by buffer
+  std::vector<int> slot_of;  // by buffer; -1: none
   std::vector<InputState> input_states;
   std::list<RecordedCall> recorded;  // most recently used first
   int64_t recordings = 0, replays = 0;
 
   Impl(Plan p, Backend& b, std::vector<Tensor> c) : plan(std::move(p)), backend(b), constants(std::move(c)) {}
 
-  Slot& slot(BufferId id) { return slots[static_cast<size_t>(slot_of[static_cast<size_t>(id.index)])]; }
+  Slot& slot(BufferId id) { return slots[static_cast<size_t>(slot_of[at(id)])]; }
 
   int add_slot(BufferId id) {
     const Buffer& buffer = plan.buffer(id);
-    slots.push_back({nullptr, 0, buffer.bytes(), buffer.type.place, false});
-    return slot_of[static_cast<size_t>(id.index)] = static_cast<int>(slots.size()) - 1;
+    slots.push_back({nullptr, 0, buffer.bytes(), buffer.type.place});
+    return slot_of[at(id)] = static_cast<int>(slots.size()) - 1;
   }
 
   Status allocate(Slot& s, const Buffer& buffer) {
@@ -78,17 +111,17 @@ struct Executable::Impl {
     for (BufferId id : plan.inputs) add_slot(id);
     for (size_t i = 0; i < plan.constants.size(); ++i) {
       Slot& s = slots[static_cast<size_t>(add_slot(plan.constants[i]))];
+      if (!constants[i].view.is_contiguous()) continue;  // gets a block of its own, filled by every call
       s.storage = constants[i].storage;
       s.offset_bytes = constants[i].view.offset * size_of(constants[i].type.dtype);
     }
     for (const Line& line : plan.lines) {
       if (const auto* a = std::get_if<AllocateLine>(&line)) add_slot(a->buffer);
-      if (const auto* r = std::get_if<ReuseLine>(&line))
-        slot_of[static_cast<size_t>(r->buffer.index)] = slot_of[static_cast<size_t>(r->from.index)];
+      if (const auto* r = std::get_if<ReuseLine>(&line)) slot_of[at(r->buffer)] = slot_of[at(r->from)];
       if (const auto* c = std::get_if<CollectiveLine>(&line))
         if (plan.buffer(c->output.buffer).kind == BufferKind::fallback) add_slot(c->output.buffer);
     }
-    mark_per_call();
+    mark_slots();
     for (size_t i = 0; i < plan.buffers.size(); ++i) {
       const int index = slot_of[i];
       if (index < 0) continue;
@@ -102,25 +135,20 @@ struct Executable::Impl {
 
   // Only what lives entirely inside uncaptured partitions and was not hoisted is allocated per call: a
   // recording must never hold an address that changes.
-  void mark_per_call() {
-    std::vector<bool> candidate(slots.size(), false), pinned(slots.size(), false);
-    auto index_of = [&](BufferId id) { return static_cast<size_t>(slot_of[static_cast<size_t>(id.index)]); };
+  void mark_slots() {
     for (const Partition& part : partitions) {
-      for (BufferId id : part.signature.hoisted_allocations) pinned[index_of(id)] = true;
       for (int i = part.first; i < part.last; ++i) {
         const Line& line = plan.lines[static_cast<size_t>(i)];
-        if (const auto* a = std::get_if<AllocateLine>(&line))
-          (part.captured ? pinned : candidate)[index_of(a->buffer)] = true;
-        if (const auto* r = std::get_if<ReuseLine>(&line); r && part.captured)
-          pinned[index_of(r->buffer)] = true;
+        const auto* a = std::get_if<AllocateLine>(&line);
+        if (a && !part.captured && plan.buffer(a->buffer).kind == BufferKind::regular)
+          slot(a->buffer).per_call = true;
+        if (!part.captured) continue;
+        for_each_read(line, [&](const PlanOperand& o) { slot(o.buffer).recorded = true; });
+        for_each_write(line, [&](BufferId id) { slot(id).recorded = true; });
       }
-      if (part.captured)
-        for (BufferId id : part.signature.input_buffers) pinned[index_of(id)] = true;
+      for (BufferId id : part.signature.hoisted_allocations) slot(id).recorded = true;
     }
-    for (size_t i = 0; i < slots.size(); ++i) slots[i].per_call = candidate[i] && !pinned[i];
-    for (size_t i = 0; i < plan.buffers.size(); ++i)
-      if (slot_of[i] >= 0 && plan.buffers[i].kind == BufferKind::comm)
-        slots[static_cast<size_t>(slot_of[i])].per_call = false;
+    for (Slot& s : slots) s.per_call = s.per_call && !s.recorded;
   }
 
   Operand operand(const PlanOperand& o) {
@@ -167,12 +195,14 @@ struct Executable::Impl {
     return {};
   }
 
-  Result<RecordedCall*> record(Addresses addresses) {
+  Result<RecordedCall*> record(std::vector<Source> sources) {
     RecordedCall call;
-    call.inputs = std::move(addresses);
+    call.sources = std::move(sources);
+    bool any = false;
     for (const Partition& part : partitions) {
       call.partitions.push_back(nullptr);
       if (!part.captured) continue;
+      any = true;
       PERI_TRY(backend.begin_capture());
       if (Status s = run_lines(part); !s) {
         backend.abandon_capture();
@@ -180,10 +210,29 @@ struct Executable::Impl {
       }
       call.partitions.back() = PERI_TRY(backend.end_capture());
     }
-    ++recordings;
+    recordings += any;
     recorded.push_front(std::move(call));
     if (recorded.size() > kRecordingsKept) recorded.pop_back();
     return &recorded.front();
+  }
+
+  // What is written in place while it is also read under another name has no meaning that all plans share.
+  Status check_aliasing(std::span<const Tensor> inputs) {
+    auto refuse = [](std::string subject) {
+      return fail(Code::InvalidArgument, std::move(subject) + ", and is written in place", {},
+                  "pass a copy (x:contiguous() of a view, or x + 0)");
+    };
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      if (!input_states[i].mutated) continue;
+      for (size_t k = 0; k < inputs.size(); ++k)
+        if (k != i && overlap(inputs[i], inputs[k]))
+          return refuse(fmt::format("argument {} shares memory with argument {}", i + 1, k + 1));
+      for (const Tensor& constant : constants)
+        if (overlap(inputs[i], constant))
+          return refuse(
+              fmt::format("argument {} shares memory with a tensor that the function captured", i + 1));
+    }
+    return {};
   }
 
   // Points the input slots at the caller's tensors, or at the executable's own copy of those that keep
@@ -212,34 +261,50 @@ struct Executable::Impl {
     return {};
   }
 
-  Addresses input_addresses() {
-    Addresses result;
-    for (BufferId id : plan.inputs) result.push_back(slot(id).storage->data() + slot(id).offset_bytes);
+  // A captured tensor that is not contiguous is copied anew: it may have been changed in place since.
+  Status refresh_constants() {
+    for (size_t i = 0; i < constants.size(); ++i)
+      if (!constants[i].view.is_contiguous())
+        PERI_TRY(backend.copy(operand_of(constants[i]), whole(plan.constants[i])));
+    return {};
+  }
+
+  std::vector<Source> sources() {
+    std::vector<Source> result;
+    for (const std::vector<BufferId>* ids : {&plan.inputs, &plan.constants})
+      for (BufferId id : *ids) {
+        const Slot& s = slot(id);
+        Source& source = result.emplace_back();
+        if (!s.recorded) continue;
+        source.data = s.storage->data() + s.offset_bytes;
+        if (s.storage->is_symmetric()) source.symmetric = s.storage;
+      }
     return result;
   }
 
   // The recording for these addresses: a kept one, or a new one. Inputs that moved are counted, and copied
   // from then on.
   Result<RecordedCall*> recording_for(std::span<const Tensor> inputs) {
-    Addresses addresses = input_addresses();
+    std::vector<Source> now = sources();
     for (auto it = recorded.begin(); it != recorded.end(); ++it) {
-      if (it->inputs != addresses) continue;
+      if (it->sources != now) continue;
       recorded.splice(recorded.begin(), recorded, it);
       return &recorded.front();
     }
     bool start_copying = false;
-    for (size_t i = 0; !recorded.empty() && i < addresses.size(); ++i) {
+    for (size_t i = 0; !recorded.empty() && i < inputs.size(); ++i) {
       InputState& state = input_states[i];
-      if (state.pinned || state.own || recorded.front().inputs[i] == addresses[i]) continue;
+      if (state.pinned || state.own || recorded.front().sources[i] == now[i]) continue;
       if (++state.misses < kMissesBeforeCopying) continue;
       state.own = PERI_TRY(backend.allocate(inputs[i].type.bytes(), inputs[i].type.place));
       start_copying = true;
     }
     if (start_copying) {
+      recorded.clear();  // none of them reads the new copies
       PERI_TRY(bind_inputs(inputs));
-      addresses = input_addresses();
+      now = sources();
     }
-    return record(std::move(addresses));
+    return record(std::move(now));
   }
 
   // Whoever still holds an output of the last call keeps its contents.
@@ -248,7 +313,7 @@ struct Executable::Impl {
     for (const PlanOutput& o : plan.outputs) {
       const int index = slot_of[static_cast<size_t>(o.value.buffer.index)];
       Slot& s = slots[static_cast<size_t>(index)];
-      if (o.mutated_input >= 0 || !seen.insert(index).second || s.per_call || s.storage.use_count() == 1)
+      if (o.mutated_input >= 0 || s.per_call || !seen.insert(index).second || s.storage.use_count() == 1)
         continue;
       std::shared_ptr<Storage> moved = PERI_TRY(backend.allocate(s.bytes, s.place));
       const TensorType bytes{DType::u8, {s.bytes}, s.place};
@@ -261,9 +326,18 @@ struct Executable::Impl {
   }
 
   Result<std::vector<Tensor>> call(std::span<const Tensor> inputs) {
+    PERI_TRY(check_aliasing(inputs));
     PERI_TRY(release_outputs());
+    Status done = run(inputs);
+    for (BufferId id : plan.inputs) slot(id).storage.reset();  // inputs belong to the caller again
+    PERI_TRY(std::move(done));
+    return outputs();
+  }
+
+  Status run(std::span<const Tensor> inputs) {
     PERI_TRY(bind_inputs(inputs));
-    RecordedCall* recording = PERI_TRY(recording_for(inputs));
+    PERI_TRY(refresh_constants());
+    const RecordedCall* recording = PERI_TRY(recording_for(inputs));
     for (size_t i = 0; i < partitions.size(); ++i) {
       if (recording->partitions[i])
         PERI_TRY(backend.replay(*recording->partitions[i]));
@@ -271,19 +345,18 @@ struct Executable::Impl {
         PERI_TRY(run_lines(partitions[i]));
     }
     ++replays;
-    return outputs();
+    return {};
   }
 
   std::vector<Tensor> outputs() {
     std::vector<Tensor> result;
     for (const PlanOutput& o : plan.outputs) {
       if (o.mutated_input >= 0) continue;
-      const Buffer& buffer = plan.buffer(o.value.buffer);
-      result.push_back({slot(o.value.buffer).storage,
-                        {o.value.type.dtype, o.value.type.view.shape, buffer.type.place},
-                        o.value.type.view});
+      const OperandType& type = o.value.type;
+      Slot& s = slot(o.value.buffer);
+      result.push_back(
+          {s.per_call ? std::move(s.storage) : s.storage, {type.dtype, type.view.shape, s.place}, type.view});
     }
-    for (BufferId id : plan.inputs) slot(id).storage.reset();  // inputs belong to the caller again
     return result;
   }
 };
@@ -296,17 +369,12 @@ Result<std::unique_ptr<Executable>> Executable::create(Plan plan, Backend& backe
   auto impl = std::make_unique<Impl>(std::move(plan), backend, std::move(constants));
   impl->partitions = partition(impl->plan);
   impl->input_states.resize(impl->plan.inputs.size());
-  for (size_t i = 0; i < impl->plan.inputs.size(); ++i)
-    impl->input_states[i].pinned =
-        !std::holds_alternative<DefaultAllocator>(impl->plan.buffer(impl->plan.inputs[i]).allocator);
   for (const PlanOutput& o : impl->plan.outputs)
-    if (o.mutated_input >= 0) impl->input_states[static_cast<size_t>(o.mutated_input)].pinned = true;
-  for (Tensor& t : impl->constants) {
-    if (t.view.is_contiguous()) continue;
-    Tensor copy{PERI_TRY(backend.allocate(t.type.bytes(), t.type.place)), t.type,
-                View::contiguous(t.type.shape)};
-    PERI_TRY(backend.copy(operand_of(t), operand_of(copy)));
-    t = std::move(copy);
+    if (o.mutated_input >= 0) impl->input_states[static_cast<size_t>(o.mutated_input)].mutated = true;
+  for (size_t i = 0; i < impl->plan.inputs.size(); ++i) {
+    InputState& state = impl->input_states[i];
+    state.pinned = state.mutated || !std::holds_alternative<DefaultAllocator>(
+                                        impl->plan.buffer(impl->plan.inputs[i]).allocator);
   }
   PERI_TRY(impl->assign_slots());
   return std::unique_ptr<Executable>(new Executable(std::move(impl)));
@@ -325,7 +393,11 @@ const std::vector<Partition>& Executable::partitions() const {
 }
 
 const std::byte* Executable::address(BufferId buffer) const {
-  const int index = impl_->slot_of[static_cast<size_t>(buffer.index)];
+  const Buffer& b = impl_->plan.buffer(buffer);
+  if (b.kind == BufferKind::input)
+    return impl_->recorded.empty() ? nullptr
+                                   : impl_->recorded.front().sources[static_cast<size_t>(b.index)].data;
+  const int index = impl_->slot_of[at(buffer)];
   if (index < 0 || !impl_->slots[static_cast<size_t>(index)].storage) return nullptr;
   const Slot& s = impl_->slots[static_cast<size_t>(index)];
   return s.storage->data() + s.offset_bytes;

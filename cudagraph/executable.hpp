@@ -23,13 +23,15 @@ class Executable {
   ~Executable();
 
   // Inputs match the plan's types (the caller's cache guarantees it). Records at the first call and whenever
-  // an address that a recording holds has changed, else replays.
+  // an address that a recording holds has changed, else replays. InvalidArgument if an input that is written
+  // in place is not contiguous, or is also read as another input or as a constant. After an error the next
+  // call starts anew; what inputs that are written in place hold is undefined.
   Result<std::vector<Tensor>> call(std::span<const Tensor> inputs);
 
   const Plan& plan() const;
   const std::vector<Partition>& partitions() const;
-  // Address of a plan's buffer in the current recording, for tests of pointer stability; nullptr if it has
-  // none.
+  // Address of a plan's buffer (of an input: in the last call's recording), for tests of pointer stability;
+  // nullptr if it has none.
   const std::byte* address(BufferId buffer) const;
   // The plan's statistics and: partitions, captured_partitions, hoisted_allocs, recordings, replays.
   std::map<std::string, double> statistics() const;

@@ -4,43 +4,20 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <set>
+
+#include "planner/lines.hpp"
 
 namespace peri {
 namespace {
 
-template <class... Ts>
-struct Overload : Ts... {
-  using Ts::operator()...;
-};
-
-struct Access {
-  std::vector<BufferId> reads, writes;
-};
-
-Access access_of(const Line& line) {
-  return std::visit(Overload{
-                        [](const AllocateLine&) { return Access{}; },
-                        [](const ReuseLine&) { return Access{}; },
-                        [](const FreeLine&) { return Access{}; },
-                        [](const InputCopyLine& l) { return Access{{l.input}, {l.buffer}}; },
-                        [](const KernelLine& l) {
-                          Access a;
-                          for (const PlanOperand& o : l.inputs) a.reads.push_back(o.buffer);
-                          for (const PlanOperand& o : l.outputs) a.writes.push_back(o.buffer);
-                          return a;
-                        },
-                        [](const CollectiveLine& l) { return Access{{l.input.buffer}, {l.output.buffer}}; },
-                        [](const DeviceCopyLine& l) { return Access{{l.from.buffer}, {l.to.buffer}}; },
-                    },
-                    line);
+bool gives_storage(const Line& line) {
+  return std::holds_alternative<AllocateLine>(line) || std::holds_alternative<ReuseLine>(line);
 }
 
 // Memory bookkeeping belongs to whichever run it stands in: it is never a reason to cut.
 bool is_bookkeeping(const Line& line) {
-  return std::holds_alternative<AllocateLine>(line) || std::holds_alternative<ReuseLine>(line) ||
-         std::holds_alternative<FreeLine>(line);
+  return gives_storage(line) || std::holds_alternative<FreeLine>(line);
 }
 
 std::string reason_not_captured(const Plan& plan, int line) {
@@ -55,9 +32,9 @@ std::vector<Partition> cut(const Plan& plan) {
     if (is_bookkeeping(plan.lines[static_cast<size_t>(i)])) continue;
     const bool captured = plan.policy.capture && plan.captured[static_cast<size_t>(i)];
     if (!parts.empty() && parts.back().captured == captured) continue;
-    // Bookkeeping in front of a verdict's first real line goes with it.
+    // What is allocated for a verdict's first real line goes with it; what is freed after the last one stays.
     int first = i;
-    while (first > 0 && is_bookkeeping(plan.lines[static_cast<size_t>(first - 1)])) --first;
+    while (first > 0 && gives_storage(plan.lines[static_cast<size_t>(first - 1)])) --first;
     if (parts.empty()) first = 0;
     if (!parts.empty()) parts.back().last = first;
     parts.push_back({first, n, captured, captured ? "" : reason_not_captured(plan, i), {}});
@@ -70,24 +47,25 @@ void sign(std::vector<Partition>& parts, const Plan& plan) {
   const size_t count = plan.buffers.size();
   std::vector<int> last_read(count, -1);
   for (size_t i = 0; i < plan.lines.size(); ++i)
-    for (BufferId b : access_of(plan.lines[i]).reads)
-      last_read[static_cast<size_t>(b.index)] = static_cast<int>(i);
+    for_each_read(plan.lines[i],
+                  [&](const PlanOperand& o) { last_read[at(o.buffer)] = static_cast<int>(i); });
   for (const PlanOutput& o : plan.outputs)
-    last_read[static_cast<size_t>(o.value.buffer.index)] = static_cast<int>(plan.lines.size());
+    last_read[at(o.value.buffer)] = static_cast<int>(plan.lines.size());
 
   for (Partition& part : parts) {
     std::set<BufferId> reads, writes;
     for (int i = part.first; i < part.last; ++i) {
-      Access a = access_of(plan.lines[static_cast<size_t>(i)]);
-      for (BufferId b : a.reads)
-        if (!writes.contains(b)) reads.insert(b);
-      writes.insert(a.writes.begin(), a.writes.end());
+      const Line& line = plan.lines[static_cast<size_t>(i)];
+      for_each_read(line, [&](const PlanOperand& o) {
+        if (!writes.contains(o.buffer)) reads.insert(o.buffer);
+      });
+      for_each_write(line, [&](BufferId b) { writes.insert(b); });
     }
     for (BufferId b : reads)
       (plan.buffer(b).kind == BufferKind::constant ? part.signature.constants : part.signature.input_buffers)
           .push_back(b);
     for (BufferId b : writes)
-      if (last_read[static_cast<size_t>(b.index)] >= part.last || plan.buffer(b).kind == BufferKind::input)
+      if (last_read[at(b)] >= part.last || plan.buffer(b).kind == BufferKind::input)
         part.signature.output_buffers.push_back(b);
   }
 }

@@ -1,0 +1,317 @@
+// The executable on one rank: what stays where it is, what is copied, what is recorded again, and that
+// nothing is ever read stale. All values are small whole numbers, computed here by hand.
+#include "tests/cudagraph/rig.hpp"
+
+namespace peri::test {
+namespace {
+
+// y = 2 x, z = y + x
+Graph doubled(Shape shape = {3}) {
+  Program p;
+  const NodeId x = p.input(DType::f32, shape), y = p.op(Op::add, {x, x});
+  return p.returning({y, p.op(Op::add, {y, x})});
+}
+
+// x <- x + 1, returns 2 x (of the old x)
+Graph counter() {
+  Program p;
+  const NodeId x = p.input(DType::f32, {3}), one = p.full(DType::f32, {}, 1);
+  p.write_back(p.op(Op::add, {x, one}), 0);
+  return p.returning({p.op(Op::add, {x, x})});
+}
+
+// x + c for a captured c
+Graph plus_constant(Shape shape = {3}) {
+  Program p;
+  const NodeId x = p.input(DType::f32, shape);
+  return p.returning({p.op(Op::add, {x, p.constant(DType::f32, shape)})});
+}
+
+}  // namespace
+
+TEST_CASE("replays use the addresses of the recording, and allocate nothing") {
+  Rig rig;
+  auto f = rig.make(doubled());
+  const Tensor x = rig({1, 2, 3});
+  CHECK(read(call(*f, {x})[1]) == Floats{3, 6, 9});
+  const auto fixed = addresses(*f);
+  const int allocations = rig.backend.allocations();
+  for (int i = 0; i < 5; ++i) {
+    *data(x) = static_cast<float>(i);
+    const auto results = call(*f, {x});
+    CHECK(read(results[0]) == Floats{2.0f * i, 4, 6});
+    CHECK(read(results[1]) == Floats{3.0f * i, 6, 9});
+    CHECK(addresses(*f) == fixed);
+    CHECK(f->address(f->plan().inputs[0]) == x.data());
+  }
+  CHECK(figure(*f, "recordings") == 1);
+  CHECK(figure(*f, "replays") == 6);
+  CHECK(rig.backend.allocations() == allocations);
+}
+
+TEST_CASE("an input that keeps moving is copied after two misses") {
+  Rig rig;
+  auto f = rig.make(doubled());
+  std::vector<Tensor> held;  // so that no address comes twice
+  auto run = [&](float value, const Tensor* same = nullptr) {
+    held.push_back(same ? *same : rig({value, 0, 1}));
+    CHECK(read(call(*f, {held.back()})[0]) == Floats{2 * value, 0, 2});
+    return figure(*f, "recordings");
+  };
+  CHECK(run(1) == 1);
+  CHECK(run(2) == 2);  // first miss: recorded anew
+  const Tensor first = held[0], second = held[1];
+  CHECK(run(1, &first) == 2);  // both addresses are known now
+  CHECK(run(2, &second) == 2);
+  CHECK(run(3) == 3);  // second miss: from now on copied
+  const std::byte* own = f->address(f->plan().inputs[0]);
+  for (float value : {4.0f, 5.0f, 6.0f}) {
+    CHECK(run(value) == 3);
+    CHECK(f->address(f->plan().inputs[0]) == own);
+  }
+  CHECK(run(1, &first) == 3);
+}
+
+TEST_CASE("an input that is not contiguous is copied") {
+  Rig rig;
+  Program p;
+  const NodeId x = p.input(DType::f32, {2, 2});
+  auto f = rig.make(p.returning({p.op(Op::neg, {x})}));
+  Tensor t = rig({1, 2, 3, 4});
+  t.type.shape = {2, 2};
+  t.view = {{2, 2}, {1, 2}, 0};  // its transpose
+  for (int i = 0; i < 3; ++i) CHECK(read(call(*f, {t})[0]) == Floats{-1, -3, -2, -4});
+  CHECK(figure(*f, "recordings") == 1);
+}
+
+TEST_CASE("outputs that are held are not overwritten") {
+  Rig rig;
+  auto f = rig.make(doubled());
+  std::vector<std::vector<Tensor>> held;
+  std::vector<const std::byte*> fixed;
+  for (int i = 0; i < 6; ++i) {
+    const float v = static_cast<float>(i);
+    held.push_back(call(*f, {rig({v, v, v})}));
+    if (i == 0) fixed = addresses(*f);
+    CHECK(addresses(*f) == fixed);
+  }
+  for (int i = 0; i < 6; ++i) {
+    CHECK(read(held[static_cast<size_t>(i)][0]) == Floats(3, 2.0f * i));
+    CHECK(read(held[static_cast<size_t>(i)][1]) == Floats(3, 3.0f * i));
+  }
+  // A view holds it as well as the tensor does.
+  Tensor view = held.back()[1];
+  view.type.shape = view.view.shape = {2};
+  view.view.offset = 1;
+  held.clear();
+  call(*f, {rig({7, 7, 7})});
+  CHECK(read(view) == Floats{15, 15});
+}
+
+TEST_CASE("an output is fed back as the next input") {
+  Rig rig;
+  auto f = rig.make(doubled());
+  Tensor x = rig({1, 2, 3});
+  float factor = 1;
+  for (int i = 0; i < 12; ++i) {
+    x = call(*f, {x})[i % 2];
+    factor *= i % 2 ? 3 : 2;
+    CHECK(read(x) == Floats{factor, 2 * factor, 3 * factor});
+  }
+}
+
+TEST_CASE("a mutated input is written where it lies") {
+  Rig rig;
+  auto f = rig.make(counter());
+  std::vector<Tensor> many;
+  for (int i = 0; i < 6; ++i) many.push_back(rig(Floats(3, 10.0f * i)));  // more than recordings are kept
+  for (int round = 0; round < 3; ++round)
+    for (int i = 0; i < 6; ++i) {
+      const Tensor& x = many[static_cast<size_t>(i)];
+      const auto results = call(*f, {x});
+      REQUIRE(results.size() == 1);
+      CHECK(read(results[0]) == Floats(3, 2 * (10.0f * i + round)));
+      CHECK(read(x) == Floats(3, 10.0f * i + round + 1));
+      CHECK(f->address(f->plan().inputs[0]) == x.data());
+    }
+  Tensor strided = rig({1, 2, 3, 4, 5, 6});
+  strided.type.shape = {3};
+  strided.view = {{3}, {2}, 0};
+  const auto refused = f->call({&strided, 1});
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().code == Code::InvalidArgument);
+  CHECK(refused.error().message.starts_with("argument 1 is written in place"));
+}
+
+TEST_CASE("what is written in place must not be read under another name") {
+  Rig rig;
+  Program p;  // a <- a + b, returns b
+  const NodeId a = p.input(DType::f32, {3}), b = p.input(DType::f32, {3});
+  p.write_back(p.op(Op::add, {a, b}), 0);
+  auto f = rig.make(p.returning({p.op(Op::neg, {b})}));
+  const Tensor block = rig({1, 2, 3, 4, 5, 6});
+  auto window = [&](int64_t offset) {
+    Tensor t = block;
+    t.type.shape = {3};
+    t.view = {{3}, {1}, offset};
+    return t;
+  };
+  CHECK(read(call(*f, {window(0), window(3)})[0]) == Floats{-4, -5, -6});  // side by side is fine
+  CHECK(read(block) == Floats{5, 7, 9, 4, 5, 6});
+  for (int64_t offset : {0, 2}) {
+    const auto refused = f->call(std::vector{window(0), window(offset)});
+    REQUIRE_FALSE(refused);
+    CHECK(refused.error().message.starts_with("argument 1 shares memory with argument 2"));
+  }
+
+  Program q;  // a <- a + c
+  const NodeId target = q.input(DType::f32, {3});
+  q.write_back(q.op(Op::add, {target, q.constant(DType::f32, {3})}), 0);
+  auto g = rig.make(q.returning({}), {}, {window(1)});
+  call(*g, {rig({1, 1, 1})});
+  const auto refused = g->call(std::vector{window(0)});
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().message.starts_with("argument 1 shares memory with a tensor"));
+}
+
+TEST_CASE("an eager partition allocates nothing when what it needs is hoisted") {
+  Rig rig;
+  auto f = rig.make(round_trip());
+  CHECK(figure(*f, "partitions") == 3);
+  CHECK(figure(*f, "captured_partitions") == 2);
+  CHECK(figure(*f, "hoisted_allocs") == 2);
+  const Tensor x = tensor(rig.backend, {1, 2, 3, 4}, {2, 2});
+  call(*f, {x});
+  const auto fixed = addresses(*f);
+  const int allocations = rig.backend.allocations();
+  for (int i = 0; i < 4; ++i) {
+    *data(x) = static_cast<float>(i);
+    const auto results = call(*f, {x});
+    CHECK(read(results[0]) == Floats{4.0f * i * i, 36, 16, 64});
+    CHECK(read(results[1]) == Floats{2.0f * i, 6, 4, 8});
+    CHECK(addresses(*f) == fixed);
+  }
+  CHECK(rig.backend.allocations() == allocations);
+}
+
+TEST_CASE("an eager partition with nothing captured before it allocates on every call, and keeps nothing") {
+  Rig rig;
+  auto f = rig.make(round_trip(false));
+  CHECK(figure(*f, "hoisted_allocs") == 0);
+  const Tensor x = tensor(rig.backend, {1, 2, 3, 4}, {2, 2});
+  call(*f, {x});
+  const int live = rig.backend.live(), allocations = rig.backend.allocations();
+  for (int i = 0; i < 4; ++i) {
+    *data(x) = static_cast<float>(i);
+    const auto results = call(*f, {x});
+    CHECK(read(results[0]) == Floats{1.0f * i * i, 9, 4, 16});
+    CHECK(read(results[1]) == Floats{1.0f * i, 3, 2, 4});
+  }
+  CHECK(rig.backend.allocations() == allocations + 4 * 2);  // both blocks on the host
+  CHECK(rig.backend.live() == live);
+}
+
+TEST_CASE("captured tensors are read where they lie") {
+  Rig rig;
+  Tensor c = rig({10, 20, 30});
+  auto f = rig.make(plus_constant(), {}, {c});
+  const Tensor x = rig({1, 2, 3});
+  CHECK(read(call(*f, {x})[0]) == Floats{11, 22, 33});
+  *data(c) = 100;
+  CHECK(read(call(*f, {x})[0]) == Floats{101, 22, 33});
+  CHECK(figure(*f, "recordings") == 1);
+}
+
+TEST_CASE("a change in place of a captured tensor that is not contiguous is seen") {
+  Rig rig;
+  Tensor c = rig({10, 20, 30, 40});
+  c.type.shape = {2, 2};
+  c.view = {{2, 2}, {1, 2}, 0};
+  auto f = rig.make(plus_constant({2, 2}), {}, {c});
+  Tensor x = tensor(rig.backend, {1, 2, 3, 4}, {2, 2});
+  CHECK(read(call(*f, {x})[0]) == Floats{11, 32, 23, 44});
+  data(c)[1] = 200;
+  CHECK(read(call(*f, {x})[0]) == Floats{11, 32, 203, 44});
+  CHECK(figure(*f, "recordings") == 1);
+}
+
+// The other executable moves its output to a block of its own when it is called again; a recording that held
+// the old address would read its next output.
+TEST_CASE("a captured tensor that is another executable's output is never read stale") {
+  Rig rig;
+  auto f = rig.make(doubled());
+  const Tensor captured = call(*f, {rig({1, 2, 3})})[0];
+  auto g = rig.make(plus_constant(), {}, {captured});
+  const Tensor x = rig({0, 0, 0});
+  CHECK(read(call(*g, {x})[0]) == Floats{2, 4, 6});
+  call(*f, {rig({100, 100, 100})});
+  CHECK(read(call(*g, {x})[0]) == Floats{2, 4, 6});
+}
+
+TEST_CASE("a thousand replays hold no more memory than one, and a leak is noticed") {
+  Rig rig;
+  for (const Graph& graph : {doubled({2, 2}), round_trip(), round_trip(false)}) {
+    auto f = rig.make(graph);
+    auto replay = [&](int times, std::vector<Tensor>* leak) {
+      for (int i = 0; i < times; ++i) {
+        const auto results = call(*f, {tensor(rig.backend, {1, 2, 3, 4}, {2, 2})});
+        if (leak && i % 100 == 0) leak->push_back(results[0]);
+      }
+      return rig.backend.live();
+    };
+    const int settled = replay(5, nullptr);
+    CHECK(replay(1000, nullptr) == settled);
+    std::vector<Tensor> leak;
+    CHECK(replay(1000, &leak) == settled + 10);
+  }
+  CHECK(rig.backend.live() == 0);
+}
+
+TEST_CASE("with capture off nothing is recorded and inputs are followed") {
+  Rig rig;
+  Policy policy;
+  policy.capture = false;
+  auto f = rig.make(doubled(), policy);
+  std::vector<Tensor> held;
+  for (int i = 0; i < 5; ++i) {
+    const float v = static_cast<float>(i);
+    const Tensor x = rig({v, v, v});
+    const int allocations = rig.backend.allocations();
+    for (Tensor& t : call(*f, {x})) held.push_back(std::move(t));
+    CHECK(rig.backend.allocations() == allocations + 2);  // the outputs, and no copy of the input
+  }
+  for (int i = 0; i < 5; ++i) CHECK(read(held[static_cast<size_t>(2 * i + 1)]) == Floats(3, 3.0f * i));
+  CHECK(figure(*f, "recordings") == 0);
+  CHECK(figure(*f, "captured_partitions") == 0);
+  held.clear();
+  CHECK(rig.backend.live() == 0);
+}
+
+TEST_CASE("an error while recording is returned, and the next call records anew") {
+  Rig rig;
+  auto f = rig.make(round_trip());
+  Tensor x = tensor(rig.backend, {1, 2, 3, 4}, {2, 2});
+  for (int launch : {1, 2, 3}) {  // in the first partition, the second captured one, the eager one
+    rig.backend.fail_at_launch = launch;
+    const auto failed = f->call({&x, 1});
+    REQUIRE_FALSE(failed);
+    CHECK(failed.error().code == Code::OutOfMemory);
+    CHECK(x.storage.use_count() == 1);
+  }
+  CHECK(read(call(*f, {x})[0]) == Floats{4, 36, 16, 64});
+}
+
+TEST_CASE("two executables of one plan share nothing") {
+  Rig rig;
+  auto f = rig.make(doubled()), g = rig.make(doubled());
+  const Tensor a = rig({1, 2, 3}), b = rig({10, 20, 30});
+  const auto from_f = call(*f, {a}), from_g = call(*g, {b});
+  CHECK(read(from_f[1]) == Floats{3, 6, 9});
+  CHECK(read(from_g[1]) == Floats{30, 60, 90});
+  for (const std::byte* address : addresses(*f)) CHECK(std::ranges::count(addresses(*g), address) == 0);
+  g.reset();
+  CHECK(read(from_g[1]) == Floats{30, 60, 90});  // outputs outlive their executable
+  CHECK(read(call(*f, {b})[1]) == Floats{30, 60, 90});
+}
+
+}  // namespace peri::test

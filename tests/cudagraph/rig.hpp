@@ -1,0 +1,100 @@
+// What the tests of this floor share: a backend that counts what is allocated and can fail, and a way to call
+// an executable with plain numbers.
+#pragma once
+
+#include "cudagraph/executable.hpp"
+#include "tests/planner/programs.hpp"
+#include "tests/support/forwarding_backend.hpp"
+#include "tests/support/ranks.hpp"
+
+namespace peri::test {
+
+class CountingBackend : public ForwardingBackend {
+ public:
+  using ForwardingBackend::ForwardingBackend;
+
+  Result<std::shared_ptr<Storage>> allocate(int64_t bytes, Place place) override {
+    auto storage = ForwardingBackend::allocate(bytes, place);
+    if (storage) made_.push_back(*storage);
+    return storage;
+  }
+  Status launch(const KernelSpec& spec, std::span<const Operand> inputs,
+                std::span<const Operand> outputs) override {
+    if (fail_at_launch > 0 && --fail_at_launch == 0) return fail(Code::OutOfMemory, "as the test asked");
+    return ForwardingBackend::launch(spec, inputs, outputs);
+  }
+
+  int fail_at_launch = 0;  // 1: the next one fails, 2: the one after; 0: none
+  int allocations() const { return static_cast<int>(made_.size()); }
+  int live() {  // blocks that somebody holds
+    return static_cast<int>(std::ranges::count_if(made_, [](const auto& block) { return !block.expired(); }));
+  }
+
+ private:
+  std::vector<std::weak_ptr<Storage>> made_;
+};
+
+using Floats = std::vector<float>;
+
+inline float* data(const Tensor& t) {
+  return reinterpret_cast<float*>(t.data());
+}
+// The elements in row-major order of a contiguous f32 tensor.
+inline Floats read(const Tensor& t) {
+  return Floats(data(t), data(t) + numel(t.type.shape));
+}
+inline Tensor tensor(Backend& backend, const Floats& values, Shape shape = {}) {
+  if (shape.rank() == 0) shape = {static_cast<int64_t>(values.size())};
+  const TensorType type{DType::f32, shape, Place::device};
+  Result<std::shared_ptr<Storage>> storage = backend.allocate(type.bytes(), type.place);
+  if (!storage) FAIL(storage.error().to_string());
+  Tensor t{*storage, type, View::contiguous(shape)};
+  std::ranges::copy(values, data(t));
+  return t;
+}
+
+// One rank alone.
+struct Rig {
+  std::unique_ptr<Backend> host = *create_host_backend(job_options(1));
+  CountingBackend backend{*host};
+
+  std::unique_ptr<Executable> make(const Graph& graph, const Policy& policy = {},
+                                   std::vector<Tensor> constants = {}) {
+    auto made = Executable::create(planned(graph, policy, {0, 1}), backend, std::move(constants));
+    if (!made) FAIL(made.error().to_string());
+    return std::move(*made);
+  }
+  Tensor operator()(const Floats& values) { return tensor(backend, values); }
+};
+
+inline std::vector<Tensor> call(Executable& executable, std::vector<Tensor> inputs) {
+  auto outputs = executable.call(inputs);
+  if (!outputs) FAIL(outputs.error().to_string());
+  return std::move(*outputs);
+}
+inline double figure(const Executable& executable, const std::string& name) {
+  return executable.statistics().at(name);
+}
+
+// Every buffer of the plan, but not the caller's inputs.
+inline std::vector<const std::byte*> addresses(const Executable& executable) {
+  std::vector<const std::byte*> all;
+  for (size_t i = 0; i < executable.plan().buffers.size(); ++i)
+    if (executable.plan().buffers[i].kind != BufferKind::input)
+      all.push_back(executable.address(BufferId(static_cast<int32_t>(i))));
+  return all;
+}
+
+// SYSTEMS S5: device -> host -> device in the middle: [a b; c d] is doubled (if that is asked for),
+// transposed on the host, squared. Gives the squares and the transposed.
+inline Graph round_trip(bool captured_before = true) {
+  Program p;
+  NodeId x = p.input(DType::f32, {2, 2});
+  if (captured_before) x = p.op(Op::add, {x, x});
+  x = p.op(Op::copy_to, {x}, {{"place", Place::host}});
+  x = p.op(Op::contiguous, {p.op(Op::permute, {x}, {{"dims", Ints{1, 0}}})});
+  x = p.op(Op::copy_to, {x}, {{"place", Place::device}});
+  return p.returning({p.op(Op::mul, {x, x}), x});
+}
+
+}  // namespace peri::test

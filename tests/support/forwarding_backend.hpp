@@ -1,0 +1,51 @@
+// A backend that hands every call on to another: tests override what they count, refuse or watch.
+#pragma once
+
+#include "kernels/backend.hpp"
+
+namespace peri::test {
+
+class ForwardingBackend : public Backend {
+ public:
+  explicit ForwardingBackend(Backend& to) : to_(to) {}
+
+  std::string name() const override { return to_.name(); }
+  const JobOptions& job() const override { return to_.job(); }
+  Result<std::shared_ptr<Storage>> allocate(int64_t bytes, Place place) override {
+    return to_.allocate(bytes, place);
+  }
+  Result<std::shared_ptr<Storage>> allocate_symmetric(int64_t bytes, const Group& group) override {
+    return to_.allocate_symmetric(bytes, group);
+  }
+  const Group* symmetric_group(const std::byte* address) const override {
+    return to_.symmetric_group(address);
+  }
+  SymmetricMemory* symmetric_memory(const Storage& storage) const override {
+    return to_.symmetric_memory(storage);
+  }
+  Status launch(const KernelSpec& spec, std::span<const Operand> inputs,
+                std::span<const Operand> outputs) override {
+    return to_.launch(spec, inputs, outputs);
+  }
+  Status collective(const CollectiveSpec& spec, const Operand& input, const Operand& output) override {
+    return to_.collective(spec, input, output);
+  }
+  Status copy(const Operand& from, const Operand& to) override { return to_.copy(from, to); }
+  Status begin_capture() override { return to_.begin_capture(); }
+  Result<std::unique_ptr<Recording>> end_capture() override { return to_.end_capture(); }
+  void abandon_capture() override { to_.abandon_capture(); }
+  Status replay(const Recording& recording) override { return to_.replay(recording); }
+  Status synchronize() override { return to_.synchronize(); }
+  Result<std::vector<std::string>> exchange(const Group& group, const std::string& text,
+                                            const std::string& what) override {
+    return to_.exchange(group, text, what);
+  }
+  std::atomic<bool>& interrupt_flag() override { return to_.interrupt_flag(); }
+  void abort(const Error& cause) override { to_.abort(cause); }
+  void leave() override { to_.leave(); }
+
+ private:
+  Backend& to_;
+};
+
+}  // namespace peri::test
