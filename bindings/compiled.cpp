@@ -28,7 +28,7 @@ uint64_t hash_of(const std::string& text) {
 Status agree(Backend& backend, const Plan& plan, const Group& group) {
   if (group.size() < 2) return {};
   const std::string text = agreement_text(plan);
-  const std::string what = "agreement on the compiled program";
+  const std::string what = "compile: comparing the ranks' programs";
   const auto hashes = PERI_TRY(backend.exchange(group, std::to_string(hash_of(text)), what));
   if (std::all_of(hashes.begin(), hashes.end(), [&](const std::string& h) { return h == hashes[0]; }))
     return {};
@@ -50,7 +50,8 @@ Status agree(Backend& backend, const Plan& plan, const Group& group) {
   show(group.ranks[0], a);
   show(group.ranks[other], b);
   error.hint =
-      "every rank must trace the same operations; use peri.shard or peri.where for what depends on the rank";
+      "every rank must trace the same operations; what depends on the rank goes into the arguments, or "
+      "through peri.shard";
   return std::unexpected(std::move(error));
 }
 

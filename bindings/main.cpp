@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 
 #include <algorithm>
+#include <filesystem>
 #include <optional>
 #include <random>
 
@@ -55,6 +56,14 @@ Status check_passes(const CompileOptions& options) {
   return {};
 }
 
+// Looked for here, so that a job of many ranks says it once.
+Status check_script(const std::string& path) {
+  std::error_code ignored;
+  if (std::filesystem::is_regular_file(path, ignored)) return {};
+  const bool folder = std::filesystem::is_directory(path, ignored);
+  return fail(Code::NotFound, path + (folder ? ": a folder, not a script" : ": no such script"));
+}
+
 // A job name of its own for a process that is the only rank.
 std::string lone_job() {
   return fmt::format("{:016x}", std::random_device{}() * 0x100000001ull);
@@ -83,7 +92,11 @@ void add_job_options(CLI::App* command, Options& options) {
       ->check(CLI::IsMember({"host", "cuda", "auto"}))
       ->capture_default_str();
   command->add_option("--timeout", options.timeout_s, "Seconds to wait for a silent rank")
-      ->check(CLI::PositiveNumber)
+      ->check([](const std::string& text) {
+        double seconds = 0;
+        const bool positive = CLI::detail::lexical_cast(text, seconds) && seconds > 0 && seconds < 1e9;
+        return positive ? "" : "must be a positive number of seconds, not " + text;
+      })
       ->capture_default_str();
 }
 
@@ -92,18 +105,38 @@ void add_script_options(CLI::App* command, Options& options) {
   command->add_flag("--merge", options.merge, "Print what all ranks print alike once");
   command->add_flag("--jit", options.script.jit,
                     "Let LuaJIT compile the script's loops (Ctrl-C then waits for them)");
-  command->add_option("--print-after", compile_options().print_after,
-                      "Print the program after this pass (repeatable)");
+  command
+      ->add_option("--print-after", compile_options().print_after,
+                   "Print the program after this pass (repeatable)")
+      ->allow_extra_args(false);
   command->add_flag("--print-changed", compile_options().print_changed,
                     "Print the program after each pass that changed it");
-  command->add_option("--skip", compile_options().skip, "Leave out this pass (repeatable)");
-  command->add_option("script", options.script.path, "The Lua script")->required();
-  command->prefix_command();
+  command->add_option("--skip", compile_options().skip, "Leave out this pass (repeatable)")
+      ->allow_extra_args(false);
 }
 
-Result<int> script_command(Options& options, const std::vector<std::string>& rest, int argc, char** argv) {
+// Takes the script and its arguments from what CLI11 left over: an option there is one that it does not know.
+Status take_script(const CLI::App& command, ScriptOptions& script) {
+  const std::vector<std::string> rest = command.remaining();
+  if (rest.empty())
+    return fail(Code::InvalidArgument, "no script is named", {},
+                fmt::format("peri {} [options] script.lua [arguments]", command.get_name()));
+  if (rest[0][0] == '-') {
+    std::vector<std::string> known;
+    for (const CLI::Option* option : command.get_options()) known.push_back(option->get_name());
+    auto near = nearest(rest[0], known);
+    return fail(Code::NotFound, fmt::format("no option '{}'", rest[0]), {},
+                near ? fmt::format("did you mean '{}'?", *near)
+                     : fmt::format("`peri {} --help` lists them", command.get_name()));
+  }
+  script.path = rest[0];
+  script.arguments.assign(rest.begin() + 1, rest.end());
+  return check_script(script.path);
+}
+
+Result<int> script_command(Options& options, const CLI::App& command_line, int argc, char** argv) {
   PERI_TRY(check_passes(compile_options()));
-  options.script.arguments.insert(options.script.arguments.end(), rest.begin(), rest.end());
+  PERI_TRY(take_script(command_line, options.script));
   std::vector<std::string> command(argv, argv + argc);
   command[0] = "/proc/self/exe";
   return on_every_rank(options, command,
@@ -116,16 +149,38 @@ Result<int> help_command(const std::vector<std::string>& topic) {
   return kExitOk;
 }
 
+// CLI11's words for what is wrong, in the shape of our own; what it prints on request is not an error.
+int report(const CLI::App& app, const CLI::ParseError& error, int argc, char** argv) {
+  if (error.get_exit_code() == 0) {
+    app.exit(error);
+    return kExitOk;
+  }
+  std::vector<std::string> commands;
+  for (const CLI::App* command : app.get_subcommands(nullptr)) commands.push_back(command->get_name());
+  Error ours{
+      Code::InvalidArgument, error.what(), {}, {}, "`peri --help` lists the commands and their options"};
+  const std::string first = argc > 1 ? argv[1] : "-";
+  if (first[0] != '-' && std::find(commands.begin(), commands.end(), first) == commands.end()) {
+    ours.message = fmt::format("no command '{}'", first);
+    if (auto near = nearest(first, commands)) ours.hint = fmt::format("did you mean `peri {}`?", *near);
+  }
+  return report(ours);
+}
+
 int run(int argc, char** argv) {
   Options options;
   CLI::App app{"Perilune compiles tensor programs written in Lua and runs them on every rank of a job.",
                "peri"};
   app.require_subcommand(1);
   app.set_version_flag("--version", std::string("peri 0.1.0"));
-  auto* run = app.add_subcommand("run", "Launch a script on N ranks");
+  auto* run =
+      app.add_subcommand("run", "Launch a script on N ranks: peri run [options] script.lua [arguments]");
   add_script_options(run, options);
-  auto* explain = app.add_subcommand("explain", "Run a script and print what was compiled, and why");
+  run->prefix_command();  // the first word that is no option is the script; the rest is the script's
+  auto* explain = app.add_subcommand(
+      "explain", "Run a script and print what was compiled, and why: peri explain [options] script.lua");
   add_script_options(explain, options);
+  explain->allow_extras();  // its options may also follow the script
   explain->add_option("--dot", options.script.dot, "Write the graphs in DOT to this file");
   auto* doctor = app.add_subcommand("doctor", "What this machine has and what peri will use");
   auto* help = app.add_subcommand("help", "The reference manual: peri help all_reduce");
@@ -134,14 +189,13 @@ int run(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {  // the edge where CLI11's exceptions enter
-    const int code = app.exit(error);
-    return code == 0 ? kExitOk : kExitUsage;
+    return report(app, error, argc, argv);
   }
 
   Result<int> result = kExitOk;
   if (*run || *explain) {
     options.script.explain = static_cast<bool>(*explain);
-    result = script_command(options, (*run ? run : explain)->remaining(), argc, argv);
+    result = script_command(options, *run ? *run : *explain, argc, argv);
   } else if (*doctor) {
     fmt::print("{}", doctor_report());
   } else if (*help) {

@@ -5,6 +5,7 @@
 
 #include <array>
 
+#include "bindings/launcher/exit_codes.hpp"
 #include "core/op.hpp"
 
 namespace peri {
@@ -90,14 +91,23 @@ constexpr std::array kFamilies = {Family{"creation", kCreation}, Family{"pointwi
                                   Family{"reductions", kReduction}, Family{"views", kView},
                                   Family{"collectives", kCollective}};
 
+constexpr const char* kExitCodesTopic = "exit-codes";
+
+std::string exit_codes() {
+  std::string text;
+  for (const ExitCode& row : kExitCodes) text += fmt::format("{:>5}  {}\n", row.code, row.meaning);
+  return text + "128+n  killed by signal n\n";
+}
+
 }  // namespace
 
 Result<std::string> manual(const std::string& name) {
+  if (name == kExitCodesTopic) return exit_codes();
   const auto op = find_op(name);
   if (!op || info(*op).has(kSource)) {
     auto near = nearest(name, op_names());
     return fail(Code::NotFound, fmt::format("no op '{}'", name), {},
-                near ? fmt::format("did you mean '{}'?", *near) : "peri help lists them all");
+                near ? fmt::format("did you mean '{}'?", *near) : "`peri help` lists them all");
   }
   const OpInfo& row = info(*op);
   std::string text = fmt::format("{}\n    {}\n", usage(row), row.documentation);
@@ -127,7 +137,7 @@ std::string manual_index() {
       if (row.has(static_cast<Trait>(f.trait))) return false;
     return true;
   });
-  return text + "peri help OP says more about one.\n";
+  return text + "`peri help OP` says more about one, `peri help exit-codes` how a job may end.\n";
 }
 
 }  // namespace peri

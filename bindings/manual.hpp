@@ -7,7 +7,8 @@
 
 namespace peri {
 
-Result<std::string> manual(const std::string& name);  // one op; unknown names are errors with the nearest
-std::string manual_index();                           // every op, a line each, by family
+Result<std::string> manual(
+    const std::string& name);  // one op, or "exit-codes"; unknown names are errors with the nearest
+std::string manual_index();    // every op, a line each, by family
 
 }  // namespace peri

@@ -26,7 +26,7 @@ std::unexpected<Error> not_found(const std::string& path) {
   for (; !ignored && entries != none; entries.increment(ignored)) names.push_back(entries->path().filename());
   auto near = nearest(wanted.filename(), names);
   return fail(Code::NotFound, fmt::format("{}: no such file", path), {},
-              near ? fmt::format("Did you mean {}?", (folder / *near).string()) : "");
+              near ? fmt::format("did you mean {}?", (folder / *near).string()) : "");
 }
 
 }  // namespace
@@ -71,7 +71,7 @@ Result<const SafetensorsEntry*> SafetensorsFile::find(const std::string& name) c
   }
   auto near = nearest(name, names);
   return fail(Code::NotFound, fmt::format("{}: no tensor '{}'", path_, name), {},
-              near ? fmt::format("Did you mean '{}'?", *near) : "");
+              near ? fmt::format("did you mean '{}'?", *near) : "");
 }
 
 std::span<const std::byte> SafetensorsFile::bytes(const SafetensorsEntry& entry) const {

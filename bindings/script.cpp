@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <filesystem>
 #include <fstream>
 
 #include "bindings/launcher/exit_codes.hpp"
@@ -30,9 +29,15 @@ Result<int> raise_interrupted(lua_State* L) {
   return fail(Code::Interrupted, "interrupted", lua::origin(L));
 }
 
-void interrupt_hook(lua_State* L, lua_Debug*) {
-  lua_sethook(L, nullptr, 0, 0);
-  lua::wrap<raise_interrupted>(L);
+int remember_traceback(lua_State* L);
+
+// Stays set, and so strikes again after each pcall of the script that catches it: a loop of pcalls ends too.
+// The handler of the error that it raises, or that a wait raised at the same time, is let through.
+void interrupt_hook(lua_State* L, lua_Debug* frame) {
+  lua_getinfo(L, "f", frame);
+  const bool handling = lua_tocfunction(L, -1) == remember_traceback;
+  lua_pop(L, 1);
+  if (!handling) lua::wrap<raise_interrupted>(L);
 }
 
 // Async-signal-safe: an atomic store, and lua_sethook, which Lua allows in signal handlers.
@@ -55,7 +60,9 @@ void install_signal_handlers(lua_State* L, Backend& backend) {
 
 constexpr const char* kTraceback = "peri.traceback";
 
+// Runs where the error was raised, so what has no message of its own gets at least its place.
 int remember_traceback(lua_State* L) {
+  if (!lua_isstring(L, 1)) lua::push_error(L, lua::take_error(L));
   const std::string text = lua::traceback(L);
   lua_pushlstring(L, text.data(), text.size());
   lua_setfield(L, LUA_REGISTRYINDEX, kTraceback);
@@ -71,12 +78,6 @@ Status call(lua_State* L, int arguments) {
   if (status != 0) return std::unexpected(lua::take_error(L));
   lua_remove(L, handler);
   return {};
-}
-
-Status load(lua_State* L, const std::string& path) {
-  std::error_code error;
-  if (!std::filesystem::is_regular_file(path, error)) return fail(Code::NotFound, path + ": no such script");
-  return lua::load_file(L, path);
 }
 
 Status print_explanations(lua_State* L, const ScriptOptions& options) {
@@ -118,7 +119,7 @@ Status run(lua_State* L, const ScriptOptions& options, Session& session) {
     lua_newtable(L);
     lua_setfield(L, LUA_REGISTRYINDEX, lua::kAllCompiled);
   }
-  PERI_TRY(load(L, options.path));
+  PERI_TRY(lua::load_file(L, options.path));
   luaL_checkstack(L, static_cast<int>(options.arguments.size()) + 8, "too many arguments");
   for (const std::string& a : options.arguments) lua_pushstring(L, a.c_str());
   PERI_TRY(call(L, static_cast<int>(options.arguments.size())));
@@ -176,13 +177,14 @@ int run_script(const ScriptOptions& options, const JobOptions& job) {
   lua::set_session(L, &session);
   install_signal_handlers(L, session.backend());
   const Status status = run(L, options, session);
+  interrupted_state = nullptr;
+  lua_sethook(L, nullptr, 0, 0);
   if (!status) {
     // The peers learn of it before anything else: they may be waiting.
     session.backend().abort(status.error());
     fmt::print(stderr, "{}", with_traceback(L, status.error()));
   }
   fflush(stdout);
-  interrupted_state = nullptr;
   lua_close(L);
   session.backend().leave();
   interrupt_flag = nullptr;

@@ -11,8 +11,9 @@ namespace {
 // Every error that concerns operands shows them: name, type, and the line that made each.
 Error with_operands(Error error, const std::vector<Argument>& operands, const Origin& origin, Op op) {
   if (!error.where.known()) error.where = origin;
-  const std::string prefix = std::string(to_string(op)) + ": ";
-  if (!error.message.starts_with(prefix)) error.message = prefix + error.message;
+  const std::string name(to_string(op));  // a collective's own errors begin with it and its operand's type
+  if (!error.message.starts_with(name + ": ") && !error.message.starts_with(name + " "))
+    error.message = name + ": " + error.message;
   if (!error.context.empty()) return error;
   for (size_t i = 0; i < operands.size(); ++i) {
     const auto* v = std::get_if<ScriptValue>(&operands[i]);
@@ -183,9 +184,7 @@ Result<Tensor> Session::collective(Op op, const Tensor& operand, const Attribute
                       origin};
   if (spec.algorithm.empty()) spec.algorithm = "ll";
   const AlgorithmInfo* algorithm = find_algorithm(op, spec.algorithm);
-  if (!algorithm)
-    return fail(Code::NotFound, fmt::format("no algorithm '{}' for {}", spec.algorithm, to_string(op)),
-                origin);
+  PERI_CHECK(algorithm, "an op's arguments name one of its algorithms");
   const Group& group = spec.group();
   if (group.index_of(rank()) < 0)
     return fail(Code::InvalidArgument,

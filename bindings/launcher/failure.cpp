@@ -18,18 +18,8 @@ int distance_from_cause(const RankEnd& end) {
 }
 
 std::string exit_code_text(int code) {
-  switch (code) {
-    case kExitScriptError:
-      return "exit code 1 (error in the script)";
-    case kExitUsage:
-      return "exit code 2 (wrong usage)";
-    case kExitPeerLost:
-      return "exit code 3 (lost another rank)";
-    case kExitTimeout:
-      return "exit code 124 (timeout)";
-    case kExitInterrupted:
-      return "exit code 130 (interrupted)";
-  }
+  for (const ExitCode& known : kExitCodes)
+    if (known.code == code) return fmt::format("exit code {} ({})", code, known.meaning);
   return fmt::format("exit code {}", code);
 }
 

@@ -402,7 +402,7 @@ Status check_memory(int ranks, int64_t available) {
   return fail(Code::OutOfMemory,
               fmt::format("{} ranks need at least {} MiB ({} MiB each), and {} MiB of memory are available",
                           ranks, needed >> 20, kBytesPerRank >> 20, available >> 20),
-              {}, fmt::format("At most {} ranks fit.", std::max<int64_t>(available / kBytesPerRank, 0)));
+              {}, fmt::format("at most {} ranks fit", std::max<int64_t>(available / kBytesPerRank, 0)));
 }
 
 Result<int> launch(const LaunchOptions& options) {

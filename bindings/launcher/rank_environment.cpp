@@ -111,7 +111,7 @@ Result<std::optional<RankEnvironment>> rank_environment(const Environment& env) 
                   fmt::format("{} says this is rank {} of {}, and {} says rank {} of {}", chosen->source,
                               chosen->rank, chosen->world_size, place.source, place.rank, place.world_size),
                   {},
-                  fmt::format("Unset {} and {} if {} is not meant to start the ranks.", source.rank.name,
+                  fmt::format("unset {} and {} if {} is not meant to start the ranks", source.rank.name,
                               source.world_size.name, source.name));
     }
   }

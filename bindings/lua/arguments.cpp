@@ -72,7 +72,7 @@ Status read_named(lua_State* L, int index, Op op, Attributes& into) {
     if (found == row.attributes.end()) {
       std::vector<std::string> names;
       for (const auto& a : row.attributes) names.push_back(a.name);
-      return std::unexpected(unknown(fmt::format("option of {}", row.name), name, names, origin(L)));
+      return std::unexpected(unknown("option", name, names, origin(L)));
     }
     PERI_TRY(read_into(L, lua_gettop(L), *found, into));
     lua_pop(L, 1);
@@ -87,7 +87,9 @@ Status read_positional(lua_State* L, int first, int last, Op op, Attributes& int
   for (int i = first; i <= last; ++i) {
     if (next >= row.attributes.size())
       return fail(Code::InvalidArgument,
-                  fmt::format("{} too many arguments: {}", last - i + 1, type_name(L, i)), origin(L));
+                  last == i ? fmt::format("one argument too many: {}", type_name(L, i))
+                            : fmt::format("{} arguments too many, from {} on", last - i + 1, type_name(L, i)),
+                  origin(L));
     const AttributeInfo& a = row.attributes[next++];
     if (lua_isnil(L, i)) continue;
     if (is_list_kind(a.kind) && lua_type(L, i) == LUA_TNUMBER) {
@@ -133,8 +135,9 @@ Result<int> read_operands(lua_State* L, Op op, int first, std::vector<Argument>&
       operands.emplace_back(lua_toboolean(L, i) ? 1.0 : 0.0);
     } else if (required) {
       return fail(Code::InvalidArgument,
-                  fmt::format("operand {} must be a tensor{}, not {}", i - first + 1,
-                              row.has(kPointwise) ? " or a number" : "", type_name(L, i)),
+                  lua_isnone(L, i) ? fmt::format("operand {} is missing", i - first + 1)
+                                   : fmt::format("operand {} must be a tensor{}, not {}", i - first + 1,
+                                                 row.has(kPointwise) ? " or a number" : "", type_name(L, i)),
                   origin(L));
     } else {
       if (lua_isnil(L, i) && i <= lua_gettop(L)) ++i;  // an optional operand given as nil
@@ -189,6 +192,16 @@ Result<AttributeValue> read_attribute(lua_State* L, int index, const AttributeIn
   return wrong("of a known kind");
 }
 
+Status check_algorithm(Op op, const std::string& name, const Origin& origin) {
+  if (name.empty() || find_algorithm(op, name)) return {};
+  std::vector<std::string> names;
+  for (const AlgorithmInfo& row : algorithms())
+    if (row.op == op) names.emplace_back(row.name);
+  Error error = unknown(fmt::format("algorithm of {}", to_string(op)), name, names, origin);
+  if (error.hint.empty()) error.hint = fmt::format("it has {}", fmt::join(names, ", "));
+  return std::unexpected(std::move(error));
+}
+
 Result<Shape> read_shape(lua_State* L, int index, const char* what) {
   if (!lua_istable(L, index))
     return fail(Code::InvalidArgument,
@@ -224,6 +237,8 @@ Result<OpArguments> read_arguments(lua_State* L, Op op, int first) {
   for (const AttributeInfo& a : row.attributes)
     if (a.kind == Kind::group && !result.attributes.has(a.name))
       result.attributes.set(a.name, session(L).world());
+  if (result.attributes.has("algorithm"))
+    PERI_TRY(check_algorithm(op, result.attributes.get<std::string>("algorithm"), origin(L)));
   if (op == Op::slice) {  // x:slice(dim) is all of it, x:slice(dim, 2) all from the second on
     if (!result.attributes.has("start")) result.attributes.set("start", int64_t{0});
     if (!result.attributes.has("stop")) result.attributes.set("stop", int64_t{-1});

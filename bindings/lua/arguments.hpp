@@ -22,6 +22,10 @@ Result<OpArguments> read_arguments(lua_State* L, Op op, int first);
 // One attribute's value; `rank` of the first operand resolves negative dims later (core's `complete`).
 Result<AttributeValue> read_attribute(lua_State* L, int index, const AttributeInfo& attribute);
 
+// NotFound, with the nearest or all names, if the collective has no such algorithm; "" leaves the choice
+// open.
+Status check_algorithm(Op op, const std::string& name, const Origin& origin);
+
 // A shape from a table of whole numbers, or from a list of arguments.
 Result<Shape> read_shape(lua_State* L, int index, const char* what);
 

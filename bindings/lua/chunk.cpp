@@ -126,6 +126,8 @@ Status load_file(lua_State* L, const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   std::string text((std::istreambuf_iterator<char>(file)), {});
   if (!file.is_open() || file.bad()) return fail(Code::IoError, path + ": cannot be read");
+  if (text.starts_with(LUA_SIGNATURE[0]))
+    return fail(Code::Unsupported, path + ": compiled Lua, which can't be checked; run its source");
   if (text.starts_with('#')) text.insert(0, "--");  // a script's first line may name its interpreter
   const std::string loaded = without_tail_calls(text);
   if (luaL_loadbufferx(L, loaded.data(), loaded.size(), ("@" + path).c_str(), "t") == 0) return {};

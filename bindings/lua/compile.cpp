@@ -188,7 +188,7 @@ Status read_options(lua_State* L, LuaCompiled& compiled) {
     else if (field == "group")
       compiled.agreement = PERI_TRY(to_group(L, lua_gettop(L)));
     else
-      return std::unexpected(unknown("option of compile", field, {"policy", "group"}, origin(L)));
+      return std::unexpected(named(unknown("option", field, {"policy", "group"}, origin(L)), "compile"));
     lua_pop(L, 1);
   }
   return {};

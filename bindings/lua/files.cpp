@@ -23,11 +23,6 @@ Result<LuaFile*> to_file(lua_State* L, const char* what) {
               origin(L));
 }
 
-Error here(Error error, lua_State* L) {
-  if (!error.where.known()) error.where = origin(L);
-  return error;
-}
-
 // {shard = {dim, group}}: the part along `dim` (1-based) of this rank in the group.
 struct Shard {
   int dim = 0;
@@ -42,7 +37,8 @@ Result<Shard> read_shard(lua_State* L, int index) {
   lua_pushnil(L);
   while (lua_next(L, index)) {
     const std::string field = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : type_name(L, -2);
-    if (field != "shard") return std::unexpected(unknown("option of tensor", field, {"shard"}, origin(L)));
+    if (field != "shard")
+      return std::unexpected(named(unknown("option", field, {"shard"}, origin(L)), "tensor"));
     if (!lua_istable(L, -1))
       return fail(Code::InvalidArgument, "tensor: shard must be {dim, group}", origin(L));
     lua_rawgeti(L, -1, 1);
@@ -67,18 +63,15 @@ Result<int> file_tensor(lua_State* L) {
   LuaFile* self = PERI_TRY(to_file(L, "tensor"));
   const std::string name = PERI_TRY(to_text(L, 2, "tensor: the name"));
   const Shard shard = PERI_TRY(read_shard(L, 3));
-  auto found = self->file.find(name);
-  if (!found) return std::unexpected(here(found.error(), L));
-  const SafetensorsEntry& entry = **found;
-  auto shape = shard.count == 1 ? Result<Shape>(entry.shape) : shard_shape(entry, shard.dim, shard.count);
-  if (!shape) return std::unexpected(here(shape.error(), L));
+  const SafetensorsEntry& entry = *PERI_TRY(self->file.find(name));
+  Shape shape = entry.shape;
+  if (shard.count > 1) shape = PERI_TRY(shard_shape(entry, shard.dim, shard.count));
   Session& s = session(L);
-  Tensor host = PERI_TRY(s.empty({entry.dtype, *shape, Place::host}));
+  Tensor host = PERI_TRY(s.empty({entry.dtype, shape, Place::host}));
   const std::span<std::byte> bytes(host.data(), static_cast<size_t>(host.type.bytes()));
-  Status read = shard.count == 1 ? self->file.copy(entry, bytes)
-                                 : self->file.copy_shard(entry, shard.dim, shard.index, shard.count, bytes);
-  if (!read) return std::unexpected(here(read.error(), L));
-  Tensor device = PERI_TRY(s.empty({entry.dtype, *shape, Place::device}));
+  PERI_TRY(shard.count == 1 ? self->file.copy(entry, bytes)
+                            : self->file.copy_shard(entry, shard.dim, shard.index, shard.count, bytes));
+  Tensor device = PERI_TRY(s.empty({entry.dtype, shape, Place::device}));
   PERI_TRY(s.backend().copy(operand_of(host), operand_of(device)));
   push_tensor(L, {std::move(device), origin(L)});
   return 1;
@@ -122,9 +115,7 @@ Result<int> file_to_string(lua_State* L) {
 
 Result<int> load(lua_State* L) {
   const std::string path = PERI_TRY(to_text(L, 1, "load: the path"));
-  auto file = SafetensorsFile::open(path);
-  if (!file) return std::unexpected(here(file.error(), L));
-  push<LuaFile>(L, std::move(*file), path);
+  push<LuaFile>(L, PERI_TRY(SafetensorsFile::open(path)), path);
   return 1;
 }
 
@@ -158,8 +149,7 @@ Result<int> save(lua_State* L) {
       lua_pop(L, 1);
     }
   }
-  if (Status s = write_safetensors(path, std::move(entries), metadata); !s)
-    return std::unexpected(here(s.error(), L));
+  PERI_TRY(write_safetensors(path, std::move(entries), metadata));
   return 0;
 }
 

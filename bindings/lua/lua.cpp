@@ -33,7 +33,8 @@ void set_field(lua_State* L, const char* name, const std::string& value) {
 
 }  // namespace
 
-void push_error(lua_State* L, const Error& error) {
+void push_error(lua_State* L, Error error) {
+  if (!error.where.known()) error.where = origin(L);
   lua_newtable(L);
   set_field(L, "code", to_string(error.code));
   set_field(L, "message", error.message);
@@ -47,7 +48,7 @@ void push_error(lua_State* L, const Error& error) {
     lua_setfield(L, -2, "__gc");
   }
   lua_pop(L, 1);
-  push<Carrier>(L, error);
+  push<Carrier>(L, std::move(error));
   lua_setfield(L, -2, "carrier");
   if (luaL_newmetatable(L, kErrorMetatable)) {
     lua_pushcfunction(L, error_to_string);
@@ -65,7 +66,9 @@ Error take_error(lua_State* L) {
   }
   if (error.message.empty()) {
     // "file.lua:12: text": the position becomes `where`.
-    std::string text = lua_isstring(L, -1) ? lua_tostring(L, -1) : "error object is " + type_name(L, -1);
+    std::string text = lua_isstring(L, -1)
+                           ? lua_tostring(L, -1)
+                           : "the script raised " + type_name(L, -1) + " instead of a message";
     const size_t colon = text.find(':');
     const size_t second = colon == std::string::npos ? colon : text.find(": ", colon + 1);
     const std::string number = second == std::string::npos ? "" : text.substr(colon + 1, second - colon - 1);
@@ -142,6 +145,12 @@ std::string type_name(lua_State* L, int index) {
   }
 }
 
+Error named(Error error, const std::string& name) {
+  if (!error.message.starts_with(name + ": ") && !error.message.starts_with(name + " "))
+    error.message = name + ": " + error.message;
+  return error;
+}
+
 Error unknown(const std::string& noun, const std::string& word, const std::vector<std::string>& known,
               Origin origin) {
   Error error{Code::NotFound, fmt::format("unknown {} '{}'", noun, word), std::move(origin)};
@@ -167,9 +176,12 @@ Result<double> to_number(lua_State* L, int index, const char* what) {
 
 Result<int64_t> to_integer(lua_State* L, int index, const char* what) {
   const double number = PERI_TRY(to_number(L, index, what));
-  if (number != std::floor(number) || std::abs(number) > 9007199254740992.0)
+  if (number != std::floor(number))
     return fail(Code::InvalidArgument, fmt::format("{} must be a whole number, not {}", what, number),
                 origin(L));
+  if (std::abs(number) > 9007199254740992.0)
+    return fail(Code::InvalidArgument,
+                fmt::format("{} is {}, more than whole numbers in Lua go (2^53)", what, number), origin(L));
   return static_cast<int64_t>(number);
 }
 

@@ -21,7 +21,8 @@ namespace peri::lua {
 // Pushes results, returns their count.
 using Function = Result<int> (*)(lua_State*);
 
-void push_error(lua_State* L, const Error& error);
+// An error that does not know its line gets the one of the call in progress.
+void push_error(lua_State* L, Error error);
 // The error at the top of the stack as an Error: ours unchanged, a string as ScriptError with its position
 // taken off.
 Error take_error(lua_State* L);
@@ -31,7 +32,7 @@ int wrap(lua_State* L) {
   {
     Result<int> result = F(L);
     if (result) return *result;
-    push_error(L, result.error());
+    push_error(L, std::move(result).error());
   }
   return lua_error(L);
 }
@@ -96,7 +97,9 @@ void register_type(lua_State* L, const std::vector<Method>& methods) {
 }
 
 std::string type_name(lua_State* L, int index);  // "a table", "a tensor", "nil": as error messages say it
-// "unknown NOUN 'word'; did you mean 'x'?"
+// The error with "name: " in front, once.
+Error named(Error error, const std::string& name);
+// "unknown NOUN 'word'", with a hint at the nearest known word
 Error unknown(const std::string& noun, const std::string& word, const std::vector<std::string>& known,
               Origin origin);
 Result<std::string> to_text(lua_State* L, int index, const char* what);

@@ -89,7 +89,10 @@ Result<int> make_mesh(lua_State* L) {
   int64_t product = 1;
   for (const auto& [name, size] : axes) {
     if (size < 1 || size > session(L).world_size())
-      return fail(Code::InvalidArgument, fmt::format("mesh: axis '{}' has size {}", name, size), origin(L));
+      return fail(Code::InvalidArgument,
+                  fmt::format("mesh: axis '{}' has size {}, and this world has {} ranks", name, size,
+                              session(L).world_size()),
+                  origin(L));
     product *= size;
   }
   if (product != session(L).world_size())
@@ -167,11 +170,13 @@ Result<DType> dtype_option(lua_State* L, int index, const char* function, DType 
   lua_pushnil(L);
   while (lua_next(L, index)) {
     const std::string field = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : type_name(L, -2);
-    if (field == "dtype")
-      fallback = PERI_TRY(parse_dtype(PERI_TRY(to_text(L, -1, "dtype"))));
-    else if (field != "group")
-      return std::unexpected(
-          unknown(fmt::format("option of {}", function), field, {"dtype", "group"}, origin(L)));
+    if (field == "dtype") {
+      auto dtype = parse_dtype(PERI_TRY(to_text(L, -1, fmt::format("{}: dtype", function).c_str())));
+      if (!dtype) return std::unexpected(named(std::move(dtype).error(), function));
+      fallback = *dtype;
+    } else if (field != "group") {
+      return std::unexpected(named(unknown("option", field, {"dtype", "group"}, origin(L)), function));
+    }
     lua_pop(L, 1);
   }
   return fallback;
@@ -215,9 +220,10 @@ Result<int> make_symmetric(lua_State* L) {
 }
 
 Result<int> make_zeros(lua_State* L) {
-  const Shape shape = PERI_TRY(read_shape(L, 1, "zeros: shape"));
-  const DType dtype = PERI_TRY(dtype_option(L, 2, "zeros", DType::f32));
   const double value = lua_tonumber(L, lua_upvalueindex(1));
+  const std::string name = value == 0 ? "zeros" : "ones";
+  const Shape shape = PERI_TRY(read_shape(L, 1, (name + ": shape").c_str()));
+  const DType dtype = PERI_TRY(dtype_option(L, 2, name.c_str(), DType::f32));
   push_tensor(
       L, PERI_TRY(session(L).apply(
              Op::full, {}, {{"shape", Ints(shape.begin(), shape.end())}, {"value", value}, {"dtype", dtype}},
@@ -248,6 +254,7 @@ Result<int> help(lua_State* L) {
   return 1;
 }
 
+// Upvalue: the module's name.
 Result<int> module_index(lua_State* L) {
   std::vector<std::string> known;
   lua_pushnil(L);
@@ -255,8 +262,9 @@ Result<int> module_index(lua_State* L) {
     if (lua_type(L, -2) == LUA_TSTRING) known.emplace_back(lua_tostring(L, -2));
     lua_pop(L, 1);
   }
-  return std::unexpected(
-      unknown("function peri", lua_isstring(L, 2) ? lua_tostring(L, 2) : type_name(L, 2), known, origin(L)));
+  return std::unexpected(unknown(std::string("field of ") + lua_tostring(L, lua_upvalueindex(1)),
+                                 lua_isstring(L, 2) ? lua_tostring(L, 2) : type_name(L, 2), known,
+                                 origin(L)));
 }
 
 void set_function(lua_State* L, const char* name, lua_CFunction function) {
@@ -265,9 +273,11 @@ void set_function(lua_State* L, const char* name, lua_CFunction function) {
 }
 
 // Unknown fields of this table are errors with the nearest name.
-void make_strict(lua_State* L) {
+void make_strict(lua_State* L, const char* name) {
   lua_newtable(L);
-  set_function(L, "__index", wrap<module_index>);
+  lua_pushstring(L, name);
+  lua_pushcclosure(L, wrap<module_index>, 1);
+  lua_setfield(L, -2, "__index");
   lua_setmetatable(L, -2);
 }
 
@@ -310,9 +320,9 @@ void push_module(lua_State* L) {
   lua_pop(L, 1);
   lua_getfield(L, -1, "symm");
   set_function(L, "empty", wrap<make_symmetric>);
-  make_strict(L);
+  make_strict(L, "peri.symm");
   lua_pop(L, 1);
-  make_strict(L);
+  make_strict(L, "peri");
   lua_pushvalue(L, -1);
   lua_setfield(L, LUA_REGISTRYINDEX, "peri.module");
 }

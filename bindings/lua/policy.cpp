@@ -1,6 +1,8 @@
 // See policy.hpp.
 #include "bindings/lua/policy.hpp"
 
+#include "bindings/lua/arguments.hpp"
+
 #include <fmt/format.h>
 
 #include <functional>
@@ -8,6 +10,18 @@
 
 namespace peri::lua {
 namespace {
+
+Result<int> unknown_context_field(lua_State* L) {
+  std::vector<std::string> known;
+  lua_pushnil(L);
+  while (lua_next(L, 1)) {
+    known.emplace_back(lua_tostring(L, -2));
+    lua_pop(L, 1);
+  }
+  return std::unexpected(unknown("field of the op that a policy is asked about",
+                                 lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : type_name(L, 2), known,
+                                 origin(L)));
+}
 
 void push_context(lua_State* L, const OpContext& context) {
   lua_newtable(L);
@@ -30,16 +44,23 @@ void push_context(lua_State* L, const OpContext& context) {
     lua_rawseti(L, -2, i + 1);
   }
   lua_setfield(L, -2, "shape");
+  lua_newtable(L);
+  lua_pushcfunction(L, wrap<unknown_context_field>);
+  lua_setfield(L, -2, "__index");
+  lua_setmetatable(L, -2);
 }
 
+// The fields that name an algorithm are named like their op.
 Result<std::string> read_result(lua_State* L, const std::string& field, std::string*) {
   if (lua_isnil(L, -1)) return std::string();  // the planner decides
-  return to_text(L, -1, field.c_str());
+  std::string name = PERI_TRY(to_text(L, -1, ("policy." + field).c_str()));
+  PERI_TRY(check_algorithm(*find_op(field), name, origin(L)));
+  return name;
 }
 Result<bool> read_result(lua_State* L, const std::string& field, bool*) {
   if (!lua_isboolean(L, -1) && !lua_isnil(L, -1))
     return fail(Code::InvalidArgument,
-                fmt::format("{} must give true or false, not {}", field, type_name(L, -1)));
+                fmt::format("policy.{} must give true or false, not {}", field, type_name(L, -1)));
   return lua_toboolean(L, -1) != 0;
 }
 
@@ -47,22 +68,30 @@ Result<bool> read_result(lua_State* L, const std::string& field, bool*) {
 template <class T>
 Status read_choice(lua_State* L, const std::string& field, Choice<T>& choice) {
   if (!lua_isfunction(L, -1)) {
-    const T answer = PERI_TRY(read_result(L, field, static_cast<T*>(nullptr)));
-    choice = [answer](const OpContext&) -> Result<T> { return answer; };
+    Result<T> answer = read_result(L, field, static_cast<T*>(nullptr));
+    if (!answer) return std::unexpected(named(std::move(answer).error(), "policy." + field));
+    choice = [answer](const OpContext&) { return answer; };
     return {};
   }
+  if (lua_pushthread(L) == 1)
+    lua_pop(L, 1);  // the main one stays
+  else
+    luaL_ref(L, LUA_REGISTRYINDEX);  // the coroutine in which the function will be called
   lua_pushvalue(L, -1);
   const int reference = luaL_ref(L, LUA_REGISTRYINDEX);
   choice = [L, reference, field](const OpContext& context) -> Result<T> {
+    auto refuse = [&](Error error) {
+      error = named(std::move(error), "policy." + field);
+      error.context.push_back(fmt::format("asked about {}{}{}", to_string(context.op),
+                                          context.origin.known() ? " at " : "", context.origin.to_string()));
+      return std::unexpected(std::move(error));
+    };
     lua_rawgeti(L, LUA_REGISTRYINDEX, reference);
     push_context(L, context);
-    if (lua_pcall(L, 1, 1, 0) != 0) {
-      Error error = take_error(L);
-      error.message = fmt::format("policy.{} for {}: {}", field, context.origin.to_string(), error.message);
-      return std::unexpected(std::move(error));
-    }
-    Result<T> answer = read_result(L, "policy." + field, static_cast<T*>(nullptr));
+    if (lua_pcall(L, 1, 1, 0) != 0) return refuse(take_error(L));
+    Result<T> answer = read_result(L, field, static_cast<T*>(nullptr));
     lua_pop(L, 1);
+    if (!answer) return refuse(std::move(answer).error());
     return answer;
   };
   return {};
@@ -70,7 +99,7 @@ Status read_choice(lua_State* L, const std::string& field, Choice<T>& choice) {
 
 template <class E>
 Status read_word(lua_State* L, const std::string& field, const std::map<std::string, E>& words, E& into) {
-  const std::string word = PERI_TRY(to_text(L, -1, field.c_str()));
+  const std::string word = PERI_TRY(to_text(L, -1, ("policy." + field).c_str()));
   auto found = words.find(word);
   if (found == words.end()) {
     std::vector<std::string> names;

@@ -136,7 +136,7 @@ Result<Call> read_call(lua_State* L, Op op, const std::string& name) {
     else if (field == "algorithm" && row.has(kCollective))
       call.attributes.set(field, PERI_TRY(to_text(L, -1, "algorithm")));
     else if (found == row.attributes.end())
-      return std::unexpected(unknown("option of " + name, field, {}, origin(L)));
+      return std::unexpected(named(unknown("option", field, {}, origin(L)), name));
     else
       call.attributes.set(field, PERI_TRY(read_attribute(L, lua_gettop(L), *found)));
     lua_pop(L, 1);

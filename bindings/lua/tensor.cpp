@@ -15,11 +15,6 @@ Op op_of(lua_State* L) {
   return static_cast<Op>(lua_tointeger(L, lua_upvalueindex(1)));
 }
 
-Error named(Error error, const std::string& name) {
-  if (!error.message.starts_with(name + ": ")) error.message = name + ": " + error.message;
-  return error;
-}
-
 Result<ScriptValue> apply_from_stack(lua_State* L, Op op, const std::string& name) {
   auto arguments = read_arguments(L, op, 1);
   if (!arguments) return std::unexpected(named(arguments.error(), name));

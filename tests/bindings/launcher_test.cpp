@@ -260,7 +260,7 @@ TEST_CASE("a slow reader loses nothing, and one that leaves ends the job") {
 TEST_CASE("the job has the code of the rank that failed first by itself") {
   // Ranks 0 and 2 notice before rank 1's own end is seen, and end with "peer lost".
   Launch job(
-      3, "if [ $PERI_RANK = 1 ]; then sleep 0.3; echo boom >&2; exit 7; fi; echo lost rank 1 >&2; exit 3");
+      3, "if [ $PERI_RANK = 1 ]; then sleep 0.3; echo boom >&2; exit 7; fi; echo lost rank 1 >&2; exit 113");
   CHECK(job.wait() == 7);
   CHECK(contains(job.err(), "[1] boom\n"));
   CHECK(contains(job.err(), "peri: rank 1 ended with exit code 7\n"));
@@ -312,10 +312,10 @@ TEST_CASE("a stopped rank is named when the others give up, and is killed") {
 }
 
 TEST_CASE("a rank that went home early is named by those that missed it") {
-  Launch job(2, "[ $PERI_RANK = 1 ] && exit 0; sleep 0.2; exit 3");
-  CHECK(job.wait() == 3);
+  Launch job(2, "[ $PERI_RANK = 1 ] && exit 0; sleep 0.2; exit 113");
+  CHECK(job.wait() == 113);
   CHECK(contains(job.err(),
-                 "peri: rank 0 ended with exit code 3 (lost another rank); rank 1 had already finished\n"));
+                 "peri: rank 0 ended with exit code 113 (lost another rank); rank 1 had already finished\n"));
 }
 
 TEST_CASE("Ctrl-C once: the ranks end by themselves") {
@@ -392,7 +392,7 @@ TEST_CASE("more ranks than memory are refused with numbers") {
   CHECK(status.error().code == Code::OutOfMemory);
   CHECK(status.error().message ==
         "100 ranks need at least 3200 MiB (32 MiB each), and 1024 MiB of memory are available");
-  CHECK(status.error().hint == "At most 32 ranks fit.");
+  CHECK(status.error().hint == "at most 32 ranks fit");
   CHECK(check_memory(32, int64_t{1} << 30));
   CHECK(available_memory() > kBytesPerRank);
   CHECK(usable_cores() >= 1);
@@ -403,19 +403,19 @@ TEST_CASE("first causes") {
   auto at = [](int ms) { return Clock::time_point{} + std::chrono::milliseconds(ms); };
   auto end = [&](int code, int ms) { return RankEnd{.code = code, .at = at(ms)}; };
   CHECK(!first_cause({end(0, 1), end(0, 2)}));
-  CHECK(first_cause({end(3, 1), end(124, 2), end(1, 9), end(1, 8)}) == 3);
-  CHECK(first_cause({end(3, 1), end(124, 2), end(0, 1)}) == 1);
-  CHECK(first_cause({end(3, 2), end(3, 1)}) == 1);
+  CHECK(first_cause({end(113, 1), end(124, 2), end(1, 9), end(1, 8)}) == 3);
+  CHECK(first_cause({end(113, 1), end(124, 2), end(0, 1)}) == 1);
+  CHECK(first_cause({end(113, 2), end(113, 1)}) == 1);
   RankEnd ended_by_us = end(143, 1);
   ended_by_us.by_launcher = true;
-  CHECK(first_cause({ended_by_us, end(3, 5)}) == 1);
+  CHECK(first_cause({ended_by_us, end(113, 5)}) == 1);
   RankEnd killed{.code = 137, .signal = SIGKILL, .at = at(4)};
   CHECK(first_cause({killed, end(1, 5)}) == 0);
   RankOutput::Tail tail{false, {"one", "two"}};
   CHECK(
-      failure_report({killed, end(3, 5)}, 0, tail) ==
+      failure_report({killed, end(113, 5)}, 0, tail) ==
       "peri: rank 0 was killed by SIGKILL\nperi: the last lines rank 0 wrote to stderr:\n  | one\n  | two\n");
-  CHECK(failure_report({end(2, 1), end(3, 5)}, 0, {}) ==
+  CHECK(failure_report({end(2, 1), end(113, 5)}, 0, {}) ==
         "peri: rank 0 ended with exit code 2 (wrong usage)\nperi: rank 0 wrote nothing to stderr\n");
   CHECK(signal_name(SIGSEGV) == "SIGSEGV");
 }

@@ -211,7 +211,7 @@ TEST_CASE("a good file is read") {
   auto missing = file->find("non");
   REQUIRE(!missing);
   CHECK(missing.error().code == Code::NotFound);
-  CHECK(missing.error().hint == "Did you mean 'none'?");
+  CHECK(missing.error().hint == "did you mean 'none'?");
 }
 
 TEST_CASE("parts of a tensor are copied") {
@@ -252,7 +252,7 @@ TEST_CASE("what is no file is said") {
   auto missing = SafetensorsFile::open(folder.path + "/weight.safetensors");
   REQUIRE(!missing);
   CHECK(missing.error().code == Code::NotFound);
-  CHECK(missing.error().hint == "Did you mean " + path + "?");
+  CHECK(missing.error().hint == "did you mean " + path + "?");
   auto directory = SafetensorsFile::open(folder.path);
   REQUIRE(!directory);
   CHECK(directory.error().message == folder.path + ": it is not a file");

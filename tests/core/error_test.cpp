@@ -30,7 +30,10 @@ TEST_CASE("PERI_TRY yields the value or returns the error") {
 TEST_CASE("nearest finds a word within a third of its length") {
   const std::vector<std::string> ops = {"all_reduce", "all_gather", "matmul", "add", "sub"};
   CHECK(nearest("all_reduced", ops) == "all_reduce");
-  CHECK(nearest("matmlu", ops) == "matmul");  // two substitutions of six letters
+  CHECK(nearest("matxxl", ops) == "matmul");  // two substitutions of six letters
+  CHECK(nearest("pirnt", {"print"}) ==
+        "print");  // neighbours exchanged: one edit, all that five letters may have
+  CHECK(nearest("pritn", {"spirit"}) == std::nullopt);
   CHECK(nearest("adf", ops) == "add");
   CHECK(nearest("sud", {"sub", "sum"}) == "sub");  // the first of equally near ones
   CHECK(nearest("ad", ops) == std::nullopt);       // a third of two letters is none
