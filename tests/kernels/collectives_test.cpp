@@ -128,14 +128,15 @@ TEST_CASE("six ranks fold in rank order") {
 }
 
 TEST_CASE("f32 sums are accumulated in the order of the group, 16-bit floats rounded once") {
-  // By hand: (1e8 + 1) + -1e8 is 0 in f32, 1e8 swallowing the 1; any other order gives 1. In bf16, 256 + 1 +
-  // 1 is 258 exactly, and 256 if each sum were rounded.
+  // By hand: (1 + 1e8) - 1e8 is 0 in f32, the 1 being swallowed; from the other end it is 1. In bf16, 256 + 1
+  // + 1 is 258 exactly, and 256 if each sum were rounded.
+  int world = GENERATE(3, 6);
   auto body = [](Backend& backend) -> std::string {
-    const float f32_inputs[] = {1e8f, 1.0f, -1e8f};
-    const float bf16_inputs[] = {256, 1, 1};
+    const float f32_inputs[] = {1.0f, 1e8f, -1e8f, 0, 0, 0};
+    const float bf16_inputs[] = {256, 1, 1, 0, 0, 0};
     auto rank = static_cast<size_t>(backend.job().rank);
     auto in = backend.allocate(4, Place::device), out = backend.allocate(4, Place::device);
-    Case c{.algorithm = "ll", .shape = {1}, .group = world_group(3)};
+    Case c{.algorithm = "ll", .shape = {1}, .group = world_group(backend.job().world_size)};
     store(DType::f32, (*in)->data(), f32_inputs[rank]);
     Operand a{(*in)->data(), {DType::f32, View::contiguous({1})}}, b{(*out)->data(), a.type};
     if (Status s = backend.collective(c.spec(), a, b); !s) return s.error().to_string();
@@ -146,7 +147,7 @@ TEST_CASE("f32 sums are accumulated in the order of the group, 16-bit floats rou
     if (double got = load(DType::bf16, b.data); got != 258) return fmt::format("bf16: {}", got);
     return "";
   };
-  CHECK(failures(run_ranks(job_options(3), body)) == "");
+  CHECK(failures(run_ranks(job_options(world), body)) == "");
 }
 
 TEST_CASE("overlapping groups keep their state apart") {
