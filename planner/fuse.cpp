@@ -112,10 +112,12 @@ class Fuser {
   template <class F>
   void for_each_operand(const Fusion& fusion, F f) {  // what it reads from outside
     for (int member : fusion.members)
-      for (const PlanOperand& operand : kernel(member)->inputs) {
-        const int from = writer(operand.buffer);
-        if (!immediate(from) && !(pointwise(from) && &fusion_of(from) == &fusion)) f(operand, from);
-      }
+      for (const PlanOperand& operand : kernel(member)->inputs)
+        if (from_outside(fusion, operand)) f(operand, writer(operand.buffer));
+  }
+  bool from_outside(const Fusion& fusion, const PlanOperand& operand) {
+    const int from = writer(operand.buffer);
+    return !immediate(from) && !(pointwise(from) && &fusion_of(from) == &fusion);
   }
 
   // In order: a fusion joins an earlier one that reads a value it reads too, or makes one, when nothing but
@@ -202,9 +204,16 @@ class Fuser {
   KernelLine merge(Fusion& fusion) {
     std::ranges::sort(fusion.members);
     KernelLine line{{}, {}, {}, kernel(fusion.members.back())->origin};
-    for_each_operand(fusion, [&](const PlanOperand& operand, int) {
-      if (std::ranges::find(line.inputs, operand) == line.inputs.end()) line.inputs.push_back(operand);
-    });
+    std::map<std::pair<int, int>, int> input_of;  // (member, its operand): the call's
+    for (int member : fusion.members)
+      for (int i = 0; i < static_cast<int>(kernel(member)->inputs.size()); ++i) {
+        const PlanOperand& operand = kernel(member)->inputs[static_cast<size_t>(i)];
+        if (!from_outside(fusion, operand)) continue;
+        auto known = std::ranges::find_if(
+            line.inputs, [&](const PlanOperand& in) { return same_everywhere(plan_, in, operand); });
+        input_of[{member, i}] = static_cast<int>(known - line.inputs.begin());
+        if (known == line.inputs.end()) line.inputs.push_back(operand);
+      }
     FusedProgram& program = line.spec.fused;
     for (const PlanOperand& operand : line.inputs) program.operand_dtypes.push_back(operand.type.dtype);
     auto add = [&](FusedInstruction instruction) {
@@ -220,14 +229,15 @@ class Fuser {
       const KernelLine& call = *kernel(member);
       FusedInstruction instruction = call.spec.fused.instructions[0];
       for (int& operand : instruction.operands) {
-        const PlanOperand& in = call.inputs[static_cast<size_t>(operand)];
+        const int number = operand;
+        const PlanOperand& in = call.inputs[static_cast<size_t>(number)];
         const int from = writer(in.buffer);
         operand = from < 0 ? -1 : find(from);
         if (operand < 0 && immediate(from)) {
           operand = add({Op::full, {}, in.type.dtype, immediate(from)->spec.attributes.get<double>("value")});
           registers.emplace_back(from, operand);
         }
-        if (operand < 0) operand = static_cast<int>(std::ranges::find(line.inputs, in) - line.inputs.begin());
+        if (operand < 0) operand = input_of.at({member, number});
       }
       registers.emplace_back(member, add(std::move(instruction)));
       if (needed_outside(member, fusion)) {

@@ -108,6 +108,16 @@ inline bool is_whole(const Plan& plan, const PlanOperand& operand) {
   return view.offset == 0 && view.shape == plan.buffer(operand.buffer).type.shape && view.is_contiguous();
 }
 
+// Whether two operands are the same elements on every rank, so that a call needs only one of them. Windows on
+// a part of a buffer may be shards, whose offsets are equal on this rank only; the plans of all ranks must
+// agree.
+inline bool same_everywhere(const Plan& plan, const PlanOperand& a, const PlanOperand& b) {
+  const View& view = a.type.view;
+  int64_t last = view.offset;
+  for (int i = 0; i < view.shape.rank(); ++i) last += (view.shape[i] - 1) * view.strides[i];
+  return a == b && view.offset == 0 && last == numel(plan.buffer(a.buffer).type.shape) - 1;
+}
+
 // Copies `from` to `to`: the kernel of op `contiguous`.
 inline KernelLine copy_line(const PlanOperand& from, const PlanOperand& to, Origin origin) {
   return {{Op::contiguous, {}, {}}, {from}, {to}, std::move(origin)};

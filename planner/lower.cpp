@@ -144,6 +144,7 @@ class Lowerer {
     const Node& node = graph_.node(id);
     KernelLine line{{}, {}, {}, node.origin};
     FusedInstruction instruction{node.op, {}, node.type.dtype};
+    std::vector<NodeId> read;  // by input of the call
     for (NodeId operand : node.operands) {
       PlanOperand in = value(operand);
       if (in.type.view.shape != node.type.shape) {
@@ -151,9 +152,12 @@ class Lowerer {
         PERI_CHECK(expanded, "expand always has a window");
         in.type.view = *expanded;
       }
-      auto known = std::ranges::find(line.inputs, in);
-      instruction.operands.push_back(static_cast<int>(known - line.inputs.begin()));
-      if (known == line.inputs.end()) {
+      size_t known = 0;
+      while (known < read.size() && operand != read[known] && !same_everywhere(plan_, in, line.inputs[known]))
+        ++known;
+      instruction.operands.push_back(static_cast<int>(known));
+      if (known == read.size()) {
+        read.push_back(operand);
         line.spec.fused.operand_dtypes.push_back(in.type.dtype);
         line.inputs.push_back(std::move(in));
       }

@@ -111,6 +111,19 @@ TEST_CASE("a shard, which lies elsewhere on every rank, is copied before peers r
     }
 }
 
+TEST_CASE("ranks agree on calls that read a shard and the same elements as a slice") {
+  Program p;
+  const NodeId x = p.input(DType::f32, {4}), slice = p.slice(x, 0, 0, 2);
+  const NodeId shard = p.op(Op::shard, {x}, {{"dim", int64_t{0}}, {"group", Group{{0, 1}}}});
+  const NodeId sum = p.op(Op::add, {shard, slice});
+  const Graph graph = p.returning({p.op(Op::mul, {p.op(Op::mul, {sum, slice}), shard})});
+  Policy plain;
+  for (bool fuse : {true, false}) {
+    plain.fuse = fuse;
+    CHECK(agreement_text(planned(graph, plain, {0, 2})) == agreement_text(planned(graph, plain, {1, 2})));
+  }
+}
+
 TEST_CASE("S3: operands that cannot become comm buffers are copied once") {
   const Plan plan = planned(operands_not_ours(), one_shot(), {0, 4});
   CHECK(statistics(plan)["identity_copies"] == 2);
