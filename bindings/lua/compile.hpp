@@ -1,12 +1,17 @@
 // peri.compile: traces a Lua function once per input signature and calls what it compiled to.
 #pragma once
 
+#include <vector>
+
 #include "bindings/lua/lua.hpp"
+#include "bindings/report.hpp"
 
 namespace peri::lua {
 
-// If the registry has a table under this name, every compiled function is appended to it: for `peri explain`.
-inline constexpr const char* kAllCompiled = "peri.all_compiled";
+// For `peri explain`: from here on every compiled function is kept, and what they compiled to can be listed,
+// one entry for each input signature.
+void keep_compiled(lua_State* L);
+std::vector<ReportEntry> compiled_programs(lua_State* L);
 
 // Adds `compile` to the table at the top of the stack and registers the metatable of compiled functions.
 void register_compile(lua_State* L);
