@@ -1,0 +1,373 @@
+// Random programs through all floors: planned, run by the executable on worlds of 1 to 4 rank processes, and
+// run as their own printed Lua. Every rank's results agree with the reference interpreter within rounding;
+// whatever the policy (fusion, memory, lowering, capture, partitions, algorithms, skipped passes), they are
+// the same bits.
+#include <fmt/format.h>
+#include <sys/mman.h>
+#include <catch2/catch.hpp>
+
+#include "bindings/lua/environment.hpp"
+#include "bindings/lua/lua.hpp"
+#include "bindings/lua/tensor.hpp"
+#include "bindings/session.hpp"
+#include "cudagraph/executable.hpp"
+#include "tests/support/elements.hpp"
+#include "tests/support/forwarding_backend.hpp"
+#include "tests/support/random.hpp"
+#include "tests/support/random_program.hpp"
+#include "tests/support/ranks.hpp"
+
+namespace peri::test {
+namespace {
+
+using testing::Expected;
+using testing::Random;
+using Bits = std::vector<std::string>;  // of every output of the graph, write-backs included
+
+struct Case {
+  uint64_t seed;
+  Graph graph;
+  std::vector<Arguments> arguments;  // by rank
+  Expected expected;
+};
+
+Result<Case> make_case(uint64_t seed, Graph graph, int world) {
+  Case c{seed, std::move(graph), {}, {}};
+  for (int rank = 0; rank < world; ++rank)
+    c.arguments.push_back(testing::random_arguments(c.graph, seed, rank));
+  c.expected = PERI_TRY(testing::expect(c.graph, c.arguments));
+  return c;
+}
+
+// --- policies ---
+
+constexpr uint64_t kPolicies = 4;  // per program: the default and three at random
+
+// Any choice a policy leaves; the same on every rank.
+Policy random_policy(uint64_t seed) {
+  Random random(seed);
+  Policy policy;
+  policy.auto_select = random.chance(85);
+  policy.fuse = random.chance(60);
+  policy.reuse = random.chance(60);
+  policy.lowering = random.chance(50) ? Lowering::out_variant : Lowering::fallback;
+  policy.capture = random.chance(70);
+  if (random.chance(60)) policy.ll_bytes = 0;
+  if (random.chance(40)) policy.one_shot_bytes = 0;
+  auto named = [&](std::vector<std::string> names) -> Choice<std::string> {
+    if (random.chance(40)) return {};
+    return [name = random.pick(names)](const OpContext&) -> Result<std::string> { return name; };
+  };
+  policy.all_reduce = named({"ll", "one_shot", "two_shot", "multimem_one_shot", "multimem"});
+  policy.all_gather = named({"ll", "one_shot", "multimem"});
+  policy.reduce_scatter = named({"ll", "one_shot"});
+  policy.all_to_all = named({"ll", "one_shot"});
+  policy.broadcast = named({"ll", "one_shot"});
+  if (random.chance(30)) {
+    const uint64_t salt = random.next();
+    policy.split = [salt](const OpContext& op) -> Result<bool> {
+      return Random(salt + static_cast<uint64_t>(op.origin.line)).chance(25);
+    };
+  }
+  for (const char* pass : {"dead_code", "select_algorithms", "fuse", "write_in_place", "check"})
+    if (random.chance(12)) policy.skip.push_back(pass);
+  return policy;
+}
+
+std::string describe(const Policy& p) {
+  std::string text =
+      fmt::format("auto_select {}, fuse {}, reuse {}, lowering {}, capture {}, ll {}, one_shot {}, split {}",
+                  p.auto_select, p.fuse, p.reuse, p.lowering == Lowering::fallback ? "fallback" : "out",
+                  p.capture, p.ll_bytes, p.one_shot_bytes, static_cast<bool>(p.split));
+  for (const std::string& pass : p.skip) text += ", without " + pass;
+  return text;
+}
+
+// --- running ---
+
+struct Inputs {
+  std::vector<Tensor> inputs, constants;
+};
+Result<Inputs> place(Backend& backend, const Arguments& arguments) {
+  Inputs placed;
+  for (const auto& value : arguments.inputs)
+    placed.inputs.push_back(PERI_TRY(testing::make_tensor(backend, value)));
+  for (const auto& value : arguments.constants)
+    placed.constants.push_back(PERI_TRY(testing::make_tensor(backend, value)));
+  return placed;
+}
+void refill(const Inputs& placed, const Arguments& arguments) {
+  for (size_t i = 0; i < placed.inputs.size(); ++i)
+    testing::write_tensor(placed.inputs[i], arguments.inputs[i]);
+}
+
+std::string bits(const Tensor& t) {
+  const auto size = static_cast<size_t>(size_of(t.type.dtype));
+  std::string bytes;
+  testing::for_each_element(t.view, [&](int64_t, int64_t offset) {
+    bytes.append(reinterpret_cast<const char*>(t.storage->data()) + static_cast<size_t>(offset) * size, size);
+  });
+  return bytes;
+}
+
+// The tensor that holds output `i` of the graph after a call.
+std::vector<Tensor> results_of(const Graph& graph, const std::vector<Tensor>& returned,
+                               const Inputs& placed) {
+  std::vector<Tensor> results;
+  size_t next = 0;
+  for (const Output& output : graph.outputs())
+    results.push_back(output.mutated_input < 0 ? returned[next++]
+                                               : placed.inputs[static_cast<size_t>(output.mutated_input)]);
+  return results;
+}
+Bits bits_of(const std::vector<Tensor>& tensors) {
+  Bits all;
+  for (const Tensor& t : tensors) all.push_back(bits(t));
+  return all;
+}
+
+// "" or the first output that differs.
+std::string difference(const Bits& got, const Bits& expected, std::string_view what) {
+  if (got.size() != expected.size()) return fmt::format("{}: {} outputs", what, got.size());
+  for (size_t i = 0; i < got.size(); ++i)
+    if (got[i] != expected[i]) {
+      const auto byte = std::ranges::mismatch(got[i], expected[i]).in1 - got[i].begin();
+      return fmt::format("{}: output {} differs from byte {} of {} on", what, i, byte, expected[i].size());
+    }
+  return {};
+}
+
+// One rank: its backend, and a Lua state over it.
+class Rank {
+ public:
+  explicit Rank(Backend& backend)
+      : backend_(backend), session_(std::make_unique<ForwardingBackend>(backend)), L(luaL_newstate()) {
+    lua::set_session(L, &session_);
+    lua::set_up_environment(L, "", {});
+  }
+  ~Rank() { lua_close(L); }
+
+  // "" or the first difference.
+  std::string check(const Case& c) {
+    const World world{backend_.job().rank, backend_.job().world_size};
+    const auto rank = static_cast<size_t>(world.rank);
+    auto placed = place(backend_, c.arguments[rank]);
+    if (!placed) return placed.error().to_string();
+    Bits first;
+    for (uint64_t variant = 0; variant < kPolicies; ++variant) {
+      const Policy policy = variant == 0 ? Policy() : random_policy(c.seed * kPolicies + variant);
+      refill(*placed, c.arguments[rank]);
+      auto planned = plan(c.graph, world, policy);
+      const std::string where = fmt::format("policy {} ({})", variant, describe(policy));
+      if (!planned) return where + ": " + planned.error().to_string();
+      const std::string text = variant == c.seed % kPolicies ? code(*planned) : "";
+      auto f = Executable::create(std::move(*planned), backend_, placed->constants);
+      if (!f) return where + ": " + f.error().to_string();
+      if (auto wrong = check_calls(**f, c, *placed, first); !wrong.empty()) return where + ", " + wrong;
+      if (text.empty()) continue;
+      refill(*placed, c.arguments[rank]);
+      auto got = run_code(text, *placed);
+      if (!got) return where + ", code: " + got.error().to_string() + "\n" + text;
+      const Bits from_code = bits_of(results_of(c.graph, *got, *placed));
+      if (auto wrong = difference(from_code, first, "code"); !wrong.empty())
+        return where + ", " + wrong + "\n" + text;
+    }
+    return {};
+  }
+
+ private:
+  // Recorded; replayed; with other addresses. The first call's results are compared with the reference if
+  // there are none yet.
+  std::string check_calls(Executable& f, const Case& c, const Inputs& placed, Bits& first) {
+    const auto rank = static_cast<size_t>(backend_.job().rank);
+    std::vector<Tensor> held;
+    for (const char* call : {"first call", "replay", "other addresses"}) {
+      Inputs moved;
+      if (*call == 'o') {
+        auto fresh = place(backend_, c.arguments[rank]);
+        if (!fresh) return fresh.error().to_string();
+        moved = std::move(*fresh);
+      } else {
+        refill(placed, c.arguments[rank]);
+      }
+      const Inputs& used = *call == 'o' ? moved : placed;
+      auto returned = f.call(used.inputs);
+      if (!returned) return fmt::format("{}: {}", call, returned.error().to_string());
+      const std::vector<Tensor> results = results_of(c.graph, *returned, used);
+      if (first.empty()) {
+        for (size_t i = 0; i < results.size(); ++i)
+          if (auto wrong = testing::difference(testing::read_tensor(results[i]), c.expected, rank, i);
+              !wrong.empty())
+            return fmt::format("{}: output {}: {}", call, i, wrong);
+        first = bits_of(results);
+      }
+      if (auto wrong = difference(bits_of(results), first, call); !wrong.empty()) return wrong;
+      if (*call == 'f') held = *returned;
+    }
+    Bits before;
+    for (size_t i = 0; i < first.size(); ++i)
+      if (c.graph.outputs()[i].mutated_input < 0) before.push_back(first[i]);
+    return difference(bits_of(held), before, "an output that was held");
+  }
+
+  Result<std::vector<Tensor>> run_code(const std::string& text, const Inputs& placed) {
+    lua_settop(L, 0);
+    auto pcall = [&](int arguments) -> Status {
+      if (lua_pcall(L, arguments, 1, 0) != 0) return std::unexpected(lua::take_error(L));
+      return {};
+    };
+    if (luaL_loadbuffer(L, text.data(), text.size(), "=plan.lua") != 0)
+      return std::unexpected(lua::take_error(L));
+    PERI_TRY(pcall(0));
+    for (const auto* tensors : {&placed.inputs, &placed.constants}) {
+      lua_newtable(L);
+      for (size_t i = 0; i < tensors->size(); ++i) {
+        lua::push_tensor(L, {(*tensors)[i], {}});
+        lua_rawseti(L, -2, static_cast<int>(i) + 1);
+      }
+    }
+    PERI_TRY(pcall(2));
+    std::vector<Tensor> results;
+    for (int i = 1; i <= static_cast<int>(lua_objlen(L, 1)); ++i) {
+      lua_rawgeti(L, 1, i);
+      results.push_back(PERI_TRY(lua::to_tensor(L, -1, "a result"))->tensor());
+      lua_pop(L, 1);
+    }
+    lua_settop(L, 0);
+    lua_gc(L, LUA_GCCOLLECT, 0);
+    return results;
+  }
+
+  Backend& backend_;
+  Session session_;
+  lua_State* L;
+};
+
+// --- jobs ---
+
+struct Failure {
+  size_t index;  // of the case
+  std::string text;
+};
+
+// All cases in one job of `world` processes; the first that fails on any rank ends it.
+std::optional<Failure> run_job(int world, const std::vector<Case>& cases) {
+  // Which case each rank is at, for those that crash.
+  static auto* const at = static_cast<std::atomic<size_t>*>(
+      mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+  const auto results = run_processes(job_options(world, 30), [&](Backend& backend) -> std::string {
+    Rank rank(backend);
+    alarm(300);
+    for (size_t i = 0; i < cases.size(); ++i) {
+      at[backend.job().rank] = i;
+      if (std::string wrong = rank.check(cases[i]); !wrong.empty()) return wrong;
+    }
+    return "";
+  });
+  // Ranks that were left alone by the first failure say so.
+  std::optional<Failure> first;
+  for (size_t r = 0; r < results.size(); ++r) {
+    const auto& [text, signal] = results[r];
+    if (text.empty() && !signal) continue;
+    const bool secondary = text.find("has left") != std::string::npos;
+    if (!first || !secondary)
+      first = Failure{
+          at[r], fmt::format("rank {}{}: {}\n", r, signal ? fmt::format(", signal {}", signal) : "", text)};
+    if (!secondary) return first;
+  }
+  return first;
+}
+
+// The smallest program found that still fails: one output alone, then the earliest node whose value alone is
+// wrong.
+std::string reduced(const Case& failing, int world) {
+  auto fails = [&](const Graph& graph) {
+    auto c = make_case(failing.seed, graph, world);
+    std::vector<Case> cases;
+    if (c) cases.push_back(std::move(*c));
+    return run_job(world, cases);
+  };
+  Graph graph = failing.graph;
+  for (const Output& output : failing.graph.outputs()) {
+    Graph candidate = failing.graph;
+    candidate.set_outputs({output});
+    if (!fails(candidate)) continue;
+    graph = std::move(candidate);
+    break;
+  }
+  for (int i = 0; graph.outputs().size() == 1 && i < graph.outputs()[0].value.index; ++i) {
+    if (info(graph.node(NodeId(i)).op).has(kSource)) continue;
+    Graph candidate = graph;
+    candidate.set_outputs({{NodeId(i)}});
+    if (!fails(candidate)) continue;
+    graph = std::move(candidate);
+    break;
+  }
+  graph = eliminate_dead_code(graph);
+  const auto failure = fails(graph);
+  return print(graph) + (failure ? failure->text : "(fails only with the dead code)\n");
+}
+
+#if defined(__SANITIZE_ADDRESS__)
+constexpr uint64_t kPrograms = 160;
+#else
+constexpr uint64_t kPrograms = 4000;
+#endif
+constexpr uint64_t kProgramsPerJob = 50;
+
+}  // namespace
+
+TEST_CASE("random programs give the reference's results under every policy, and so does their code") {
+  uint64_t agreed = 0;
+  for (uint64_t seed = 0; seed < kPrograms;) {
+    const int world = 1 + static_cast<int>(seed / kProgramsPerJob % 4);
+    std::vector<Case> cases;
+    while (cases.size() < kProgramsPerJob && seed < kPrograms) {
+      auto c = make_case(seed, testing::random_program(seed, {world, 30, seed % 3 == 0}), world);
+      REQUIRE(c);
+      cases.push_back(std::move(*c));
+      ++seed;
+    }
+    const auto failure = run_job(world, cases);
+    if (failure) {
+      const Case& c = cases[failure->index];
+      FAIL_CHECK(fmt::format("seed {}, {} ranks: {}{}\nreduced:\n{}", c.seed, world, failure->text,
+                             print(c.graph), reduced(c, world)));
+      break;
+    }
+    agreed += cases.size();
+  }
+  CHECK(agreed == kPrograms);
+}
+
+// What random programs have found, reduced.
+TEST_CASE("found by random programs") {
+  auto check = [](int world, const char* text) {
+    INFO(text);
+    Result<Graph> graph = parse(text);
+    REQUIRE(graph);
+    for (uint64_t seed = 0; seed < 5; ++seed) {
+      std::vector<Case> cases;
+      auto c = make_case(seed, *graph, world);
+      REQUIRE(c);
+      cases.push_back(std::move(*c));
+      const auto failure = run_job(world, cases);
+      CHECK((failure ? failure->text : "") == "");
+    }
+  };
+  SECTION("a shard lies at another offset on every rank, so peers cannot read it in place") {
+    check(2, R"(%0 = input(index=0, dtype=f32, shape=[4], place=device) : f32[4]
+%1 = shard(%0, dim=1, group={0,1}) : f32[2]
+%2 = all_reduce(%1, reduce="max", group={0,1}, algorithm="one_shot") : f32[2]
+return %2
+)");
+  }
+  SECTION("parts that do not start at multiples of a vector's size") {
+    check(3, R"(%0 = input(index=0, dtype=bf16, shape=[9,17,12], place=device) : bf16[9,17,12]
+%1 = all_to_all(%0, split_dim=1, concat_dim=3, group={0,1,2}, algorithm="") : bf16[3,17,36]
+return %1
+)");
+  }
+}
+
+}  // namespace peri::test
