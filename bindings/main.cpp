@@ -182,6 +182,7 @@ int run(int argc, char** argv) {
   add_script_options(explain, options);
   explain->allow_extras();  // its options may also follow the script
   explain->add_option("--dot", options.script.dot, "Write the graphs in DOT to this file");
+  explain->add_option("--html", options.script.html, "Write a report to this file");
   auto* doctor = app.add_subcommand("doctor", "What this machine has and what peri will use");
   auto* help = app.add_subcommand("help", "The reference manual: peri help all_reduce");
   help->add_option("op", options.topic, "An op");

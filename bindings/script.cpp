@@ -14,6 +14,7 @@
 #include "bindings/lua/chunk.hpp"
 #include "bindings/lua/compile.hpp"
 #include "bindings/lua/environment.hpp"
+#include "bindings/report.hpp"
 #include "bindings/session.hpp"
 #include "core/env.hpp"
 
@@ -80,45 +81,30 @@ Status call(lua_State* L, int arguments) {
   return {};
 }
 
-Status print_explanations(lua_State* L, const ScriptOptions& options) {
-  lua_getfield(L, LUA_REGISTRYINDEX, lua::kAllCompiled);
-  const int list = lua_gettop(L);
-  std::string dot;
-  for (int i = 1; i <= static_cast<int>(lua_objlen(L, list)); ++i) {
-    for (const char* what : {"explain", "dot"}) {
-      lua_rawgeti(L, list, i);
-      lua_getfield(L, -1, what);
-      lua_insert(L, -2);
-      if (lua_pcall(L, 1, 1, 0) != 0) return std::unexpected(lua::take_error(L));
-      const std::string text = lua_tostring(L, -1);
-      if (*what == 'd') {
-        dot += text;
-      } else {
-        lua_rawgeti(L, list, i);
-        lua_getglobal(L, "tostring");
-        lua_insert(L, -2);
-        lua_call(L, 1, 1);
-        fmt::print("== {}\n{}\n", lua_tostring(L, -1), text);
-      }
-      lua_settop(L, list);
-    }
-  }
-  if (lua_objlen(L, list) == 0) fmt::print("the script compiled nothing\n");
-  if (options.dot.empty()) return {};
-  std::ofstream file(options.dot);
-  file << dot;
+Status write_file(const std::string& path, const std::string& text) {
+  std::ofstream file(path, std::ios::binary);
+  file << text;
   file.close();
-  if (!file) return fail(Code::IoError, options.dot + ": cannot be written");
+  return file ? Status{} : fail(Code::IoError, path + ": cannot be written");
+}
+
+Status explain(lua_State* L, const ScriptOptions& options) {
+  const std::vector<ReportEntry> entries = lua::compiled_programs(L);
+  std::string dot;
+  for (const ReportEntry& entry : entries) {
+    fmt::print("== {}\n{}\n", entry.title, entry.program->explain());
+    dot += print_dot(entry.program->graph);
+  }
+  if (entries.empty()) fmt::print("the script compiled nothing\n");
+  if (!options.dot.empty()) PERI_TRY(write_file(options.dot, dot));
+  if (!options.html.empty()) PERI_TRY(write_file(options.html, html_report(options.path, entries)));
   return {};
 }
 
 Status run(lua_State* L, const ScriptOptions& options, Session& session) {
   lua::set_up_environment(L, options.path, options.arguments);
   if (!options.jit) luaJIT_setmode(L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF);
-  if (options.explain) {
-    lua_newtable(L);
-    lua_setfield(L, LUA_REGISTRYINDEX, lua::kAllCompiled);
-  }
+  if (options.explain) lua::keep_compiled(L);
   PERI_TRY(lua::load_file(L, options.path));
   luaL_checkstack(L, static_cast<int>(options.arguments.size()) + 8, "too many arguments");
   for (const std::string& a : options.arguments) lua_pushstring(L, a.c_str());
@@ -127,7 +113,7 @@ Status run(lua_State* L, const ScriptOptions& options, Session& session) {
     lua_getfield(L, -1, "main");
     if (lua_isfunction(L, -1)) PERI_TRY(call(L, 0));
   }
-  if (options.explain && session.rank() == 0) PERI_TRY(print_explanations(L, options));
+  if (options.explain && session.rank() == 0) PERI_TRY(explain(L, options));
   return {};
 }
 

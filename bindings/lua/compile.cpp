@@ -2,6 +2,7 @@
 #include "bindings/lua/compile.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <map>
 #include <memory>
@@ -13,6 +14,8 @@
 
 namespace peri::lua {
 namespace {
+
+constexpr const char* kAllCompiled = "peri.all_compiled";
 
 struct Specialisation {
   CompiledProgram program;
@@ -224,6 +227,31 @@ int compiled_gc(lua_State* L) {
 }
 
 }  // namespace
+
+void keep_compiled(lua_State* L) {
+  lua_newtable(L);
+  lua_setfield(L, LUA_REGISTRYINDEX, kAllCompiled);
+}
+
+std::vector<ReportEntry> compiled_programs(lua_State* L) {
+  std::vector<ReportEntry> entries;
+  lua_getfield(L, LUA_REGISTRYINDEX, kAllCompiled);
+  const int count = lua_istable(L, -1) ? static_cast<int>(lua_objlen(L, -1)) : 0;
+  for (int i = 1; i <= count; ++i) {
+    lua_rawgeti(L, -1, i);
+    const auto* compiled = test<LuaCompiled>(L, -1);
+    lua_pop(L, 1);
+    for (const auto& [signature, specialisation] : compiled->specialisations) {
+      const Plan& plan = specialisation->program.executable->plan();
+      std::vector<std::string> types;
+      for (BufferId id : plan.inputs) types.push_back(plan.buffer(id).type.to_string());
+      entries.push_back(
+          {fmt::format("{}({})", compiled->name, fmt::join(types, ", ")), &specialisation->program});
+    }
+  }
+  lua_pop(L, 1);
+  return entries;
+}
 
 void register_compile(lua_State* L) {
   register_type<LuaCompiled>(L, {{"explain", wrap<compiled_explain>},
