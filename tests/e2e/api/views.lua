@@ -1,0 +1,36 @@
+-- run: peri run -n 1 $FILE
+-- Dimensions and positions count from 1, negative ones from the end; views of views; empty tensors.
+local peri = require "peri"
+local check = dofile(arg[0]:match "^(.-)[^/]*$" .. "../check.lua")
+local x = peri.arange(12):to "f32":reshape(3, 4)
+check.is(x[1], 0, 1, 2, 3)
+check.is(x[-1], 8, 9, 10, 11)
+check.is(x:slice(1, 2, 3), 4, 5, 6, 7, 8, 9, 10, 11)
+check.is(x:slice(-1, -2), 2, 3, 6, 7, 10, 11)
+check.is(x:slice(2, 1, -1, 3), 0, 3, 4, 7, 8, 11)
+check.is(x:select(2, 2), 1, 5, 9)
+check.is(x:select(-1, -1), 3, 7, 11)
+check.is(x:t()[2], 1, 5, 9)
+check.is(x:permute(-1, -2):slice(1, 4, 4), 3, 7, 11)
+check.is(x:sum(1), 12, 15, 18, 21)
+check.is(x:sum(-1), 6, 22, 38)
+check.is(peri.stack({ x[1], x[3] }, -1), 0, 8, 1, 9, 2, 10, 3, 11)
+check.is(peri.cat({ x:slice(2, 1, 1), x:slice(2, 4, 4) }, -1), 0, 3, 4, 7, 8, 11)
+check.is(x:index_select(1, peri.tensor({ 2, 0 }, { dtype = "i64" })), 8, 9, 10, 11, 0, 1, 2, 3)
+local parts = x:chunk(3, 2)
+assert(#parts == 2 and parts[2]:size(2) == 2 and parts[1]:dim() == 2 and x:size(-1) == 4 and x:numel() == 12)
+assert(table.concat(x:unsqueeze(-1):shape(), ",") == "3,4,1" and x:unsqueeze(1):squeeze():dim() == 2)
+check.is(peri.tensor { 1, 2 }:unsqueeze(2):expand(2, 3), 1, 1, 1, 2, 2, 2)
+check.both("views", function(a)
+  local p = a:chunk(2, 2)
+  return a:t():slice(1, 2, 3), p[1], p[2]:t(), peri.cat({ p[2], p[1] }, 2), peri.stack({ a, a * 2 }, 2),
+         a:t():reshape(2, 6), a:flatten(), a[2][3], a:slice(1, 2, 3):sum(1), a:select(1,
+           2):unsqueeze(1):expand(2, 4)
+end, { x })
+check.both("a window as an input", function(a) return a + 1, a:sum(1), a:mm(a:t()) end, { x:slice(2, 2, 3) })
+check.both("nothing", function(a)
+  local none = a:slice(1, 1, 0)
+  return none, none:exp(), none:sum(), none:sum(1), peri.cat({ none, a }, 1), none:mm(a:t()),
+    none:reshape(4, 0)
+end, { x })
+check.is(peri.zeros { 0, 3 })

@@ -1,0 +1,5 @@
+-- run: cd $TMP; echo 'io.open("b.lua", "w"):write(string.dump(function() end))' >a.lua; peri run a.lua && peri run b.lua
+-- exit: 1
+-- within: 2
+-- stderr: b.lua: compiled Lua, which can't be checked; run its source
+-- Bytecode is not loaded: LuaJIT does not check it.

@@ -1,0 +1,7 @@
+-- run: for v in '' '{}' 'nil' '42' '"text", 0'; do echo "error($v)" >$TMP/a.lua; peri run $TMP/a.lua; done
+-- exit: 1
+-- stderr: */a.lua:1: the script raised nil instead of a message
+-- stderr: */a.lua:1: the script raised a table instead of a message
+-- stderr: */a.lua:1: the script raised nil instead of a message
+-- stderr: */a.lua:1: 42
+-- stderr: text

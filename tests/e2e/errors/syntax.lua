@@ -1,0 +1,5 @@
+-- run: printf 'local x = 1\nlocal y = = 2\n' >$TMP/bad.lua; cd $TMP; peri run -n 3 bad.lua
+-- exit: 1
+-- within: 2
+-- stderr: [0-2] bad.lua:2: unexpected symbol near '='
+-- stderr: peri: all 3 ranks ended with exit code 1 (error in the script)

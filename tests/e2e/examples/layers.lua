@@ -1,0 +1,14 @@
+-- run: peri run -n 2 ../../../scripts/examples/layers.lua 64 16 8
+-- stdout: [0] 8 layers, hidden 64, sequence 16, bf16, 2 ranks
+-- stdout: [0]                             fallback   out_variant
+-- stdout: [0] buffer_names                      24            16
+-- stdout: [0] reuses                             7            14
+-- stdout: [0] device_allocs                      0             1
+-- stdout: [0] p2p_allocs                         1             1
+-- stdout: [0] out_variant_calls                  8            16
+-- stdout: [0] intermediate_buffers               9             2
+-- stdout: [0] *
+-- stdout: [0] captured_partitions                1             1
+-- stdout: [0] ms per iteration *
+-- stdout: [0] largest difference between the two results: 0
+-- SYSTEMS S8's table, both columns.

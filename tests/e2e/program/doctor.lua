@@ -1,0 +1,8 @@
+-- run: peri doctor
+-- stdout: machine
+-- stdout: *cores *
+-- stdout: *memory *GiB available*
+-- stdout: backends
+-- stdout:   host *
+-- stdout: *N = 2 *
+-- stdout:   timeout               60 s for a silent rank*

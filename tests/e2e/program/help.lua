@@ -1,0 +1,13 @@
+-- run: peri help | grep -c ' all_reduce ' && peri help all_reduce | head -n 3 && peri help exit-codes | head -n 2; peri help all_reduec; peri --version; peri help exp matmul | grep peri.
+-- exit: 0
+-- stdout: 1
+-- stdout: peri.all_reduce(a, reduce, group, algorithm)
+-- stdout:     Elementwise reduction over the group; the same bits on every rank.
+-- stdout:     reduce       "sum", "avg", "min", "max" or "prod", default "sum"
+-- stdout:     0  all went well
+-- stdout:     1  error in the script
+-- stdout: peri 0.1.0
+-- stdout: peri.exp(a)
+-- stdout: peri.matmul(a, b)
+-- stderr: peri: no op 'all_reduec'
+-- stderr:    hint: did you mean 'all_reduce'?

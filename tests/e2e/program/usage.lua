@@ -1,0 +1,51 @@
+-- run: for c in run 'run nothere.lua' 'run -n 3 nothere.lua' 'run .' 'runn x' --jit 'run -n 0 usage.lua' 'run -n x usage.lua' 'run --backend cuda usage.lua' 'run --backend x usage.lua' 'run --timeout 0 usage.lua' 'run --timeout x usage.lua' 'run --skip fuze usage.lua' 'run --print-after nope usage.lua' 'help nosuchthing' 'doctor x' 'run --merg usage.lua' 'run --skip'; do peri $c; echo "$?: $c"; done
+-- stdout: 2: run
+-- stdout: 2: run nothere.lua
+-- stdout: 2: run -n 3 nothere.lua
+-- stdout: 2: run .
+-- stdout: 2: runn x
+-- stdout: 2: --jit
+-- stdout: 2: run -n 0 usage.lua
+-- stdout: 2: run -n x usage.lua
+-- stdout: 1: run --backend cuda usage.lua
+-- stdout: 2: run --backend x usage.lua
+-- stdout: 2: run --timeout 0 usage.lua
+-- stdout: 2: run --timeout x usage.lua
+-- stdout: 2: run --skip fuze usage.lua
+-- stdout: 2: run --print-after nope usage.lua
+-- stdout: 2: help nosuchthing
+-- stdout: 2: doctor x
+-- stdout: 2: run --merg usage.lua
+-- stdout: 2: run --skip
+-- stderr: peri: no script is named
+-- stderr:    hint: peri run [options] script.lua [arguments]
+-- stderr: peri: nothere.lua: no such script
+-- stderr: peri: nothere.lua: no such script
+-- stderr: peri: .: a folder, not a script
+-- stderr: peri: no command 'runn'
+-- stderr:    hint: did you mean `peri run`?
+-- stderr: peri: A subcommand is required
+-- stderr:    hint: `peri --help` lists the commands and their options
+-- stderr: peri: the number of ranks must be from 1 to 1024, and it is 0
+-- stderr: peri: Could not convert: --ranks = x
+-- stderr:    hint: `peri --help` lists the commands and their options
+-- stderr: peri: this version has no CUDA backend
+-- stderr:    hint: use --backend host or --backend auto
+-- stderr: peri: --backend: x not in {host,cuda,auto}
+-- stderr:    hint: `peri --help` lists the commands and their options
+-- stderr: peri: --timeout: must be a positive number of seconds, not 0
+-- stderr:    hint: `peri --help` lists the commands and their options
+-- stderr: peri: --timeout: must be a positive number of seconds, not x
+-- stderr:    hint: `peri --help` lists the commands and their options
+-- stderr: peri: no pass 'fuze'
+-- stderr:    hint: did you mean 'fuse'?
+-- stderr: peri: no pass 'nope'
+-- stderr:    hint: the passes are *
+-- stderr: peri: no op 'nosuchthing'
+-- stderr:    hint: `peri help` lists them all
+-- stderr: peri: The following argument was not expected: x
+-- stderr:    hint: `peri --help` lists the commands and their options
+-- stderr: peri: no option '--merg'
+-- stderr:    hint: did you mean '--merge'?
+-- stderr: peri: --skip: *
+-- stderr:    hint: `peri --help` lists the commands and their options
