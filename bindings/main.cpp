@@ -7,11 +7,13 @@
 #include <optional>
 #include <random>
 
+#include "bindings/bench.hpp"
 #include "bindings/compiled.hpp"
 #include "bindings/doctor.hpp"
 #include "bindings/launcher/exit_codes.hpp"
 #include "bindings/launcher/launcher.hpp"
 #include "bindings/launcher/rank_environment.hpp"
+#include "bindings/lua/environment.hpp"
 #include "bindings/manual.hpp"
 #include "bindings/script.hpp"
 #include "core/env.hpp"
@@ -27,6 +29,8 @@ struct Options {
   bool merge = false;
   ScriptOptions script;
   std::vector<std::string> topic;
+  BenchOptions bench;
+  std::string bench_op = "all_reduce", bench_dtype = "f32";
 };
 
 int report(const Error& error) {
@@ -86,6 +90,13 @@ Result<int> on_every_rank(const Options& options, std::vector<std::string> comma
   return launch(launch_options);
 }
 
+// What a rank process is started with: this very command line, in the environment of a rank.
+std::vector<std::string> rank_command(int argc, char** argv) {
+  std::vector<std::string> command(argv, argv + argc);
+  command[0] = "/proc/self/exe";
+  return command;
+}
+
 void add_job_options(CLI::App* command, Options& options) {
   command->add_option("-n,--ranks", options.ranks, "How many ranks")->capture_default_str();
   command->add_option("--backend", options.backend, "host, cuda or auto")
@@ -137,9 +148,7 @@ Status take_script(const CLI::App& command, ScriptOptions& script) {
 Result<int> script_command(Options& options, const CLI::App& command_line, int argc, char** argv) {
   PERI_TRY(check_passes(compile_options()));
   PERI_TRY(take_script(command_line, options.script));
-  std::vector<std::string> command(argv, argv + argc);
-  command[0] = "/proc/self/exe";
-  return on_every_rank(options, command,
+  return on_every_rank(options, rank_command(argc, argv),
                        [&](const JobOptions& job) { return run_script(options.script, job); });
 }
 
@@ -167,6 +176,45 @@ int report(const CLI::App& app, const CLI::ParseError& error, int argc, char** a
   return report(ours);
 }
 
+void add_bench_options(CLI::App* command, Options& options) {
+  add_job_options(command, options);
+  command->add_option("op", options.bench_op, "A collective")->capture_default_str();
+  command->add_option("--algorithms", options.bench.algorithms, "Only these; all of the op's if absent");
+  command->add_option("--sizes", options.bench.sizes, "Bytes; 4 KiB to 16 MiB if absent");
+  command->add_option("--dtype", options.bench_dtype, "The element type")->capture_default_str();
+  command
+      ->add_option("--rounds", options.bench.rounds,
+                   "How often everything is repeated, ours and the peer's in turns")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command->add_flag("!--no-peer", options.bench.peer, "Leave out Open MPI");
+}
+
+Result<int> bench_command(Options& options, const std::vector<std::string>& command) {
+  std::error_code ignored;
+  const auto op = find_op(options.bench_op);
+  if (!op || !info(*op).has(kCollective)) {
+    auto near = nearest(options.bench_op, op_names());
+    return fail(Code::NotFound, fmt::format("no collective '{}'", options.bench_op), {},
+                near ? fmt::format("did you mean '{}'?", *near) : "for instance all_reduce");
+  }
+  options.bench.op = *op;
+  options.bench.dtype = PERI_TRY(parse_dtype(options.bench_dtype));
+  options.bench.peer_source = lua::library_folder() + "/bench/peers/mpi_allreduce.cpp";
+  options.bench.build_folder = std::filesystem::read_symlink("/proc/self/exe", ignored).parent_path();
+  return on_every_rank(options, command, [&](const JobOptions& job) -> Result<int> {
+    auto backend = PERI_TRY(create_host_backend(job));
+    const auto table = bench_collectives(*backend, options.bench);
+    if (!table) {
+      backend->abort(table.error());
+      return std::unexpected(table.error());
+    }
+    fmt::print("{}", *table);
+    backend->leave();
+    return kExitOk;
+  });
+}
+
 int run(int argc, char** argv) {
   Options options;
   CLI::App app{"Perilune compiles tensor programs written in Lua and runs them on every rank of a job.",
@@ -183,6 +231,8 @@ int run(int argc, char** argv) {
   explain->allow_extras();  // its options may also follow the script
   explain->add_option("--dot", options.script.dot, "Write the graphs in DOT to this file");
   explain->add_option("--html", options.script.html, "Write a report to this file");
+  auto* bench = app.add_subcommand("bench", "Time collectives: sizes x algorithms, beside Open MPI");
+  add_bench_options(bench, options);
   auto* doctor = app.add_subcommand("doctor", "What this machine has and what peri will use");
   auto* help = app.add_subcommand("help", "The reference manual: peri help all_reduce");
   help->add_option("op", options.topic, "An op");
@@ -197,6 +247,8 @@ int run(int argc, char** argv) {
   if (*run || *explain) {
     options.script.explain = static_cast<bool>(*explain);
     result = script_command(options, *run ? *run : *explain, argc, argv);
+  } else if (*bench) {
+    result = bench_command(options, rank_command(argc, argv));
   } else if (*doctor) {
     fmt::print("{}", doctor_report());
   } else if (*help) {

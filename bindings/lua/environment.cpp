@@ -14,21 +14,6 @@
 namespace peri::lua {
 namespace {
 
-// The folder that holds `peri/init.lua`: beside an installed program, else in the source tree.
-std::string library_folder() {
-  char path[PATH_MAX];
-  const ssize_t length = readlink("/proc/self/exe", path, sizeof path);
-  if (length > 0) {
-    const auto installed =
-        std::filesystem::path(std::string(path, static_cast<size_t>(length))).parent_path() /
-        "../share/peri/lua";
-    std::error_code ignored;
-    if (std::filesystem::exists(installed / "peri/init.lua", ignored))
-      return installed.lexically_normal().string();
-  }
-  return PERI_SOURCE_DIR "/scripts";
-}
-
 // A searcher for `peri` and `peri.*`, ahead of package.path: its chunks are named "=peri/...", which keeps
 // them out of the lines that errors point at.
 Result<int> search_library(lua_State* L) {
@@ -138,6 +123,20 @@ void set_up_require(lua_State* L, const std::string& script) {
 }
 
 }  // namespace
+
+std::string library_folder() {
+  char path[PATH_MAX];
+  const ssize_t length = readlink("/proc/self/exe", path, sizeof path);
+  if (length > 0) {
+    const auto installed =
+        std::filesystem::path(std::string(path, static_cast<size_t>(length))).parent_path() /
+        "../share/peri/lua";
+    std::error_code ignored;
+    if (std::filesystem::exists(installed / "peri/init.lua", ignored))
+      return installed.lexically_normal().string();
+  }
+  return PERI_SOURCE_DIR "/scripts";
+}
 
 void set_up_environment(lua_State* L, const std::string& script, const std::vector<std::string>& arguments) {
   luaL_openlibs(L);
