@@ -23,9 +23,37 @@ Result<ScriptValue> Trace::input(const TensorType& type, const Allocator& alloca
   return ScriptValue{Symbol{shared_from_this(), id, type}, origin};
 }
 
-// The same window of the same storage is one constant, however often it is used.
+// The order of dimensions in which a tensor's elements lie in memory, largest stride first.
+static Ints memory_order(const Tensor& t) {
+  Ints order;
+  for (int i = 0; i < t.type.shape.rank(); ++i) order.push_back(i);
+  std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
+    return t.view.strides[static_cast<int>(a)] > t.view.strides[static_cast<int>(b)];
+  });
+  return order;
+}
+
+// A transposed tensor is captured as it lies in memory, and transposed in the graph: where it lies, it need
+// not be copied.
 Result<NodeId> Trace::constant(const ScriptValue& value) {
-  const Tensor& t = value.tensor();
+  Tensor t = value.tensor();
+  const Ints order = memory_order(t);
+  Ints back(order.size());
+  for (size_t i = 0; i < order.size(); ++i) {
+    const int from = static_cast<int>(order[i]), to = static_cast<int>(i);
+    t.type.shape[to] = value.tensor().type.shape[from];
+    t.view.strides[to] = value.tensor().view.strides[from];
+    back[static_cast<size_t>(order[i])] = to;
+  }
+  t.view.shape = t.type.shape;
+  if (!t.view.is_contiguous() || value.tensor().view.is_contiguous())
+    return constant(value.tensor(), value.made);
+  const NodeId id = PERI_TRY(constant(t, value.made));
+  return graph_.add(Op::permute, {id}, {{"dims", back}}, value.made);
+}
+
+// The same window of the same storage is one constant, however often it is used.
+Result<NodeId> Trace::constant(const Tensor& t, const Origin& made) {
   for (size_t i = 0; i < constants_.size(); ++i) {
     const Tensor& c = constants_[i];
     if (c.storage == t.storage && c.view == t.view && c.type == t.type) return constant_nodes_[i];
@@ -36,7 +64,7 @@ Result<NodeId> Trace::constant(const ScriptValue& value) {
                                    {"dtype", t.type.dtype},
                                    {"shape", Ints(t.type.shape.begin(), t.type.shape.end())},
                                    {"place", t.type.place}},
-                                  value.made, "const" + std::to_string(index + 1), t.storage->allocator()));
+                                  made, "const" + std::to_string(index + 1), t.storage->allocator()));
   constants_.push_back(t);
   constant_nodes_.push_back(id);
   return id;

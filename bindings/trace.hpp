@@ -29,6 +29,7 @@ class Trace : public std::enable_shared_from_this<Trace> {
  private:
   Result<NodeId> node_of(const Argument& argument, DType scalar_dtype, const Origin& origin);
   Result<NodeId> constant(const ScriptValue& value);
+  Result<NodeId> constant(const Tensor& t, const Origin& made);
 
   Graph graph_;
   std::vector<Tensor> constants_;

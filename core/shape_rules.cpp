@@ -286,10 +286,11 @@ Result<TensorType> layer_norm(const Call& call) {
 
 // --- linear algebra ---
 
-static Status inner_dimensions_differ(int64_t a, int a_dim, int64_t b, int b_dim) {
+static Status inner_dimensions_differ(int64_t a, int a_dim, int64_t b, int b_dim, std::string hint) {
   return fail(Code::ShapeMismatch,
               fmt::format("inner dimensions differ: {} (dim {} of a) and {} (dim {} of b)", a, a_dim + 1, b,
-                          b_dim + 1));
+                          b_dim + 1),
+              {}, std::move(hint));
 }
 
 Result<TensorType> matmul(const Call& call) {
@@ -301,7 +302,9 @@ Result<TensorType> matmul(const Call& call) {
           "reshape a vector of n numbers to {1, n} or {n, 1}");
   const Shape &a = call.shape(0), &b = call.shape(1);
   const int inner_a = a.rank() - 1, inner_b = b.rank() - 2;
-  if (a[inner_a] != b[inner_b]) PERI_TRY(inner_dimensions_differ(a[inner_a], inner_a, b[inner_b], inner_b));
+  if (a[inner_a] != b[inner_b])
+    PERI_TRY(inner_dimensions_differ(a[inner_a], inner_a, b[inner_b], inner_b,
+                                     a[inner_a] == b[inner_b + 1] ? "b looks transposed: use b:t()" : ""));
   const Shape batches[] = {Shape(std::span(a.begin(), a.end() - 2)),
                            Shape(std::span(b.begin(), b.end() - 2))};
   Shape shape = PERI_TRY(broadcast(batches));
@@ -315,7 +318,7 @@ Result<TensorType> linear(const Call& call) {
   if (x.rank() == 0) return fail(Code::ShapeMismatch, "a needs at least one dimension");
   PERI_TRY(check_rank(call, 1, 2));
   if (x[x.rank() - 1] != weight[1])
-    PERI_TRY(inner_dimensions_differ(x[x.rank() - 1], x.rank() - 1, weight[1], 1));
+    PERI_TRY(inner_dimensions_differ(x[x.rank() - 1], x.rank() - 1, weight[1], 1, "the weight is [out, in]"));
   if (call.operands.size() == 3) {
     PERI_TRY(check_rank(call, 2, 1));
     PERI_TRY(check_same_size(call, 2, 0, 1, 0));

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -34,8 +35,8 @@ struct Policy {
   bool auto_select = true;  // false: functional collectives stay with `ll`
   // Algorithm per collective op, by name ("one_shot"); empty string: the planner's thresholds decide.
   Choice<std::string> all_reduce, all_gather, reduce_scatter, all_to_all, broadcast;
-  int64_t ll_bytes = 16 * 1024;         // up to here: ll
-  int64_t one_shot_bytes = 256 * 1024;  // up to here: one_shot; above: two_shot (all_reduce)
+  std::optional<int64_t> ll_bytes;        // up to here: ll; absent: what suits the machine (select.cpp)
+  std::optional<int64_t> one_shot_bytes;  // up to here: one_shot; above: two_shot (all_reduce)
   Lowering lowering = Lowering::out_variant;
   Planning planning = Planning::reuse;
   Barriers barriers = Barriers::full;

@@ -120,7 +120,7 @@ Status read_bool(lua_State* L, const std::string& field, bool& into) {
   return {};
 }
 
-Status read_bytes(lua_State* L, const std::string& field, int64_t& into) {
+Status read_bytes(lua_State* L, const std::string& field, std::optional<int64_t>& into) {
   into = PERI_TRY(to_integer(L, -1, ("policy." + field).c_str()));
   return {};
 }

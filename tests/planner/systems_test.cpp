@@ -207,17 +207,20 @@ TEST_CASE("S2: every choice and refusal has its reason") {
     policy.all_reduce = [name](const OpContext&) -> Result<std::string> { return name; };
     return policy;
   };
-  CHECK(choice({}, {4096}) == "ll: 16384 bytes <= ll_bytes 16384");
-  CHECK(choice({}, {4097}) == "one_shot: 16388 bytes <= one_shot_bytes 262144");
-  CHECK(choice({}, {65536}) == "one_shot: 262144 bytes <= one_shot_bytes 262144");
-  CHECK(choice({}, {65537}) == "two_shot: too large for one_shot: 262148 bytes > one_shot_bytes 262144");
+  const Policy sizes{.ll_bytes = 16384, .one_shot_bytes = 262144};
+  CHECK(choice(sizes, {4096}) == "ll: 16384 bytes <= ll_bytes 16384");
+  CHECK(choice(sizes, {4097}) == "one_shot: 16388 bytes <= one_shot_bytes 262144");
+  CHECK(choice(sizes, {65536}) == "one_shot: 262144 bytes <= one_shot_bytes 262144");
+  CHECK(choice(sizes, {65537}) == "two_shot: too large for one_shot: 262148 bytes > one_shot_bytes 262144");
+  CHECK(choice({}, {1025}) == "two_shot: too large for one_shot: 4100 bytes > one_shot_bytes 4096");
+  CHECK(choice({.machine = "cuda"}, {65536}) == "ll: 262144 bytes <= ll_bytes 262144");
   CHECK(choice({}, {0}) == "ll: the operand cannot be realized: it has no elements");
   CHECK(choice({}, {4}, {{0}}) == "identity: the group has one rank");
   CHECK(choice({}, {4}, {{0, 1}}, "two_shot") == "two_shot: named in the script");
   CHECK(choice({.auto_select = false}, {4}) == "ll: selection is off");
   CHECK(choice({.auto_select = false}, {4}, {{0, 1}}, "one_shot") == "one_shot: named in the script");
   CHECK(choice(named("one_shot"), {4}) == "one_shot: the policy's choice");
-  CHECK(choice(named(""), {4}) == "ll: 16 bytes <= ll_bytes 16384");
+  CHECK(choice(named(""), {4}) == "ll: 16 bytes <= ll_bytes 4096");
   CHECK(choice(named("one_shoot"), {4}) ==
         "ll: the policy's \"one_shoot\" is unknown; did you mean \"one_shot\"?");
   CHECK(choice(named("multimem"), {4}, {{0, 1}}, "", "prod") ==
