@@ -1,7 +1,11 @@
--- Chooses what answers soonest: staged packets for small messages, one barrier for middling ones, parts for large ones.
+-- Chooses what answers soonest: staged packets for small messages, then one barrier and every operand read whole, then a
+-- part for each rank. The limits are those that `peri bench all_reduce` measured, in bytes.
+local limits = { host = { ll = 4096, one_shot = 4096 }, cuda = { ll = 256 * 1024, one_shot = 512 * 1024 } }
+
 return {
   all_reduce = function(op)
-    if op.bytes <= 16 * 1024 then return "ll" end
-    return op.bytes <= 256 * 1024 and "one_shot" or "two_shot"
+    local up_to = limits[op.machine]
+    if op.bytes <= up_to.ll then return "ll" end
+    return op.bytes <= up_to.one_shot and "one_shot" or "two_shot"
   end,
 }
