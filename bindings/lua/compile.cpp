@@ -38,10 +38,19 @@ Result<LuaCompiled*> to_compiled(lua_State* L, const char* what) {
               fmt::format("{}: called on {}, not on a compiled function", what, type_name(L, 1)), origin(L));
 }
 
+constexpr int kDeepest = 100;  // compiled functions inside one another: each takes some of the C stack
+
 // Runs the Lua function on the `count` values above the stack's `base`, which are popped; its results are
 // taken apart.
 Result<Tree> call_function(lua_State* L, int function, const Tree& arguments,
                            const std::vector<ScriptValue>& leaves, std::vector<ScriptValue>& results) {
+  static int depth = 0;
+  const auto shallower = [](int* d) { --*d; };
+  const std::unique_ptr<int, decltype(shallower)> deeper(&++depth, shallower);
+  if (depth > kDeepest)
+    return fail(Code::InvalidArgument,
+                fmt::format("compiled functions call each other more than {} deep", kDeepest), origin(L),
+                "a function that calls itself must end by its plain arguments, not by tensors' values");
   const int base = lua_gettop(L);
   lua_rawgeti(L, LUA_REGISTRYINDEX, function);
   luaL_checkstack(L, static_cast<int>(arguments.items.size()) + 8, "too many arguments");

@@ -66,6 +66,7 @@ Error take_error(lua_State* L) {
   }
   if (error.message.empty()) {
     // "file.lua:12: text": the position becomes `where`.
+    if (luaL_callmeta(L, -1, "__tostring")) lua_replace(L, -2);
     std::string text = lua_isstring(L, -1)
                            ? lua_tostring(L, -1)
                            : "the script raised " + type_name(L, -1) + " instead of a message";
@@ -114,7 +115,8 @@ Origin origin(lua_State* L) {
 }
 
 std::string traceback(lua_State* L) {
-  std::string text;
+  constexpr size_t kShown = 10;  // from each end
+  std::vector<std::string> lines;
   lua_Debug frame;
   for (int level = 0; lua_getstack(L, level, &frame); ++level) {
     lua_getinfo(L, "Sln", &frame);
@@ -122,7 +124,16 @@ std::string traceback(lua_State* L) {
     const std::string where = frame.name           ? fmt::format("in function '{}'", frame.name)
                               : *frame.what == 'm' ? std::string("in main chunk")
                                                    : fmt::format("in function <line {}>", frame.linedefined);
-    text += fmt::format("\t{}:{}: {}\n", file_of(frame), frame.currentline, where);
+    lines.push_back(fmt::format("\t{}:{}: {}\n", file_of(frame), frame.currentline, where));
+  }
+  std::string text;
+  for (size_t i = 0; i < lines.size(); ++i) {
+    if (i == kShown && lines.size() > 2 * kShown) {
+      const size_t left_out = lines.size() - 2 * kShown;
+      text += fmt::format("\t... ({} more)\n", left_out);
+      i += left_out;
+    }
+    text += lines[i];
   }
   return text;
 }

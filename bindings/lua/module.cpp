@@ -131,13 +131,24 @@ Result<Shape> nested_shape(lua_State* L, int index) {
   return shape;
 }
 
+// Whether the integer dtype has this number.
+bool holds(DType dtype, double value) {
+  if (value != std::floor(value)) return false;
+  if (dtype == DType::u8) return value >= 0 && value <= 255;
+  const double end = dtype == DType::i32 ? 0x1p31 : 0x1p63;
+  return value >= -end && value < end;
+}
+
 Status fill_nested(lua_State* L, const Tensor& t, int dim, int64_t& next) {
   const Shape& shape = t.type.shape;
   if (dim == shape.rank()) {
-    if (lua_isboolean(L, -1))
-      write_element(t, next++, lua_toboolean(L, -1));
-    else
-      write_element(t, next++, PERI_TRY(to_number(L, -1, "tensor: an element")));
+    double value = lua_toboolean(L, -1);
+    if (!lua_isboolean(L, -1)) value = PERI_TRY(to_number(L, -1, "tensor: an element"));
+    if (is_integer(t.type.dtype) && !holds(t.type.dtype, value))
+      return fail(Code::InvalidArgument,
+                  fmt::format("tensor: the element {} is none that {} holds", value, to_string(t.type.dtype)),
+                  origin(L));
+    write_element(t, next++, value);
     return {};
   }
   if (!lua_istable(L, -1) || static_cast<int64_t>(lua_objlen(L, -1)) != shape[dim])

@@ -1,7 +1,11 @@
--- run: for v in '' '{}' 'nil' '42' '"text", 0'; do echo "error($v)" >$TMP/a.lua; peri run $TMP/a.lua; done
+-- run: for v in '' '{}' nil 42 '"text", 0' 'setmetatable({}, {__tostring = function() return "mine" end})'; do
+-- run:   echo "error($v)" >$TMP/a.lua
+-- run:   peri run $TMP/a.lua
+-- run: done
 -- exit: 1
 -- stderr: */a.lua:1: the script raised nil instead of a message
 -- stderr: */a.lua:1: the script raised a table instead of a message
 -- stderr: */a.lua:1: the script raised nil instead of a message
 -- stderr: */a.lua:1: 42
 -- stderr: text
+-- stderr: */a.lua:1: mine
