@@ -1,4 +1,4 @@
--- run: for c in run 'run nothere.lua' 'run -n 3 nothere.lua' 'run .' 'runn x' --jit 'run -n 0 usage.lua' 'run -n x usage.lua' 'run --backend cuda usage.lua' 'run --backend x usage.lua' 'run --timeout 0 usage.lua' 'run --timeout x usage.lua' 'run --skip fuze usage.lua' 'run --print-after nope usage.lua' 'help nosuchthing' 'doctor x' 'run --merg usage.lua' 'run --skip'; do peri $c; echo "$?: $c"; done
+-- run: for c in run 'run nothere.lua' 'run -n 3 nothere.lua' 'run .' 'runn x' --jit 'run -n 0 usage.lua' 'run -n x usage.lua' 'run --backend x usage.lua' 'run --timeout 0 usage.lua' 'run --timeout x usage.lua' 'run --skip fuze usage.lua' 'run --print-after nope usage.lua' 'help nosuchthing' 'doctor x' 'run --merg usage.lua' 'run --skip'; do peri $c; echo "$?: $c"; done
 -- stdout: 2: run
 -- stdout: 2: run nothere.lua
 -- stdout: 2: run -n 3 nothere.lua
@@ -7,7 +7,6 @@
 -- stdout: 2: --jit
 -- stdout: 2: run -n 0 usage.lua
 -- stdout: 2: run -n x usage.lua
--- stdout: 1: run --backend cuda usage.lua
 -- stdout: 2: run --backend x usage.lua
 -- stdout: 2: run --timeout 0 usage.lua
 -- stdout: 2: run --timeout x usage.lua
