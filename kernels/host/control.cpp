@@ -17,6 +17,8 @@ using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
 constexpr milliseconds kSlice{20};  // how late a sleeping rank may notice an abort or an interrupt
+constexpr milliseconds kLastWords{
+    200};  // how long messages of others are still waited for when one rank has failed
 constexpr std::chrono::microseconds kSpin{50};
 constexpr const char* kLost = "was lost (killed or exited)";
 
@@ -170,14 +172,30 @@ std::unexpected<Error> Control::mismatch(int peer, const Operation& operation) c
   return failure;
 }
 
+// Whether the messages of these ranks can be on their way although the job has failed: it was none of them
+// that failed.
+bool Control::may_still_come(const std::vector<int>& waiting) const {
+  const int failed = static_cast<int>(block_->failed.load(std::memory_order_acquire)) - 1;
+  return failed >= 0 &&
+         std::ranges::none_of(waiting, [&](int peer) { return peer == failed || mailbox_.gone(peer); });
+}
+
 Status Control::converse(const Operation& operation, const std::function<std::vector<int>()>& missing) {
   const auto deadline = deadline_of(options_);
+  auto last_words = Clock::now() + kLastWords;
   mailbox_.progress(milliseconds(0));
   for (;;) {
     Status job = check_job(operation);
     std::vector<int> waiting = missing();
     if (waiting.empty()) return {};
+    // A rank may fail because of what all are about to learn, and tell the job before the others' messages
+    // are here.
+    if (!job && (may_still_come(waiting) && Clock::now() < last_words)) {
+      mailbox_.progress(kSlice);
+      continue;
+    }
     PERI_TRY(job);
+    last_words = Clock::now() + kLastWords;
     for (int peer : waiting) {
       if (mailbox_.gone(peer)) return lost(peer, operation);
     }

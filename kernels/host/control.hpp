@@ -83,8 +83,15 @@ class Control {
       return {};
     return await_slowly(word, target, peer, operation);
   }
-  // The error of two ranks that meet in different operations.
+  // For waits that happen elsewhere, on a device: why they should end (the job has failed, an interrupt), and
+  // the errors of ranks that meet in different operations, of a wait that was too long, of a peer that ended.
+  Status check_job(const Operation& operation) const;
   std::unexpected<Error> mismatch(int peer, const Operation& operation) const;
+  std::unexpected<Error> timeout(std::span<const int> missing, const Operation& operation) const;
+  std::unexpected<Error> lost(int peer, const Operation& operation);
+  bool peer_has_left(int peer) const {
+    return record(peer).state.load(std::memory_order_acquire) == RankState::left;
+  }
 
   // Every member's text, in group order.
   Result<std::vector<std::string>> exchange(const Group& group, const std::string& text,
@@ -103,11 +110,9 @@ class Control {
   explicit Control(const JobOptions& options) : options_(options) {}
   RankRecord& record(int rank) const { return block_->ranks[rank]; }
   Status await_slowly(SharedWord& word, uint32_t target, int peer, const Operation& operation);
+  bool may_still_come(const std::vector<int>& waiting) const;
   // Turns the mailbox's crank until `missing` names no rank.
   Status converse(const Operation& operation, const std::function<std::vector<int>()>& missing);
-  Status check_job(const Operation& operation) const;
-  std::unexpected<Error> timeout(std::span<const int> missing, const Operation& operation) const;
-  std::unexpected<Error> lost(int peer, const Operation& operation);
   std::string last_entered(int rank) const;
   void report(Code code, int subject, const std::string& message);
   void watch();

@@ -111,7 +111,7 @@ class OneDnnKernel final : public Kernel {
       packs_b_ = !is_native_ || !b_.is_plain();
       if (packs_a_) pack(a_, packed_a_);
       if (packs_b_) pack(b_, packed_b_);
-      if (!make_blocks(DType::f32)) throw dnnl::error(dnnl_unimplemented, "no f32 matmul");
+      is_supported_ = make_blocks(DType::f32);
     }
     int64_t most = 0;
     for (const std::optional<Block>& block : blocks_)
@@ -126,6 +126,7 @@ class OneDnnKernel final : public Kernel {
     }
   }
 
+  bool is_supported() const { return is_supported_; }
   void run(Addresses inputs, Addresses outputs) const override {
     const std::byte *a = inputs[p_.swapped], *b = inputs[!p_.swapped];
     if (packs_a_) convert(a, 1, {p_.m, p_.k, p_.a_row, p_.a_column}, packed_a_);
@@ -228,7 +229,7 @@ class OneDnnKernel final : public Kernel {
   Matrix a_, b_, c_;  // as oneDNN sees them
   LoadTile load_;
   StoreTile store_;
-  bool is_native_, packs_a_ = false, packs_b_ = false;
+  bool is_native_, is_supported_ = true, packs_a_ = false, packs_b_ = false;
   bool cuts_columns_;
   bool
       writes_c_;  // oneDNN writes the result itself; else it makes f32, which is rounded once into the output
@@ -255,7 +256,9 @@ bool onednn_multiplies(DType dtype) {
 
 Compiled compile_onednn_product(const Product& product) {
   try {
-    return std::make_unique<OneDnnKernel>(product);
+    auto kernel = std::make_unique<OneDnnKernel>(product);
+    if (!kernel->is_supported()) return fail(Code::Unsupported, "matmul: oneDNN has no f32 product here");
+    return kernel;
   } catch (const dnnl::error& error) {
     return fail(Code::Unsupported, fmt::format("matmul: oneDNN: {}", error.what()));
   } catch (const std::bad_alloc&) {

@@ -1,4 +1,4 @@
--- SYSTEMS S8's example: layers of matmul -> one-shot all-reduce, compiled under both lowerings, with the plan's figures.
+-- Layers of matmul -> one-shot all-reduce, compiled under both lowerings, with the figures of both plans.
 --   peri run -n 2 scripts/examples/layers.lua [hidden] [sequence] [layers]
 local peri = require "peri"
 local H, S, L = tonumber(arg[1] or 4096), tonumber(arg[2] or 128), tonumber(arg[3] or 8)

@@ -1,4 +1,5 @@
--- The part of the Lua API that is written in Lua: conveniences over the op table. `require "peri"` gives this table.
+-- The part of the Lua API that is written in Lua: conveniences over the op table.
+-- `require "peri"` gives this table.
 local peri = require "peri.core"
 local methods = peri.methods
 
@@ -77,7 +78,8 @@ function peri.var(x, dim, keepdim)
   return centred:square():mean(dim, keepdim or false)
 end
 
-for _, name in ipairs { "chunk", "select", "unsqueeze", "squeeze", "flatten", "clamp", "log_softmax", "var" } do
+local conveniences = { "chunk", "select", "unsqueeze", "squeeze", "flatten", "clamp", "log_softmax", "var" }
+for _, name in ipairs(conveniences) do
   methods[name] = peri[name]
 end
 

@@ -23,8 +23,9 @@ local function example(text, seed)
   return t:to(place)
 end
 
--- rt.program{inputs = {types}, constants = {types}, run = function(arg, const) ... return {results} end}: call it with a table of
--- inputs and a table of constants. Run as a script, it makes examples of both and prints the results.
+-- rt.program{inputs = {types}, constants = {types}, run = function(arg, const) ... return {results} end}:
+-- call it with a table of inputs and a table of constants. Run as a script, it makes examples of both and
+-- prints the results.
 function rt.program(program)
   local self = { inputs = program.inputs, constants = program.constants }
   function self.main()
@@ -35,7 +36,8 @@ function rt.program(program)
       if peri.rank == 0 then print("result " .. i); print(result) end
     end
   end
-  return setmetatable(self, { __call = function(_, inputs, constants) return program.run(inputs, constants) end })
+  local function call(_, inputs, constants) return program.run(inputs, constants) end
+  return setmetatable(self, { __call = call })
 end
 
 return rt

@@ -75,10 +75,10 @@ Policy random_policy(uint64_t seed) {
 }
 
 std::string describe(const Policy& p) {
-  std::string text =
-      fmt::format("auto_select {}, fuse {}, reuse {}, lowering {}, capture {}, ll {}, one_shot {}, split {}",
-                  p.auto_select, p.fuse, p.reuse, p.lowering == Lowering::fallback ? "fallback" : "out",
-                  p.capture, p.ll_bytes.value_or(-1), p.one_shot_bytes.value_or(-1), static_cast<bool>(p.split));
+  std::string text = fmt::format(
+      "auto_select {}, fuse {}, reuse {}, lowering {}, capture {}, ll {}, one_shot {}, split {}",
+      p.auto_select, p.fuse, p.reuse, p.lowering == Lowering::fallback ? "fallback" : "out", p.capture,
+      p.ll_bytes.value_or(-1), p.one_shot_bytes.value_or(-1), static_cast<bool>(p.split));
   for (const std::string& pass : p.skip) text += ", without " + pass;
   return text;
 }

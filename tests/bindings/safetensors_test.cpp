@@ -13,6 +13,7 @@
 #include <catch2/catch.hpp>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <numeric>
 
@@ -333,12 +334,12 @@ TEST_CASE("what cannot be written leaves nothing, and the old file") {
   CHECK(folder.names() == std::vector<std::string>{"out"});
 }
 
-// Seeds for safetensors_fuzz; hidden, as it writes where $PERI_CORPUS says.
+// Seeds for safetensors_fuzz, into the build folder's safetensors_corpus.
 TEST_CASE("write the fuzzer's corpus", "[.][corpus]") {
-  const char* folder = getenv("PERI_CORPUS");
-  REQUIRE(folder);
+  const std::string folder = PERI_BINARY_DIR "/safetensors_corpus";
+  std::filesystem::create_directories(folder);
   auto write = [&](const std::string& name, const std::string& bytes) {
-    std::ofstream(std::string(folder) + "/" + name, std::ios::binary) << bytes;
+    std::ofstream(folder + "/" + name, std::ios::binary) << bytes;
   };
   write("good", kGood);
   for (size_t i = 0; i < bad_files().size(); ++i) write("bad" + std::to_string(i), bad_files()[i].bytes);

@@ -167,8 +167,10 @@ void check_includes(const Includes& includes, std::vector<Violation>& out) {
 
 void check_words(const std::string& path, std::string_view text, std::vector<Violation>& out) {
   const bool one_environment_file = path == "core/env.cpp" || path == "core/env.hpp";
-  const bool no_multicast = path.starts_with("tests/") || path.starts_with("scripts/") ||
-                            path.starts_with(".ci/") || path.find("_bench.") != path.npos;
+  // env_test feeds the reader of the environment from a map; nothing is set.
+  const bool no_multicast = (path.starts_with("tests/") && path != "tests/core/env_test.cpp") ||
+                            path.starts_with("scripts/") || path.starts_with(".ci/") ||
+                            path.find("_bench.") != path.npos;
   const std::string blanked_text = is_cpp(path) ? blank_comments_and_literals(text) : std::string(text);
   auto raw = lines_of(text);
   auto code = lines_of(blanked_text);

@@ -1,5 +1,5 @@
--- Chooses what answers soonest: staged packets for small messages, then one barrier and every operand read whole, then a
--- part for each rank. The limits are those that `peri bench all_reduce` measured, in bytes.
+-- Chooses what answers soonest: staged packets for small messages, then every operand read whole, then a part
+-- for each rank. The limits are those that were measured, in bytes.
 local limits = { host = { ll = 4096, one_shot = 4096 }, cuda = { ll = 256 * 1024, one_shot = 512 * 1024 } }
 
 return {
