@@ -71,6 +71,8 @@ Environment read_environment(const std::function<const char*(const char*)>& get)
       variables.number<double>("PERI_TIMEOUT", 1e-3, "seconds, at least 0.001").value_or(env.timeout);
   env.threads = variables.number<int>("PERI_THREADS", 0, "a count of threads").value_or(env.threads);
   env.multicast = variables.flag("PERI_MULTICAST").value_or(env.multicast);
+  env.xdg_cache_home = variables.text("XDG_CACHE_HOME");
+  env.home = variables.text("HOME");
   env.nccl_nvls_enable = variables.text("NCCL_NVLS_ENABLE");
   env.torch_disable_multicast = variables.text("TORCH_SYMM_MEM_DISABLE_MULTICAST");
   env.torchrun_rank = variables.text("RANK");

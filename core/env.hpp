@@ -21,6 +21,10 @@ struct Environment {
   int threads = 0;      // PERI_THREADS: threads of one rank. Default: 0, the machine's cores over its ranks
   bool multicast = false;  // PERI_MULTICAST: 1 allows NVLink multicast where nothing forbids it. Default: 0
 
+  // Where a user's files belong. Default: not set.
+  std::optional<std::string> xdg_cache_home;  // XDG_CACHE_HOME: compiled kernels go to its folder perilune
+  std::optional<std::string> home;            // HOME: else to .cache/perilune there
+
   // Others' switches that forbid NVLink multicast. Default: not set.
   std::optional<std::string> nccl_nvls_enable;         // NCCL_NVLS_ENABLE: 0 forbids
   std::optional<std::string> torch_disable_multicast;  // TORCH_SYMM_MEM_DISABLE_MULTICAST: all but 0 forbid

@@ -1,23 +1,13 @@
-// The compilers of the kernel families. kernel.cpp has checked the call against the op table's rules when
-// they run, so that they decide only how to compute.
+// The compilers of the kernel families. They get calls that are checked.
 #pragma once
 
 #include <memory>
 #include <span>
 
+#include "kernels/call.hpp"
 #include "kernels/host/kernel.hpp"
 
 namespace peri::host {
-
-struct Call {
-  const KernelSpec& spec;
-  std::span<const OperandType> inputs, outputs;
-
-  const View& in(size_t i) const { return inputs[i].view; }
-  const View& out() const { return outputs[0].view; }
-  DType dtype() const { return outputs[0].dtype; }
-  int dim() const { return static_cast<int>(spec.attributes.get<int64_t>("dim")); }
-};
 
 using Addresses = std::span<std::byte* const>;
 using Compiled = Result<std::unique_ptr<Kernel>>;

@@ -265,65 +265,9 @@ class Lowering {
   bool wrote_in_place_ = false;
 };
 
-Status check_program(const Call& call) {
-  const FusedProgram& program = call.spec.fused;
-  if (program.operand_dtypes.size() != call.inputs.size() || program.results.size() != call.outputs.size() ||
-      call.outputs.empty())
-    return fail(Code::InvalidArgument,
-                fmt::format("{}: the program has {} operands and {} results, the call {} and {}",
-                            call.spec.name(), program.operand_dtypes.size(), program.results.size(),
-                            call.inputs.size(), call.outputs.size()));
-  std::vector<TensorType> types;  // of the registers; as scalars, since the iteration space is checked apart
-  for (DType dtype : program.operand_dtypes) types.push_back({dtype, {}});
-  for (const FusedInstruction& instruction : program.instructions) {
-    std::vector<TensorType> operands;
-    for (int reg : instruction.operands) {
-      if (reg < 0 || reg >= static_cast<int>(types.size()))
-        return fail(Code::InvalidArgument, fmt::format("{}: no register {}", call.spec.name(), reg));
-      operands.push_back(types[reg]);
-    }
-    const bool is_immediate = instruction.op == Op::full && operands.empty();
-    if (!is_immediate && !info(instruction.op).has(kPointwise))
-      return fail(Code::InvalidArgument,
-                  fmt::format("{}: {} is not pointwise", call.spec.name(), to_string(instruction.op)));
-    if (!is_immediate) {
-      Attributes attributes;
-      if (instruction.op == Op::cast) attributes.set("dtype", instruction.dtype);
-      if (TensorType type = PERI_TRY(infer(instruction.op, operands, attributes));
-          type.dtype != instruction.dtype)
-        return fail(Code::DTypeMismatch,
-                    fmt::format("{}: {} makes {}, not {}", call.spec.name(), to_string(instruction.op),
-                                to_string(type.dtype), to_string(instruction.dtype)));
-    }
-    types.push_back({instruction.dtype, {}});
-  }
-  for (size_t i = 0; i < call.inputs.size(); ++i) {
-    if (call.inputs[i].dtype != program.operand_dtypes[i])
-      return fail(Code::DTypeMismatch,
-                  fmt::format("{}: operand {} is {}, not {}", call.spec.name(), operand_name(i),
-                              to_string(call.inputs[i].dtype), to_string(program.operand_dtypes[i])));
-    if (PERI_TRY(broadcast(call.in(i).shape, call.out().shape)) != call.out().shape)
-      return fail(Code::ShapeMismatch,
-                  fmt::format("{}: operand {} of shape {} does not broadcast to {}", call.spec.name(),
-                              operand_name(i), call.in(i).shape.to_string(), call.out().shape.to_string()));
-  }
-  for (size_t i = 0; i < call.outputs.size(); ++i) {
-    const int reg = program.results[i];
-    if (reg < 0 || reg >= static_cast<int>(types.size()) || call.outputs[i].dtype != types[reg].dtype)
-      return fail(Code::DTypeMismatch,
-                  fmt::format("{}: output {} does not match register {}", call.spec.name(), i, reg));
-    if (call.outputs[i].view.shape != call.out().shape)
-      return fail(Code::ShapeMismatch,
-                  fmt::format("{}: outputs of shapes {} and {}", call.spec.name(),
-                              call.out().shape.to_string(), call.outputs[i].view.shape.to_string()));
-  }
-  return {};
-}
-
 }  // namespace
 
 Compiled compile_pointwise(const Call& call) {
-  PERI_TRY(check_program(call));
   auto kernel = std::make_unique<PointwiseKernel>();
   Space space{call.out().shape, {}};
   for (const OperandType& output : call.outputs) space.strides.push_back(output.view.strides);

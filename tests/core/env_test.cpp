@@ -34,7 +34,9 @@ TEST_CASE("values are read") {
                                 {"PERI_TIMEOUT", "2.5"},
                                 {"PERI_THREADS", "3"},
                                 {"SLURM_PROCID", "7"},
-                                {"OMPI_COMM_WORLD_SIZE", "8"}});
+                                {"OMPI_COMM_WORLD_SIZE", "8"},
+                                {"XDG_CACHE_HOME", "/tmp/a"},
+                                {"HOME", "/root"}});
   CHECK(env.job == "ab12");
   CHECK(env.rank == 2);
   CHECK(env.world_size == 4);
@@ -42,6 +44,8 @@ TEST_CASE("values are read") {
   CHECK(env.threads == 3);
   CHECK(env.slurm_rank == "7");
   CHECK(env.ompi_world_size == "8");
+  CHECK(env.xdg_cache_home == "/tmp/a");
+  CHECK(env.home == "/root");
   CHECK(env.malformed.empty());
 }
 

@@ -1,5 +1,6 @@
-// Runs host kernels on values of the reference interpreter: places them in memory in unusual layouts,
-// surrounded by guard bytes, and reads results back.
+// Runs kernels on values of the reference interpreter: places them in memory in unusual layouts, surrounded
+// by guard bytes, and reads results back. The kernels are the host backend's, unless a test program sets
+// another backend's (tests/kernels/cuda/): all must pass the same tests.
 #pragma once
 
 #include <cstring>
@@ -110,8 +111,8 @@ inline KernelSpec spec_of(Op op, const Attributes& attributes, std::span<const O
   return spec;
 }
 
-inline Status launch(const KernelSpec& spec, std::span<const Window> inputs,
-                     std::span<const Window> outputs) {
+inline Status launch_on_host(const KernelSpec& spec, std::span<const Window> inputs,
+                             std::span<const Window> outputs) {
   std::vector<OperandType> in, out;
   std::vector<std::byte*> in_data, out_data;
   for (const Window& w : inputs) in.push_back(w.type()), in_data.push_back(w.data());
@@ -119,6 +120,15 @@ inline Status launch(const KernelSpec& spec, std::span<const Window> inputs,
   auto kernel = PERI_TRY(host::compile_kernel(spec, in, out));
   kernel->run(in_data, out_data);
   return {};
+}
+
+// What `launch` calls. Windows that share memory share it on the device too.
+inline Status (*backend_launch)(const KernelSpec&, std::span<const Window>,
+                                std::span<const Window>) = launch_on_host;
+
+inline Status launch(const KernelSpec& spec, std::span<const Window> inputs,
+                     std::span<const Window> outputs) {
+  return backend_launch(spec, inputs, outputs);
 }
 
 // One op on values in given layouts; the result's window.

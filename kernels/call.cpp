@@ -1,0 +1,110 @@
+// What a kernel call is checked for.
+#include "kernels/call.hpp"
+
+#include <vector>
+
+#include <fmt/format.h>
+
+namespace peri {
+namespace {
+
+Status check_layouts(const Call& call) {
+  auto check = [&](const OperandType& operand, const char* role) -> Status {
+    PERI_TRY(checked_numel(operand.view.shape));
+    if (operand.view.shape.rank() == operand.view.strides.rank()) return {};
+    return fail(Code::InvalidArgument,
+                fmt::format("{}: an {} of shape {} has strides {}", call.spec.name(), role,
+                            operand.view.shape.to_string(), operand.view.strides.to_string()));
+  };
+  for (const OperandType& input : call.inputs) PERI_TRY(check(input, "input"));
+  for (const OperandType& output : call.outputs) PERI_TRY(check(output, "output"));
+  return {};
+}
+
+// The attributes completed, the op's own rule kept, and the output what the rule says.
+Result<Attributes> check_types(const Call& call) {
+  if (call.outputs.size() != 1)
+    return fail(Code::InvalidArgument, fmt::format("makes one output, not {}", call.outputs.size()));
+  std::vector<TensorType> types;
+  for (const OperandType& input : call.inputs) types.push_back({input.dtype, input.view.shape});
+  Attributes attributes = PERI_TRY(complete(call.spec.op, call.spec.attributes, types));
+  const TensorType rule = PERI_TRY(infer(call.spec.op, types, attributes)),
+                   made{call.dtype(), call.out().shape};
+  if (made.dtype != rule.dtype || made.shape != rule.shape)
+    return fail(made.dtype != rule.dtype ? Code::DTypeMismatch : Code::ShapeMismatch,
+                fmt::format("makes {}, and the output is {}", rule.to_string(), made.to_string()));
+  return attributes;
+}
+
+Status check_program(const Call& call) {
+  const FusedProgram& program = call.spec.fused;
+  if (program.operand_dtypes.size() != call.inputs.size() || program.results.size() != call.outputs.size() ||
+      call.outputs.empty())
+    return fail(Code::InvalidArgument,
+                fmt::format("{}: the program has {} operands and {} results, the call {} and {}",
+                            call.spec.name(), program.operand_dtypes.size(), program.results.size(),
+                            call.inputs.size(), call.outputs.size()));
+  std::vector<TensorType> types;  // of the registers; as scalars, since the iteration space is checked apart
+  for (DType dtype : program.operand_dtypes) types.push_back({dtype, {}});
+  for (const FusedInstruction& instruction : program.instructions) {
+    std::vector<TensorType> operands;
+    for (int reg : instruction.operands) {
+      if (reg < 0 || reg >= static_cast<int>(types.size()))
+        return fail(Code::InvalidArgument, fmt::format("{}: no register {}", call.spec.name(), reg));
+      operands.push_back(types[reg]);
+    }
+    const bool is_immediate = instruction.op == Op::full && operands.empty();
+    if (!is_immediate && !info(instruction.op).has(kPointwise))
+      return fail(Code::InvalidArgument,
+                  fmt::format("{}: {} is not pointwise", call.spec.name(), to_string(instruction.op)));
+    if (!is_immediate) {
+      Attributes attributes;
+      if (instruction.op == Op::cast) attributes.set("dtype", instruction.dtype);
+      if (TensorType type = PERI_TRY(infer(instruction.op, operands, attributes));
+          type.dtype != instruction.dtype)
+        return fail(Code::DTypeMismatch,
+                    fmt::format("{}: {} makes {}, not {}", call.spec.name(), to_string(instruction.op),
+                                to_string(type.dtype), to_string(instruction.dtype)));
+    }
+    types.push_back({instruction.dtype, {}});
+  }
+  for (size_t i = 0; i < call.inputs.size(); ++i) {
+    if (call.inputs[i].dtype != program.operand_dtypes[i])
+      return fail(Code::DTypeMismatch,
+                  fmt::format("{}: operand {} is {}, not {}", call.spec.name(), operand_name(i),
+                              to_string(call.inputs[i].dtype), to_string(program.operand_dtypes[i])));
+    if (PERI_TRY(broadcast(call.in(i).shape, call.out().shape)) != call.out().shape)
+      return fail(Code::ShapeMismatch,
+                  fmt::format("{}: operand {} of shape {} does not broadcast to {}", call.spec.name(),
+                              operand_name(i), call.in(i).shape.to_string(), call.out().shape.to_string()));
+  }
+  for (size_t i = 0; i < call.outputs.size(); ++i) {
+    const int reg = program.results[i];
+    if (reg < 0 || reg >= static_cast<int>(types.size()) || call.outputs[i].dtype != types[reg].dtype)
+      return fail(Code::DTypeMismatch,
+                  fmt::format("{}: output {} does not match register {}", call.spec.name(), i, reg));
+    if (call.outputs[i].view.shape != call.out().shape)
+      return fail(Code::ShapeMismatch,
+                  fmt::format("{}: outputs of shapes {} and {}", call.spec.name(),
+                              call.out().shape.to_string(), call.outputs[i].view.shape.to_string()));
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<KernelSpec> checked(const Call& call) {
+  PERI_TRY(check_layouts(call));
+  if (call.spec.is_fused()) {
+    PERI_TRY(check_program(call));
+    return call.spec;
+  }
+  Result<Attributes> attributes = check_types(call);
+  if (!attributes) {
+    attributes.error().message = fmt::format("{}: {}", to_string(call.spec.op), attributes.error().message);
+    return std::unexpected(std::move(attributes).error());
+  }
+  return KernelSpec{call.spec.op, std::move(*attributes), {}};
+}
+
+}  // namespace peri

@@ -1,0 +1,25 @@
+// A kernel call as every backend compiles it, and what it is checked for first: the op table's own rules, so
+// that the compilers of the kernel families decide only how to compute.
+#pragma once
+
+#include <span>
+
+#include "core/error.hpp"
+#include "core/kernel.hpp"
+
+namespace peri {
+
+struct Call {
+  const KernelSpec& spec;
+  std::span<const OperandType> inputs, outputs;
+
+  const View& in(size_t i) const { return inputs[i].view; }
+  const View& out() const { return outputs[0].view; }
+  DType dtype() const { return outputs[0].dtype; }
+  int dim() const { return static_cast<int>(spec.attributes.get<int64_t>("dim")); }
+};
+
+// The spec with its attributes completed. Errors: what contradicts itself or the op's rule.
+Result<KernelSpec> checked(const Call& call);
+
+}  // namespace peri

@@ -1,0 +1,82 @@
+// Compiled kernels by (spec, operand types), for every backend.
+#pragma once
+
+#include <algorithm>
+#include <bit>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <unordered_map>
+#include <vector>
+
+#include "core/error.hpp"
+#include "core/kernel.hpp"
+
+namespace peri {
+
+template <class Kernel>
+class KernelCache {
+ public:
+  // The kernel of these types; `compile()` makes it if there is none. One thread compiles at a time.
+  template <class Compile>
+  Result<std::shared_ptr<const Kernel>> find(const KernelSpec& spec, std::span<const OperandType> inputs,
+                                             std::span<const OperandType> outputs, Compile compile) {
+    std::lock_guard lock(mutex_);
+    if (auto found = kernels_.find(KeyView(spec, inputs, outputs)); found != kernels_.end())
+      return found->second;
+    std::shared_ptr<const Kernel> kernel = PERI_TRY(compile());
+    if (kernels_.size() >= kMostKernels) kernels_.clear();
+    kernels_.emplace(Key{spec, {inputs.begin(), inputs.end()}, {outputs.begin(), outputs.end()}}, kernel);
+    return kernel;
+  }
+
+ private:
+  // Programs whose shapes keep changing would fill memory: then everything is compiled anew. Kernels in use
+  // live on with their users.
+  static constexpr size_t kMostKernels = 4096;
+
+  struct Key {
+    KernelSpec spec;
+    std::vector<OperandType> inputs, outputs;
+  };
+  struct KeyView {
+    const KernelSpec& spec;
+    std::span<const OperandType> inputs, outputs;
+    KeyView(const KernelSpec& s, std::span<const OperandType> in, std::span<const OperandType> out)
+        : spec(s), inputs(in), outputs(out) {}
+    KeyView(const Key& key) : spec(key.spec), inputs(key.inputs), outputs(key.outputs) {}
+  };
+
+  struct KeyHash {
+    using is_transparent = void;
+    size_t operator()(const KeyView& key) const {
+      uint64_t hash = 0xCBF29CE484222325u;  // FNV-1a, a word at a time
+      auto mix = [&](uint64_t word) { hash = (hash ^ word) * 0x100000001B3u; };
+      mix(static_cast<uint64_t>(key.spec.op));
+      for (const FusedInstruction& instruction : key.spec.fused.instructions) {
+        mix(static_cast<uint64_t>(instruction.op) << 8 | static_cast<uint64_t>(instruction.dtype));
+        mix(std::bit_cast<uint64_t>(instruction.value));
+        for (int reg : instruction.operands) mix(static_cast<uint64_t>(reg));
+      }
+      for (auto operands : {key.inputs, key.outputs})
+        for (const OperandType& operand : operands) {
+          mix(static_cast<uint64_t>(operand.dtype));
+          for (int64_t size : operand.view.shape) mix(static_cast<uint64_t>(size));
+          for (int64_t stride : operand.view.strides) mix(static_cast<uint64_t>(stride));
+        }
+      return hash ^ hash >> 32;
+    }
+  };
+  struct KeyEqual {
+    using is_transparent = void;
+    bool operator()(const KeyView& a, const KeyView& b) const {
+      return std::ranges::equal(a.inputs, b.inputs) && std::ranges::equal(a.outputs, b.outputs) &&
+             a.spec == b.spec;
+    }
+  };
+
+  std::mutex mutex_;
+  std::unordered_map<Key, std::shared_ptr<const Kernel>, KeyHash, KeyEqual> kernels_;
+};
+
+}  // namespace peri
