@@ -5,11 +5,14 @@
 #include <unistd.h>
 
 #include <climits>
+#include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 
 #include "bindings/lua/chunk.hpp"
 #include "bindings/lua/module.hpp"
+#include "bindings/session.hpp"
 
 namespace peri::lua {
 namespace {
@@ -72,6 +75,18 @@ Result<int> write_global(lua_State* L) {
   }
   lua_rawset(L, 1);
   return 0;
+}
+
+// os.exit([code]) in the job's way: who waits for this rank learns at once that it is gone, and from where.
+Result<int> exit_script(lua_State* L) {
+  int code = lua_isboolean(L, 1) && !lua_toboolean(L, 1) ? 1 : 0;
+  if (lua_isnumber(L, 1)) code = static_cast<int>(PERI_TRY(to_integer(L, 1, "os.exit: the code")));
+  Backend& backend = session(L).backend();
+  if (code != 0) backend.abort({Code::ScriptError, fmt::format("os.exit({})", code), origin(L)});
+  backend.leave();
+  std::fflush(nullptr);
+  lua_close(L);
+  std::exit(code);
 }
 
 void make_globals_strict(lua_State* L) {
@@ -150,6 +165,10 @@ void set_up_environment(lua_State* L, const std::string& script, const std::vect
   }
   lua_setglobal(L, "arg");
   register_results(L);
+  lua_getglobal(L, "os");
+  lua_pushcfunction(L, wrap<exit_script>);
+  lua_setfield(L, -2, "exit");
+  lua_pop(L, 1);
   make_globals_strict(L);
 }
 

@@ -28,8 +28,6 @@
 -- stderr: peri: the number of ranks must be from 1 to 1024, and it is 0
 -- stderr: peri: Could not convert: --ranks = x
 -- stderr:    hint: `peri --help` lists the commands and their options
--- stderr: peri: no *
--- stderr:    hint: *use --backend host
 -- stderr: peri: --backend: x not in {host,cuda,auto}
 -- stderr:    hint: `peri --help` lists the commands and their options
 -- stderr: peri: --timeout: must be a positive number of seconds, not 0
