@@ -1,9 +1,12 @@
 // Dead-code elimination: keeps what an output or an effect needs.
+#include <algorithm>
+#include <functional>
+
 #include "core/graph.hpp"
 
 namespace peri {
 
-Graph eliminate_dead_code(const Graph& graph) {
+static std::vector<bool> live_nodes(const Graph& graph) {
   std::vector<bool> live(static_cast<size_t>(graph.size()), false);
   auto mark = [&](NodeId id) { live[static_cast<size_t>(id.index)] = true; };
   for (const Output& output : graph.outputs()) mark(output.value);
@@ -14,7 +17,15 @@ Graph eliminate_dead_code(const Graph& graph) {
     if (live[static_cast<size_t>(i)])
       for (NodeId operand : node.operands) mark(operand);
   }
+  return live;
+}
 
+bool has_dead_code(const Graph& graph) {
+  return !std::ranges::all_of(live_nodes(graph), std::identity());
+}
+
+Graph eliminate_dead_code(const Graph& graph) {
+  const std::vector<bool> live = live_nodes(graph);
   Graph result;
   std::vector<NodeId> renamed(live.size());
   for (int i = 0; i < graph.size(); ++i) {

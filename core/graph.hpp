@@ -73,6 +73,8 @@ struct World {
 // Every node's op, operand count, attributes, dtypes and inferred type agree; operands precede users; outputs
 // exist.
 Status verify(const Graph& graph);
+// Whether the graph has nodes that no output and no effect needs; inputs and constants count as needed.
+bool has_dead_code(const Graph& graph);
 // A new graph without nodes that no output and no effect needs; inputs and constants stay, so indices keep
 // their meaning.
 Graph eliminate_dead_code(const Graph& graph);

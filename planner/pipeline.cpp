@@ -1,6 +1,7 @@
 // The planner, as a list of passes in the order in which they run: why each is there, and what holds from
 // there on.
 #include <algorithm>
+#include <optional>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -58,7 +59,9 @@ Result<Plan> plan(const Graph& program, const World& world, const Policy& policy
   };
 
   // A trace holds whatever the script computed. From here on every node serves an output or an effect.
-  Graph graph = runs("dead_code") ? eliminate_dead_code(program) : program;
+  std::optional<Graph> smaller;  // most programs have no dead code, and a large one takes long to copy
+  if (runs("dead_code") && has_dead_code(program)) smaller = eliminate_dead_code(program);
+  const Graph& graph = smaller ? *smaller : program;
   show("dead_code", graph);
 
   // The script says what is wanted, the policy how it is done. From here on every collective has an

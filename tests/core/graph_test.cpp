@@ -105,6 +105,8 @@ TEST_CASE("dead code goes; inputs, constants and effects stay") {
   CHECK(result.node(NodeId(1)).name == graph.node(unused).name);
   CHECK(verify(result));
   CHECK(eliminate_dead_code(result) == result);
+  CHECK(has_dead_code(graph));
+  CHECK_FALSE(has_dead_code(result));
 }
 
 TEST_CASE("dead code elimination keeps exactly what outputs and effects reach") {
