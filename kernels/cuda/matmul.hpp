@@ -1,0 +1,27 @@
+// A batch of matrix products in the form that cuBLASLt takes, and their kernel.
+#pragma once
+
+#include "kernels/cuda/kernel_compile.hpp"
+
+namespace peri::cuda {
+
+// A matrix whose rows (or, transposed, columns) are contiguous, `leading` elements apart.
+struct Matrix {
+  int64_t rows, columns, leading;
+  bool transposed;
+};
+
+// For every element of `batch`: c [m, n] = a [m, k] times b [k, n], all of one float dtype, accumulated in
+// f32. c is not transposed. Addresses: inputs a and b, or b and a if `swapped`; output c.
+struct Product {
+  DType dtype;
+  Space batch;  // operands c, a, b
+  Matrix c, a, b;
+  bool swapped;
+};
+
+// Chooses the algorithm: what cuBLASLt proposes is run on operands that are not in the cache, the fastest is
+// kept. Needs a device that is not being captured.
+Compiled make_product(const Product& product);
+
+}  // namespace peri::cuda
