@@ -9,6 +9,7 @@
 #include "bindings/script.hpp"
 #include "core/env.hpp"
 #include "kernels/host/versions.hpp"
+#include "kernels/plugin.hpp"
 
 namespace peri {
 namespace {
@@ -19,6 +20,14 @@ std::string row(const char* name, const std::string& value) {
 
 std::string gib(int64_t bytes) {
   return fmt::format("{:.1f} GiB", static_cast<double>(bytes) / (1 << 30));
+}
+
+std::string cuda_rows() {
+  const auto lines = describe_cuda();
+  if (!lines) return row("cuda", lines.error().message);
+  std::string text;
+  for (size_t i = 0; i < lines->size(); ++i) text += row(i == 0 ? "cuda" : "", (*lines)[i]);
+  return text;
 }
 
 }  // namespace
@@ -37,7 +46,7 @@ std::string doctor_report() {
   text += row("LuaJIT", LUAJIT_VERSION);
   text += "backends\n";
   text += row("host", "symmetric memory by memfd, collectives over shared memory, matmul by oneDNN");
-  text += row("cuda", "not in this version");
+  text += cuda_rows();
   text += "what `peri run -n N` will use\n";
   for (int ranks : {1, 2, 4, 8})
     text += row(

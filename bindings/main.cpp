@@ -17,6 +17,7 @@
 #include "bindings/manual.hpp"
 #include "bindings/script.hpp"
 #include "core/env.hpp"
+#include "kernels/plugin.hpp"
 #include "planner/plan.hpp"
 
 namespace peri {
@@ -24,7 +25,6 @@ namespace {
 
 struct Options {
   int ranks = 1;
-  std::string backend = "auto";
   double timeout_s = environment().timeout;
   bool merge = false;
   ScriptOptions script;
@@ -39,11 +39,11 @@ int report(const Error& error) {
                                                                              : exit_code_for(error.code);
 }
 
-// Only what is asked for and cannot be had is an error; `auto` takes what is there.
+// Only what is asked for and cannot be had is an error; `auto` takes what is there. Looked for here, so that
+// a job of many ranks says it once.
 Status check_backend(const std::string& backend) {
-  if (backend == "auto" || backend == "host") return {};
-  return fail(Code::Unsupported, "this version has no CUDA backend", {},
-              "use --backend host or --backend auto");
+  if (backend == "cuda") PERI_TRY(describe_cuda());
+  return {};
 }
 
 Status check_passes(const CompileOptions& options) {
@@ -77,7 +77,7 @@ std::string lone_job() {
 // new ones.
 template <class F>
 Result<int> on_every_rank(const Options& options, std::vector<std::string> command, F rank_main) {
-  PERI_TRY(check_backend(options.backend));
+  PERI_TRY(check_backend(options.script.backend));
   for (const Error& error : environment().malformed) return std::unexpected(error);
   if (auto rank = PERI_TRY(rank_environment(environment())))
     return rank_main(job_options(rank->rank, rank->world_size, rank->job, options.timeout_s));
@@ -99,7 +99,7 @@ std::vector<std::string> rank_command(int argc, char** argv) {
 
 void add_job_options(CLI::App* command, Options& options) {
   command->add_option("-n,--ranks", options.ranks, "How many ranks")->capture_default_str();
-  command->add_option("--backend", options.backend, "host, cuda or auto")
+  command->add_option("--backend", options.script.backend, "host, cuda or auto")
       ->check(CLI::IsMember({"host", "cuda", "auto"}))
       ->capture_default_str();
   command->add_option("--timeout", options.timeout_s, "Seconds to wait for a silent rank")
@@ -198,6 +198,8 @@ Result<int> bench_command(Options& options, const std::vector<std::string>& comm
     return fail(Code::NotFound, fmt::format("no collective '{}'", options.bench_op), {},
                 near ? fmt::format("did you mean '{}'?", *near) : "for instance all_reduce");
   }
+  if (options.script.backend == "cuda")
+    return fail(Code::Unsupported, "peri bench measures the host backend only", {}, "use --backend host");
   options.bench.op = *op;
   options.bench.dtype = PERI_TRY(parse_dtype(options.bench_dtype));
   options.bench.peer_source = lua::library_folder() + "/bench/peers/mpi_allreduce.cpp";

@@ -17,6 +17,7 @@
 #include "bindings/report.hpp"
 #include "bindings/session.hpp"
 #include "core/env.hpp"
+#include "kernels/plugin.hpp"
 
 namespace peri {
 namespace {
@@ -149,7 +150,7 @@ JobOptions job_options(int rank, int world_size, std::string job, double timeout
 int run_script(const ScriptOptions& options, const JobOptions& job) {
   setvbuf(stdout, nullptr, _IOLBF, 1 << 16);
   signal(SIGPIPE, SIG_IGN);
-  auto backend = create_host_backend(job);
+  auto backend = create_backend(options.backend, job);
   if (!backend) {
     fmt::print(stderr, "{}\n", backend.error().to_string());
     return exit_code_for(backend.error().code);
@@ -162,7 +163,8 @@ int run_script(const ScriptOptions& options, const JobOptions& job) {
   }
   lua::set_session(L, &session);
   install_signal_handlers(L, session.backend());
-  const Status status = run(L, options, session);
+  Status status = run(L, options, session);
+  if (status) status = session.backend().synchronize();  // what a device has yet to tell
   interrupted_state = nullptr;
   lua_sethook(L, nullptr, 0, 0);
   if (!status) {

@@ -12,10 +12,11 @@ namespace peri {
 struct ScriptOptions {
   std::string path;
   std::vector<std::string> arguments;
-  bool jit = false;      // LuaJIT's compiled loops ignore Ctrl-C, so they are asked for
-  bool explain = false;  // after the script, rank 0 prints what was compiled and why
-  std::string dot;       // with explain: the compiled functions' graphs in DOT, into this file
-  std::string html;      // with explain: the report, into this file
+  std::string backend = "auto";  // "host", "cuda", or "auto": cuda where there is a GPU
+  bool jit = false;              // LuaJIT's compiled loops ignore Ctrl-C, so they are asked for
+  bool explain = false;          // after the script, rank 0 prints what was compiled and why
+  std::string dot;               // with explain: the compiled functions' graphs in DOT, into this file
+  std::string html;              // with explain: the report, into this file
 };
 
 // The exit code (launcher/exit_codes.hpp). Whatever went wrong has been printed on stderr.

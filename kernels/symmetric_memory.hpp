@@ -19,7 +19,8 @@ class SymmetricMemory {
   virtual ~SymmetricMemory() = default;
   virtual const Group& group() const = 0;
   virtual int64_t bytes() const = 0;
-  virtual int index() const = 0;                    // this rank's position in the group
+  virtual int index() const = 0;    // this rank's position in the group
+  virtual uint64_t id() const = 0;  // which of the group's allocations this is: the same on all members
   virtual std::byte* buffer(int member) const = 0;  // member's block, mapped here
   virtual bool has_multicast() const = 0;  // whether multicast_* may be called (on the host: emulated)
 

@@ -249,6 +249,8 @@ Result<int> barrier(lua_State* L) {
   const Origin here = origin(L);
   ScriptValue token = PERI_TRY(session(L).apply(Op::full, {}, {{"shape", Ints{}}, {"value", 0.0}}, here));
   PERI_TRY(session(L).apply(Op::barrier, {token}, {{"group", group}}, here));
+  if (!session(L).trace())
+    PERI_TRY(session(L).backend().synchronize());  // passed means passed, on a device too
   return 0;
 }
 

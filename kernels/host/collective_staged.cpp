@@ -99,9 +99,7 @@ class BarrierCall final : public Call {
 class MessageCall final : public Call {
  public:
   explicit MessageCall(CheckedCollective checked)
-      : c_(std::move(checked)),
-        // Of sender and receiver alike: type and number of elements, whatever their shape.
-        signature_((static_cast<uint64_t>(numel(c_.input_shape)) << 8) + static_cast<uint64_t>(c_.dtype)) {}
+      : c_(std::move(checked)), signature_(c_.message_signature()) {}
   Status run() override {
     Control& control = c_.context.control();
     control.enter(c_.operation);

@@ -116,7 +116,7 @@ Status HostSymmetricMemory::write_value32(int member, int64_t offset, uint32_t v
   return memset32(member, offset, value, 1);
 }
 
-HostSymmetricMemory* SymmetricBlocks::find(const std::byte* address) const {
+SymmetricMemory* SymmetricBlocks::find(const std::byte* address) const {
   std::lock_guard lock(mutex_);
   auto after = blocks_.upper_bound(address);
   if (after == blocks_.begin()) return nullptr;
@@ -124,12 +124,12 @@ HostSymmetricMemory* SymmetricBlocks::find(const std::byte* address) const {
   return address < begin + std::max<int64_t>(memory->bytes(), 1) ? memory : nullptr;
 }
 
-void SymmetricBlocks::insert(HostSymmetricMemory& memory) {
+void SymmetricBlocks::insert(SymmetricMemory& memory) {
   std::lock_guard lock(mutex_);
   blocks_[memory.buffer(memory.index())] = &memory;
 }
 
-void SymmetricBlocks::erase(const HostSymmetricMemory& memory) {
+void SymmetricBlocks::erase(const SymmetricMemory& memory) {
   std::lock_guard lock(mutex_);
   blocks_.erase(memory.buffer(memory.index()));
 }

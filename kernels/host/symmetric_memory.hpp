@@ -36,8 +36,7 @@ class HostSymmetricMemory final : public SymmetricMemory {
   Status memset32(int member, int64_t offset, uint32_t value, int64_t count) override;
   Status write_value32(int member, int64_t offset, uint32_t value) override;
 
-  // The same number on all members: which of the group's allocations this is.
-  uint64_t id() const { return id_; }
+  uint64_t id() const override { return id_; }
 
  private:
   Status check(int member, int64_t offset, int64_t bytes, std::string_view op) const;
@@ -56,13 +55,13 @@ class HostSymmetricMemory final : public SymmetricMemory {
 class SymmetricBlocks {
  public:
   // The allocation whose block of this rank holds `address`, or nullptr.
-  HostSymmetricMemory* find(const std::byte* address) const;
-  void insert(HostSymmetricMemory& memory);
-  void erase(const HostSymmetricMemory& memory);
+  SymmetricMemory* find(const std::byte* address) const;
+  void insert(SymmetricMemory& memory);
+  void erase(const SymmetricMemory& memory);
 
  private:
   mutable std::mutex mutex_;
-  std::map<const std::byte*, HostSymmetricMemory*> blocks_;
+  std::map<const std::byte*, SymmetricMemory*> blocks_;
 };
 
 // Collective over the context's group.

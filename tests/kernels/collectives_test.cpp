@@ -29,7 +29,7 @@ TEST_CASE("every all_reduce algorithm gives the sums, and the same bits as the o
           if (!is_defined(dtype, reduce)) continue;
           std::string first;
           for (const AlgorithmInfo& row : algorithms()) {
-            if (row.op != Op::all_reduce) continue;
+            if (row.op != Op::all_reduce || !offers(backend, row)) continue;
             Case c{.algorithm = std::string(row.name),
                    .dtype = dtype,
                    .reduce = reduce,
@@ -39,11 +39,12 @@ TEST_CASE("every all_reduce algorithm gives the sums, and the same bits as the o
             c.in_place = row.clobbers_input && count % 2;
             Result<CaseMemory> memory = place(backend, c);
             if (!memory) return memory.error().to_string();
-            fill(c, backend.job().rank, memory->in);
+            fill(backend, c, backend.job().rank, memory->in);
             if (Status s = backend.collective(c.spec(), memory->in, memory->out); !s)
               return s.error().to_string();
-            if (std::string wrong = compare(c, backend.job().rank, memory->out); !wrong.empty()) return wrong;
-            std::string bytes = bytes_of(memory->out);
+            if (std::string wrong = compare(backend, c, backend.job().rank, memory->out); !wrong.empty())
+              return wrong;
+            std::string bytes = bytes_of(backend, memory->out).value_or("");
             if (first.empty()) first = bytes;
             if (bytes != first) return c.name() + ": other bits than by ll";
           }
@@ -64,7 +65,8 @@ TEST_CASE("every algorithm moves the right parts, along any dimension") {
     const Group world = world_group(backend.job().world_size);
     uint64_t seed = 7;
     for (const AlgorithmInfo& row : algorithms()) {
-      if (row.op == Op::all_reduce || row.op == Op::send || row.op == Op::recv) continue;
+      if (row.op == Op::all_reduce || row.op == Op::send || row.op == Op::recv || !offers(backend, row))
+        continue;
       for (DType dtype : {DType::f32, DType::bf16, DType::i64, DType::u8, DType::boolean}) {
         if (row.op == Op::reduce_scatter && dtype == DType::boolean) continue;
         for (int dim : {0, 1, 2})
@@ -98,7 +100,8 @@ TEST_CASE("messages larger than any buffer go through every algorithm") {
   auto body = [](Backend& backend) -> std::string {
     uint64_t seed = 50;
     for (const AlgorithmInfo& row : algorithms()) {
-      if (row.op == Op::send || row.op == Op::recv || row.op == Op::barrier) continue;
+      if (row.op == Op::send || row.op == Op::recv || row.op == Op::barrier || !offers(backend, row))
+        continue;
       Case c{.op = row.op,
              .algorithm = std::string(row.name),
              .dtype = DType::bf16,
@@ -137,14 +140,19 @@ TEST_CASE("f32 sums are accumulated in the order of the group, 16-bit floats rou
     auto rank = static_cast<size_t>(backend.job().rank);
     auto in = backend.allocate(4, Place::device), out = backend.allocate(4, Place::device);
     Case c{.algorithm = "ll", .shape = {1}, .group = world_group(backend.job().world_size)};
-    store(DType::f32, (*in)->data(), f32_inputs[rank]);
     Operand a{(*in)->data(), {DType::f32, View::contiguous({1})}}, b{(*out)->data(), a.type};
-    if (Status s = backend.collective(c.spec(), a, b); !s) return s.error().to_string();
-    if (double got = load(DType::f32, b.data); got != 0) return fmt::format("f32: {}", got);
+    auto sum_of = [&](float input) -> double {
+      std::byte element[4];
+      store(c.dtype, element, input);
+      const auto size = static_cast<size_t>(size_of(c.dtype));
+      Status s = set_bytes(backend, a, {reinterpret_cast<const char*>(element), size});
+      if (s) s = backend.collective(c.spec(), a, b);
+      const Result<std::string> bytes = s ? bytes_of(backend, b) : std::unexpected(s.error());
+      return bytes ? load(c.dtype, reinterpret_cast<const std::byte*>(bytes->data())) : NAN;
+    };
+    if (double got = sum_of(f32_inputs[rank]); got != 0) return fmt::format("f32: {}", got);
     a.type.dtype = b.type.dtype = c.dtype = DType::bf16;
-    store(DType::bf16, a.data, bf16_inputs[rank]);
-    if (Status s = backend.collective(c.spec(), a, b); !s) return s.error().to_string();
-    if (double got = load(DType::bf16, b.data); got != 258) return fmt::format("bf16: {}", got);
+    if (double got = sum_of(bf16_inputs[rank]); got != 258) return fmt::format("bf16: {}", got);
     return "";
   };
   CHECK(failures(run_ranks(job_options(world), body)) == "");
@@ -196,7 +204,8 @@ TEST_CASE("200 random sequences of collectives") {
         if (!is_defined(c.dtype, c.reduce)) c.reduce = Reduce::sum;
         if (c.dtype == DType::u8 && c.reduce == Reduce::prod) c.reduce = Reduce::max;
         if (row.op == Op::reduce_scatter || row.op == Op::all_to_all) c.shape[c.dim] *= c.group.size();
-        if (row.op == Op::send || row.op == Op::recv || c.group.index_of(backend.job().rank) < 0) continue;
+        if (row.op == Op::send || row.op == Op::recv || !offers(backend, row)) continue;
+        if (c.group.index_of(backend.job().rank) < 0) continue;
         if (std::string wrong = run_case(backend, c); !wrong.empty())
           return fmt::format("sequence {}: {}", sequence, wrong);
       }
@@ -230,7 +239,7 @@ TEST_CASE("send and recv pass any size around a ring") {
              .shape = shape,
              .group = world,
              .seed = static_cast<uint64_t>(count)};
-      fill(c, rank, a);
+      fill(backend, c, rank, a);
       auto send = [&] { return backend.collective(message(Op::send, (rank + 1) % n, world), a, a); };
       auto receive = [&] { return backend.collective(message(Op::recv, (rank + n - 1) % n, world), b, b); };
       const bool first = rank == 0 || count <= 50'000;  // what fits is sent before anybody receives
@@ -238,7 +247,7 @@ TEST_CASE("send and recv pass any size around a ring") {
       Status two = first ? receive() : send();
       if (!one) return one.error().to_string();
       if (!two) return two.error().to_string();
-      if (std::string wrong = compare(c, (rank + n - 1) % n, b); !wrong.empty()) return wrong;
+      if (std::string wrong = compare(backend, c, (rank + n - 1) % n, b); !wrong.empty()) return wrong;
     }
     return "";
   };
@@ -250,7 +259,7 @@ TEST_CASE("a captured sequence replays with what its inputs then hold") {
     Group world = world_group(backend.job().world_size);
     std::vector<Case> cases;
     for (const AlgorithmInfo& row : algorithms())
-      if (row.op == Op::all_reduce || row.op == Op::all_gather)
+      if ((row.op == Op::all_reduce || row.op == Op::all_gather) && offers(backend, row))
         cases.push_back(
             {.op = row.op, .algorithm = std::string(row.name), .shape = {501, 2}, .group = world});
     std::vector<CaseMemory> memory;
@@ -267,11 +276,11 @@ TEST_CASE("a captured sequence replays with what its inputs then hold") {
     for (uint64_t seed = 1; seed < 20; ++seed) {
       for (size_t i = 0; i < cases.size(); ++i) {
         cases[i].seed = seed;
-        fill(cases[i], backend.job().rank, memory[i].in);
+        fill(backend, cases[i], backend.job().rank, memory[i].in);
       }
       if (Status s = backend.replay(**recording); !s) return s.error().to_string();
       for (size_t i = 0; i < cases.size(); ++i)
-        if (std::string wrong = compare(cases[i], backend.job().rank, memory[i].out); !wrong.empty())
+        if (std::string wrong = compare(backend, cases[i], backend.job().rank, memory[i].out); !wrong.empty())
           return wrong;
     }
     return "";
@@ -332,16 +341,18 @@ TEST_CASE("a collective that cannot be is refused before anybody waits") {
 TEST_CASE("after an end barrier an input may be overwritten at once") {
   auto body = [](Backend& backend) -> std::string {
     for (const AlgorithmInfo& row : algorithms()) {
-      if (row.symmetric != kInput) continue;
+      if (row.symmetric != kInput || !offers(backend, row)) continue;
       Case c{.op = row.op, .algorithm = std::string(row.name), .shape = {3 * 4000}, .group = world_group(3)};
       Result<CaseMemory> memory = place(backend, c);
       if (!memory) return memory.error().to_string();
       for (c.seed = 1; c.seed < 40; ++c.seed) {
-        fill(c, backend.job().rank, memory->in);
+        fill(backend, c, backend.job().rank, memory->in);
         if (Status s = backend.collective(c.spec(), memory->in, memory->out); !s)
           return s.error().to_string();
-        std::memset(memory->in.data, 0xFF, static_cast<size_t>(c.shape[0] * 4));
-        if (std::string wrong = compare(c, backend.job().rank, memory->out); !wrong.empty()) return wrong;
+        const std::string ones(static_cast<size_t>(c.shape[0] * 4), '\xFF');
+        if (Status s = set_bytes(backend, memory->in, ones); !s) return s.error().to_string();
+        if (std::string wrong = compare(backend, c, backend.job().rank, memory->out); !wrong.empty())
+          return wrong;
       }
     }
     return "";

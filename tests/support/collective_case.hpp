@@ -176,6 +176,11 @@ struct Case {
   }
 };
 
+// Only the host backend has (emulates) a multicast address.
+inline bool offers(const Backend& backend, const AlgorithmInfo& row) {
+  return backend.name() == "host" || !row.name.starts_with("multimem");
+}
+
 // Memory for one case's operands, as the algorithm wants it. Symmetric memory is allocated collectively.
 struct CaseMemory {
   std::shared_ptr<Storage> input, output;
@@ -196,13 +201,36 @@ inline Result<CaseMemory> place(Backend& backend, const Case& c) {
   m.out = {m.output->data() + before, {c.dtype, View::contiguous(c.output_shape())}};
   return m;
 }
-inline void fill(const Case& c, int rank, const Operand& in) {
+// Contiguous operands lie where the CPU may not reach: their bytes go through memory of the host.
+inline Result<std::shared_ptr<Storage>> host_copy(Backend& backend, const Operand& operand) {
+  return backend.allocate(std::max<int64_t>(numel(operand.type.view.shape) * size_of(operand.type.dtype), 1),
+                          Place::host);
+}
+inline Status set_bytes(Backend& backend, const Operand& to, const std::string& bytes) {
+  std::shared_ptr<Storage> host = PERI_TRY(host_copy(backend, to));
+  std::memcpy(host->data(), bytes.data(), bytes.size());
+  return backend.copy({host->data(), to.type}, to);
+}
+inline Result<std::string> bytes_of(Backend& backend, const Operand& from) {
+  std::shared_ptr<Storage> host = PERI_TRY(host_copy(backend, from));
+  PERI_TRY(backend.copy(from, {host->data(), from.type}));
+  PERI_TRY(backend.synchronize());
+  return std::string(reinterpret_cast<const char*>(host->data()),
+                     static_cast<size_t>(numel(from.type.view.shape) * size_of(from.type.dtype)));
+}
+// What goes wrong here is told by what follows: the operand then holds something else.
+inline void fill(Backend& backend, const Case& c, int rank, const Operand& in) {
+  std::string bytes(static_cast<size_t>(numel(c.shape) * size_of(c.dtype)), '\0');
   for (int64_t i = 0; i < numel(c.shape); ++i)
-    store(c.dtype, in.data + i * size_of(c.dtype), c.input(rank, i));
+    store(c.dtype, reinterpret_cast<std::byte*>(bytes.data()) + i * size_of(c.dtype), c.input(rank, i));
+  if (Status s = set_bytes(backend, in, bytes); !s) fmt::print(stderr, "{}\n", s.error().to_string());
 }
 // "" or the first wrong element.
-inline std::string compare(const Case& c, int rank, const Operand& out) {
+inline std::string compare(Backend& backend, const Case& c, int rank, const Operand& out) {
   Shape shape = c.output_shape();
+  const Result<std::string> bytes = bytes_of(backend, out);
+  if (!bytes) return bytes.error().to_string();
+  const auto* data = reinterpret_cast<const std::byte*>(bytes->data());
   double epsilon = c.dtype == DType::bf16  ? 0x1p-8
                    : c.dtype == DType::f16 ? 0x1p-11
                    : c.dtype == DType::f32 ? 1e-6
@@ -214,26 +242,22 @@ inline std::string compare(const Case& c, int rank, const Operand& out) {
       at[static_cast<size_t>(d)] = rest % shape[d];
       rest /= shape[d];
     }
-    double want = c.expected(rank, at), got = load(c.dtype, out.data + i * size_of(c.dtype));
+    double want = c.expected(rank, at), got = load(c.dtype, data + i * size_of(c.dtype));
     if (!is_float(c.dtype)) want = c.dtype == DType::boolean ? want : round_to(c.dtype, want);
     if (!(std::abs(got - want) <= epsilon * std::max(1.0, std::abs(want))))
       return fmt::format("{}: element {} is {}, not {}", c.name(), i, got, want);
   }
   return "";
 }
-inline std::string bytes_of(const Operand& operand) {
-  return {reinterpret_cast<const char*>(operand.data),
-          static_cast<size_t>(numel(operand.type.view.shape) * size_of(operand.type.dtype))};
-}
 // Places, fills, runs and compares.
 inline std::string run_case(Backend& backend, const Case& c) {
   Result<CaseMemory> memory = place(backend, c);
   if (!memory) return memory.error().to_string();
   int rank = backend.job().rank;
-  fill(c, rank, memory->in);
+  fill(backend, c, rank, memory->in);
   Status status = backend.collective(c.spec(), memory->in, memory->out);
   if (!status) return status.error().to_string();
-  std::string wrong = compare(c, rank, memory->out);
+  std::string wrong = compare(backend, c, rank, memory->out);
   // Without an end barrier the caller must keep its memory as it is until the next meeting.
   if (!c.end_barrier) PERI_CHECK(backend.exchange(c.group, "", "end of case"), "meeting");
   return wrong;

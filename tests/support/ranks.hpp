@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "kernels/backend.hpp"
+#include "kernels/plugin.hpp"
 
 namespace peri::test {
 
@@ -33,7 +34,11 @@ inline std::string unique_job() {
 }
 
 inline std::string run_rank(const JobOptions& options, const RankBody& body) {
+#ifdef PERI_TEST_CUDA
+  Result<std::unique_ptr<Backend>> backend = create_cuda_backend(options);
+#else
   Result<std::unique_ptr<Backend>> backend = create_host_backend(options);
+#endif
   if (!backend) return backend.error().to_string();
   return body(**backend);
 }

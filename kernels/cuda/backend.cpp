@@ -1,0 +1,287 @@
+// The CUDA backend behind the contract of kernels/backend.hpp. Every call is first prepared, then enqueued in
+// the rank's stream or, while capturing, kept; what was kept becomes one graph at the end of the capture. So
+// nothing is compiled, allocated or agreed upon while a stream captures.
+//
+// Calls return before the device has done them. What goes wrong on the device is told by `synchronize`, by a
+// copy to the host, by an exchange, or by the first call after it was noticed (monitor.hpp).
+#include <fmt/format.h>
+
+#include <cstring>
+
+#include "kernels/cuda/collective.hpp"
+#include "kernels/cuda/kernel.hpp"
+#include "kernels/cuda/memory.hpp"
+#include "kernels/cuda/plugin.hpp"
+#include "kernels/cuda/symmetric_memory.hpp"
+
+namespace peri::cuda {
+namespace {
+
+class KernelCall final : public Call {
+ public:
+  KernelCall(std::shared_ptr<const Kernel> kernel, cudaStream_t stream, std::span<const Operand> inputs,
+             std::span<const Operand> outputs)
+      : kernel_(std::move(kernel)), stream_(stream) {
+    for (const Operand& operand : inputs) inputs_.push_back(operand.data);
+    for (const Operand& operand : outputs) outputs_.push_back(operand.data);
+  }
+  Status enqueue() override { return kernel_->launch(stream_, inputs_, outputs_); }
+
+ private:
+  std::shared_ptr<const Kernel> kernel_;  // kernels are shared by all calls of the same types
+  cudaStream_t stream_;
+  std::vector<std::byte*> inputs_, outputs_;
+};
+
+// A copy of contiguous bytes, by the copy engine.
+class MemoryCopy final : public Call {
+ public:
+  MemoryCopy(std::byte* to, const std::byte* from, int64_t bytes, cudaStream_t stream)
+      : to_(to), from_(from), bytes_(static_cast<size_t>(bytes)), stream_(stream) {}
+  Status enqueue() override {
+    if (bytes_ == 0 || to_ == from_) return {};
+    return check(cudaMemcpyAsync(to_, from_, bytes_, cudaMemcpyDefault, stream_), "copy");
+  }
+
+ private:
+  std::byte* to_;
+  const std::byte* from_;
+  size_t bytes_;
+  cudaStream_t stream_;
+};
+
+class CudaRecording final : public Recording {
+ public:
+  CudaRecording(std::vector<std::unique_ptr<Call>> calls, std::shared_ptr<Device> device)
+      : calls_(std::move(calls)), device_(std::move(device)) {
+    for (const auto& call : calls_)
+      if (!operation_) operation_ = call->operation();
+  }
+  // A graph that is being replayed must stay until the stream has passed it.
+  ~CudaRecording() override {
+    device_->retire([graph = graph_] {
+      if (graph) cudaGraphExecDestroy(graph);
+    });
+  }
+  int call_count() const override { return static_cast<int>(calls_.size()); }
+  // Its first collective, which stands for it when peers ask what this rank is doing.
+  const host::Operation* operation() const { return operation_; }
+
+  Status instantiate() {
+    cudaStream_t stream = device_->stream();
+    // Relaxed: other calls of this thread concern the capture in nothing.
+    PERI_TRY(check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeRelaxed), "begin_capture"));
+    Status enqueued;
+    for (const auto& call : calls_)
+      if (enqueued) enqueued = call->enqueue();
+    cudaGraph_t graph = nullptr;
+    Status ended = check(cudaStreamEndCapture(stream, &graph), "end_capture");
+    Status made = !enqueued ? enqueued : ended;
+    if (made) made = check(cudaGraphInstantiate(&graph_, graph, 0), "end_capture");
+    if (graph) cudaGraphDestroy(graph);
+    return made;
+  }
+  Status launch() const { return check(cudaGraphLaunch(graph_, device_->stream()), "replay"); }
+
+ private:
+  std::vector<std::unique_ptr<Call>> calls_;  // they keep the kernels
+  std::shared_ptr<Device> device_;
+  const host::Operation* operation_ = nullptr;
+  cudaGraphExec_t graph_ = nullptr;
+};
+
+class CudaBackend final : public Backend {
+ public:
+  CudaBackend(std::unique_ptr<host::Control> control, std::shared_ptr<Device> device,
+              std::unique_ptr<Monitor> monitor)
+      : control_(std::move(control)),
+        device_(std::move(device)),
+        monitor_(std::move(monitor)),
+        allocator_(std::make_shared<Allocator>(device_)),
+        communicator_(*control_, *monitor_, device_) {}
+  ~CudaBackend() override { leave(); }
+
+  std::string name() const override { return "cuda"; }
+  const JobOptions& job() const override { return control_->options(); }
+
+  Result<std::shared_ptr<Storage>> allocate(int64_t bytes, Place place) override {
+    return allocator_->allocate(bytes, place);
+  }
+
+  Result<std::shared_ptr<Storage>> allocate_symmetric(int64_t bytes, const Group& group) override {
+    PERI_TRY(check_usable());
+    GroupContext* context = PERI_TRY(communicator_.context(group));
+    host::Operation operation(fmt::format("allocate_symmetric of {} bytes over {}", bytes, group.to_string()),
+                              {});
+    control_->enter(operation);
+    return cuda::allocate_symmetric(*context, communicator_.blocks(), bytes, operation);
+  }
+
+  const Group* symmetric_group(const std::byte* address) const override {
+    const SymmetricMemory* memory = communicator_.blocks()->find(address);
+    return memory ? &memory->group() : nullptr;
+  }
+  SymmetricMemory* symmetric_memory(const Storage& storage) const override {
+    return communicator_.blocks()->find(storage.data());
+  }
+
+  Status launch(const KernelSpec& spec, std::span<const Operand> inputs,
+                std::span<const Operand> outputs) override {
+    PERI_TRY(check_usable());
+    std::vector<OperandType> input_types, output_types;
+    for (const Operand& operand : inputs) input_types.push_back(operand.type);
+    for (const Operand& operand : outputs) output_types.push_back(operand.type);
+    auto kernel = PERI_TRY(compile_kernel(spec, input_types, output_types));
+    return issue(std::make_unique<KernelCall>(std::move(kernel), device_->stream(), inputs, outputs));
+  }
+
+  Status collective(const CollectiveSpec& spec, const Operand& input, const Operand& output) override {
+    PERI_TRY(check_usable());
+    return issue(PERI_TRY(prepare_collective(communicator_, spec, input, output, !capturing_)));
+  }
+
+  Status copy(const Operand& from, const Operand& to) override {
+    const Place source = place_of(from.data), target = place_of(to.data);
+    if (capturing_ && source != target)
+      return fail(Code::Unsupported, "a copy between device and host memory cannot be captured");
+    const bool whole = from.type.dtype == to.type.dtype && from.type.view.is_contiguous() &&
+                       to.type.view.is_contiguous() &&
+                       numel(from.type.view.shape) == numel(to.type.view.shape);
+    if (whole) {
+      PERI_TRY(check_usable());
+      const int64_t bytes = numel(from.type.view.shape) * size_of(from.type.dtype);
+      PERI_TRY(issue(std::make_unique<MemoryCopy>(to.data, from.data, bytes, device_->stream())));
+    } else {  // the GPU reads and writes pinned memory of the host, too
+      PERI_TRY(launch(KernelSpec{.op = Op::contiguous}, {&from, 1}, {&to, 1}));
+    }
+    return target == Place::host && source == Place::device ? synchronize() : Status{};
+  }
+
+  Status begin_capture() override {
+    if (capturing_) return fail(Code::InvalidArgument, "a capture has already begun");
+    capturing_ = true;
+    return {};
+  }
+
+  Result<std::unique_ptr<Recording>> end_capture() override {
+    if (!capturing_) return fail(Code::InvalidArgument, "no capture has begun");
+    capturing_ = false;
+    auto recording = std::make_unique<CudaRecording>(std::exchange(captured_, {}), device_);
+    PERI_TRY(recording->instantiate());
+    return recording;
+  }
+
+  void abandon_capture() override {
+    capturing_ = false;
+    captured_.clear();
+  }
+
+  Status replay(const Recording& recording) override {
+    PERI_TRY(check_usable());
+    auto* ours = dynamic_cast<const CudaRecording*>(&recording);
+    if (!ours) return fail(Code::InvalidArgument, "the recording was made by another backend");
+    if (capturing_)
+      return fail(Code::InvalidArgument, "a recording cannot be replayed while another is captured");
+    if (ours->operation()) control_->enter(*ours->operation());
+    return ours->launch();
+  }
+
+  Status synchronize() override {
+    if (capturing_) return fail(Code::InvalidArgument, "nothing can be waited for while it is captured");
+    return monitor_->synchronize();
+  }
+
+  Result<std::vector<std::string>> exchange(const Group& group, const std::string& text,
+                                            const std::string& what) override {
+    PERI_TRY(check_usable());
+    if (capturing_) return fail(Code::InvalidArgument, "an exchange cannot be captured");
+    PERI_TRY(check_group(group, control_->rank(), control_->options().world_size));
+    PERI_TRY(synchronize());
+    host::Operation operation(what, {});
+    control_->enter(operation);
+    return control_->exchange(group, text, operation);
+  }
+
+  std::atomic<bool>& interrupt_flag() override { return control_->interrupt_flag(); }
+  void abort(const Error& cause) override { control_->abort(cause); }
+
+  void leave() override {
+    if (control_->has_left()) return;
+    static_cast<void>(device_->finish());  // what peers still wait for is on its way
+    monitor_->stop();
+    control_->leave();
+  }
+
+ private:
+  Status check_usable() {
+    if (control_->has_left()) return fail(Code::InvalidArgument, "this rank has left the job");
+    return monitor_->has_failure() && !capturing_ ? monitor_->synchronize() : Status{};
+  }
+
+  Status issue(std::unique_ptr<Call> call) {
+    if (!capturing_) return call->enqueue();
+    captured_.push_back(std::move(call));
+    return {};
+  }
+
+  Place place_of(const std::byte* address) const {
+    return symmetric_group(address) ? Place::device : allocator_->place_of(address);
+  }
+
+  std::unique_ptr<host::Control> control_;
+  std::shared_ptr<Device> device_;  // shared with storages and recordings, which may outlive the backend
+  std::unique_ptr<Monitor> monitor_;
+  std::shared_ptr<Allocator> allocator_;
+  Communicator communicator_;
+  bool capturing_ = false;
+  std::vector<std::unique_ptr<Call>> captured_;
+};
+
+Result<std::unique_ptr<Backend>> create(const JobOptions& options) {
+  auto device = PERI_TRY(Device::open(options.rank, options.may_spin));
+  auto control = PERI_TRY(host::Control::join(options));
+  auto monitor = PERI_TRY(Monitor::start(*control, device));
+  return std::make_unique<CudaBackend>(std::move(control), std::move(device), std::move(monitor));
+}
+
+std::string version_text(int version) {
+  return fmt::format("{}.{}", version / 1000, version % 1000 / 10);
+}
+
+}  // namespace
+}  // namespace peri::cuda
+
+extern "C" {
+
+void peri_cuda_create(const peri::JobOptions* options,
+                      peri::Result<std::unique_ptr<peri::Backend>>* backend) {
+  *backend = peri::cuda::create(*options);
+}
+
+void peri_cuda_describe(peri::Result<std::vector<std::string>>* lines) {
+  *lines = [&]() -> peri::Result<std::vector<std::string>> {
+    const int count = PERI_TRY(peri::cuda::device_count());
+    int runtime = 0, driver = 0;
+    cudaRuntimeGetVersion(&runtime);
+    cudaDriverGetVersion(&driver);
+    std::vector<std::string> text = {fmt::format(
+        "runtime {}, driver's CUDA {}", peri::cuda::version_text(runtime), peri::cuda::version_text(driver))};
+    for (int i = 0; i < count; ++i) {
+      cudaDeviceProp properties;
+      PERI_TRY(peri::cuda::check(cudaGetDeviceProperties(&properties, i), "the GPU's properties"));
+      std::string reaches;
+      for (int peer = 0; peer < count; ++peer) {
+        int can = 0;
+        if (peer != i) cudaDeviceCanAccessPeer(&can, i, peer);
+        if (can) reaches += fmt::format(" {}", peer);
+      }
+      text.push_back(fmt::format("GPU {}: {}, {:.0f} GiB, {} multiprocessors, sm_{}{}; reaches{}", i,
+                                 properties.name, static_cast<double>(properties.totalGlobalMem) / (1 << 30),
+                                 properties.multiProcessorCount, properties.major, properties.minor,
+                                 reaches.empty() ? " no peer" : reaches));
+    }
+    return text;
+  }();
+}
+
+}  // extern "C"

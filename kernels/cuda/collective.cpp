@@ -1,0 +1,211 @@
+#include "kernels/cuda/collective.hpp"
+
+#include <fmt/format.h>
+
+#include "kernels/cuda/launch.hpp"
+
+namespace peri::cuda {
+namespace {
+
+static_assert(static_cast<int>(Element::u8) == static_cast<int>(DType::u8) &&
+              static_cast<int>(Element::i32) == static_cast<int>(DType::i32));
+
+Element element_of(DType dtype) {
+  return dtype == DType::boolean ? Element::u8 : static_cast<Element>(dtype);
+}
+
+Reduction reduction_of(std::optional<Reduce> reduce) {
+  if (!reduce) return Reduction::none;
+  switch (*reduce) {
+    case Reduce::sum:
+      return Reduction::sum;
+    case Reduce::avg:
+      return Reduction::avg;
+    case Reduce::min:
+      return Reduction::min;
+    case Reduce::max:
+      return Reduction::max;
+    case Reduce::prod:
+      return Reduction::prod;
+  }
+  return Reduction::none;
+}
+
+uint32_t folded(uint64_t signature) {
+  return static_cast<uint32_t>(signature ^ (signature >> 32));
+}
+
+// A part without gaps is one row longer than any tensor, of a length that every word divides.
+PartWindow window_of(const Window& window) {
+  if (window.row_stride == 0) return {.row_bytes = int64_t{1} << 62, .row_stride = 0, .begin = window.begin};
+  return {.row_bytes = window.row_bytes, .row_stride = window.row_stride, .begin = window.begin};
+}
+
+CollectiveArguments arguments_of(const CollectiveCall& c, const GroupContext& context) {
+  CollectiveArguments a{};
+  a.group = context.view();
+  a.watch = context.monitor().watch();
+  a.operation = context.monitor().number(c.operation);
+  a.signature = folded(c.signature);
+  a.element = element_of(c.dtype);
+  a.reduction = reduction_of(c.reduction);
+  a.input = c.input;
+  a.output = c.output;
+  for (int m = 0; m < c.members(); ++m) {
+    a.symmetric[m] = c.memory ? c.symmetric(m) : nullptr;
+    a.from[m] = window_of(c.input_part(m));
+    a.to[m] = window_of(c.output_part(m));
+  }
+  a.length = c.part_bytes();
+  a.root = c.root;
+  a.personal = c.op == Op::all_to_all || c.op == Op::reduce_scatter;
+  a.end_barrier = c.end_barrier;
+  return a;
+}
+
+Status enqueue_copy(const CollectiveCall& c, cudaStream_t stream) {
+  if (c.output == c.input || c.input_bytes() == 0) return {};
+  return check(
+      cudaMemcpyAsync(c.output, c.input, static_cast<size_t>(c.input_bytes()), cudaMemcpyDefault, stream),
+      c.operation.text());
+}
+
+class CollectiveBase : public Call {
+ public:
+  CollectiveBase(CollectiveCall call, const Communicator& communicator)
+      : c_(std::move(call)), stream_(communicator.device()->stream()) {}
+  const host::Operation* operation() const override { return &c_.operation; }
+
+ protected:
+  CollectiveCall c_;
+  cudaStream_t stream_;
+};
+
+// With one member every collective is a copy.
+class CopyCall final : public CollectiveBase {
+ public:
+  using CollectiveBase::CollectiveBase;
+  Status enqueue() override { return enqueue_copy(c_, stream_); }
+};
+
+// `ll`: one kernel per chunk. And the barrier, which then gives its operand back.
+class StagedCall final : public CollectiveBase {
+ public:
+  StagedCall(CollectiveCall call, const Communicator& communicator, const GroupContext& context)
+      : CollectiveBase(std::move(call), communicator),
+        arguments_(arguments_of(c_, context)),
+        launch_{stream_, communicator.device()->multiprocessors()} {}
+  Status enqueue() override {
+    const int64_t total = c_.op == Op::barrier ? 0 : arguments_.length;
+    int64_t at = 0;
+    do {  // an empty collective still meets
+      CollectiveArguments chunk = arguments_;
+      chunk.at = at;
+      chunk.length = std::min(kChunkBytes, total - at);
+      PERI_TRY(check(launch_ll(chunk, launch_), c_.operation.text()));
+      at += chunk.length;
+    } while (at < total);
+    return c_.op == Op::barrier ? enqueue_copy(c_, stream_) : Status{};
+  }
+
+ private:
+  CollectiveArguments arguments_;
+  Launch launch_;
+};
+
+class DirectCall final : public CollectiveBase {
+ public:
+  DirectCall(CollectiveCall call, const Communicator& communicator, const GroupContext& context)
+      : CollectiveBase(std::move(call), communicator),
+        arguments_(arguments_of(c_, context)),
+        launch_{stream_, communicator.device()->multiprocessors()} {
+    // Members that store into each other's inputs are in another call than those that fetch.
+    if (c_.algorithm.clobbers_input) arguments_.signature += c_.output == c_.input ? 0x10 : 0;
+  }
+  Status enqueue() override {
+    const cudaError_t error =
+        c_.algorithm.clobbers_input ? launch_split(arguments_, launch_) : launch_pull(arguments_, launch_);
+    return check(error, c_.operation.text());
+  }
+
+ private:
+  CollectiveArguments arguments_;
+  Launch launch_;
+};
+
+class MessageCall final : public CollectiveBase {
+ public:
+  MessageCall(CollectiveCall call, const Communicator& communicator, const Channel& channel)
+      : CollectiveBase(std::move(call), communicator),
+        view_(channel.view()),
+        watch_(communicator.monitor().watch()),
+        number_(communicator.monitor().number(c_.operation)),
+        signature_(folded(c_.message_signature())) {}
+  Status enqueue() override {
+    if (c_.op == Op::recv)
+      return check(launch_receive(view_, watch_, number_, signature_, c_.output, c_.output_bytes(), stream_),
+                   c_.operation.text());
+    PERI_TRY(check(launch_send(view_, watch_, number_, signature_, c_.input, c_.input_bytes(), stream_),
+                   c_.operation.text()));
+    return enqueue_copy(c_, stream_);
+  }
+
+ private:
+  ChannelView view_;
+  Watch watch_;
+  uint32_t number_, signature_;
+};
+
+}  // namespace
+
+Result<GroupContext*> Communicator::context(const Group& group) {
+  if (auto found = contexts_.find(group); found != contexts_.end()) return found->second.get();
+  PERI_TRY(check_group(group, control_.rank(), control_.options().world_size));
+  return (contexts_[group] = std::make_unique<GroupContext>(control_, monitor_, device_, group)).get();
+}
+
+Result<Channel*> Communicator::channel(const Group& group, int from, int to,
+                                       const host::Operation& operation) {
+  auto& channel = channels_[{group, from, to}];
+  if (!channel) channel = PERI_TRY(Channel::open(control_, device_, group, from, to, operation));
+  return channel.get();
+}
+
+Result<std::unique_ptr<Call>> prepare_collective(Communicator& communicator, const CollectiveSpec& spec,
+                                                 const Operand& input, const Operand& output, bool now) {
+  host::Control& control = communicator.control();
+  CollectiveCall c =
+      PERI_TRY(check_collective(spec, input, output, control.options(), [&](const std::byte* address) {
+        return communicator.blocks()->find(address);
+      }));
+  if (c.algorithm.name.starts_with("multimem"))
+    return c.operation.fail(Code::Unsupported, "NVLink multicast is not used by this backend",
+                            {"one_shot and two_shot are offered instead"});
+  GroupContext* context = PERI_TRY(communicator.context(c.group));
+  if (c.members() == 1) return std::make_unique<CopyCall>(std::move(c), communicator);
+  if (now) control.enter(c.operation);
+  if (c.op == Op::send || c.op == Op::recv) {
+    const bool sending = c.op == Op::send;
+    Channel* channel = PERI_TRY(communicator.channel(c.group, sending ? control.rank() : c.peer,
+                                                     sending ? c.peer : control.rank(), c.operation));
+    return std::make_unique<MessageCall>(std::move(c), communicator, *channel);
+  }
+  PERI_TRY(context->ensure(c.operation));
+  if (c.memory) return std::make_unique<DirectCall>(std::move(c), communicator, *context);
+  return std::make_unique<StagedCall>(std::move(c), communicator, *context);
+}
+
+Status issue_barrier(GroupContext& context, uint64_t signature, const host::Operation& operation) {
+  if (context.size() == 1) return {};
+  CollectiveArguments a{};
+  a.group = context.view();
+  a.watch = context.monitor().watch();
+  a.operation = context.monitor().number(operation);
+  a.signature = folded(signature);
+  a.element = Element::u8;
+  a.root = -1;
+  const Device& device = *context.device();
+  return check(launch_ll(a, {device.stream(), device.multiprocessors()}), operation.text());
+}
+
+}  // namespace peri::cuda

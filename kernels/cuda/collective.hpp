@@ -1,0 +1,54 @@
+// Collectives of the CUDA backend: one call is prepared (checked, addresses and arguments fixed) and then
+// enqueued, in the stream or into a graph that captures it.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <tuple>
+
+#include "kernels/cuda/group_context.hpp"
+#include "kernels/host/symmetric_memory.hpp"
+
+namespace peri::cuda {
+
+// Something that is enqueued in the rank's stream, any number of times. Nothing is allocated in `enqueue`, so
+// that a stream may capture it.
+class Call {
+ public:
+  virtual ~Call() = default;
+  virtual Status enqueue() = 0;
+  // Of a collective: what peers are told that this rank is doing; nullptr for what is this rank's own
+  // business.
+  virtual const host::Operation* operation() const { return nullptr; }
+};
+
+// What a rank shares with its peers: the groups' contexts and the pairs' channels, made when first used.
+class Communicator {
+ public:
+  Communicator(host::Control& control, Monitor& monitor, std::shared_ptr<Device> device)
+      : control_(control), monitor_(monitor), device_(std::move(device)) {}
+  host::Control& control() const { return control_; }
+  Monitor& monitor() const { return monitor_; }
+  const std::shared_ptr<Device>& device() const { return device_; }
+  const std::shared_ptr<host::SymmetricBlocks>& blocks() const { return blocks_; }
+  Result<GroupContext*> context(const Group& group);
+  Result<Channel*> channel(const Group& group, int from, int to, const host::Operation& operation);
+
+ private:
+  host::Control& control_;
+  Monitor& monitor_;
+  std::shared_ptr<Device> device_;
+  std::shared_ptr<host::SymmetricBlocks> blocks_ = std::make_shared<host::SymmetricBlocks>();
+  std::map<Group, std::unique_ptr<GroupContext>> contexts_;
+  std::map<std::tuple<Group, int, int>, std::unique_ptr<Channel>> channels_;
+};
+
+// Collective over the group when the group (for a message: the pair) is new. `now`: it will be enqueued at
+// once, so peers are told. The call refers to the communicator.
+Result<std::unique_ptr<Call>> prepare_collective(Communicator& communicator, const CollectiveSpec& spec,
+                                                 const Operand& input, const Operand& output, bool now);
+
+// A meeting of the context's members in the stream; the context is set up.
+Status issue_barrier(GroupContext& context, uint64_t signature, const host::Operation& operation);
+
+}  // namespace peri::cuda

@@ -1,0 +1,35 @@
+// The kernels of collectives and signals, as host code launches them. Plain types only, because .cu files are
+// C++20 and the host's are C++23. Each enqueues on the stream and returns what CUDA says of the launch.
+#pragma once
+
+#include "kernels/cuda/device_view.cuh"
+
+namespace peri::cuda {
+
+// At most this many blocks, so that all are resident at once whatever else the device has to do in the
+// stream.
+struct Launch {
+  cudaStream_t stream;
+  int multiprocessors;
+};
+
+// Pushes `input` into the others' workspace as packets and consumes theirs: every op that needs no symmetric
+// operand, at most kChunkBytes of every part at a time. With no bytes to move, a barrier.
+cudaError_t launch_ll(const CollectiveArguments& a, const Launch& launch);
+// Reads members' symmetric inputs: reduces them, or copies the parts.
+cudaError_t launch_pull(const CollectiveArguments& a, const Launch& launch);
+// All-reduce in two steps: each member reduces its part of all symmetric inputs; where the output is the
+// input it then stores it into all of them, else the others fetch it.
+cudaError_t launch_split(const CollectiveArguments& a, const Launch& launch);
+
+cudaError_t launch_put_signal(const GroupView& group, const Watch& watch, uint32_t operation, int member,
+                              int channel, cudaStream_t stream);
+cudaError_t launch_wait_signal(const GroupView& group, const Watch& watch, uint32_t operation, int member,
+                               int channel, cudaStream_t stream);
+cudaError_t launch_memset32(std::byte* to, uint32_t value, int64_t count, cudaStream_t stream);
+cudaError_t launch_send(const ChannelView& channel, const Watch& watch, uint32_t operation,
+                        uint32_t signature, const std::byte* data, int64_t bytes, cudaStream_t stream);
+cudaError_t launch_receive(const ChannelView& channel, const Watch& watch, uint32_t operation,
+                           uint32_t signature, std::byte* data, int64_t bytes, cudaStream_t stream);
+
+}  // namespace peri::cuda

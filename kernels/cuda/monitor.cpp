@@ -1,0 +1,110 @@
+#include "kernels/cuda/monitor.hpp"
+
+#include <fmt/format.h>
+
+#include <atomic>
+#include <new>
+
+namespace peri::cuda {
+namespace {
+
+constexpr std::chrono::milliseconds kPeriod{2};
+constexpr uint64_t kSettled = 5'000'000;  // ns until what a peer wrote before it left is surely seen
+
+}  // namespace
+
+Result<std::unique_ptr<Monitor>> Monitor::start(host::Control& control, std::shared_ptr<Device> device) {
+  std::unique_ptr<Monitor> monitor(new Monitor(control, std::move(device)));
+  void *shared = nullptr, *failed = nullptr;
+  PERI_TRY(check(cudaHostAlloc(&shared, sizeof(Shared), cudaHostAllocPortable), "pinned memory"));
+  monitor->shared_ = new (shared) Shared{};
+  PERI_TRY(check(cudaMalloc(&failed, sizeof(uint32_t)), "memory of the GPU"));
+  monitor->watch_ = {.abort = &monitor->shared_->abort,
+                     .record = &monitor->shared_->record,
+                     .waiting = &monitor->shared_->waiting,
+                     .failed = static_cast<uint32_t*>(failed),
+                     .timeout_ns = static_cast<uint64_t>(control.options().timeout_s * 1e9)};
+  PERI_TRY(
+      check(cudaMemsetAsync(failed, 0, sizeof(uint32_t), monitor->device_->stream()), "memory of the GPU"));
+  monitor->thread_ = std::thread([m = monitor.get()] { m->run(); });
+  return monitor;
+}
+
+Monitor::~Monitor() {
+  stop();
+  static_cast<void>(device_->finish());
+  cudaFree(watch_.failed);
+  cudaFreeHost(shared_);
+}
+
+void Monitor::stop() {
+  if (!thread_.joinable()) return;
+  {
+    std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  wake_.notify_all();
+  thread_.join();
+}
+
+uint32_t Monitor::number(const host::Operation& operation) {
+  auto [entry, is_new] =
+      numbers_.try_emplace(fmt::format("{} {}", operation.origin().to_string(), operation.text()),
+                           static_cast<uint32_t>(operations_.size()));
+  if (is_new) operations_.push_back(operation);
+  return entry->second;
+}
+
+// Makes no CUDA call: the rank may be capturing, or be blocked in one.
+void Monitor::run() {
+  const host::Operation watching("waiting on the GPU", {});
+  std::atomic_ref<uint32_t> abort(shared_->abort);
+  std::atomic_ref<uint64_t> waiting(shared_->waiting);
+  uint64_t seen_since_left = 0;
+  std::unique_lock lock(mutex_);
+  while (!stopping_) {
+    abort.store(control_.check_job(watching) ? 0 : 1, std::memory_order_relaxed);
+    const uint64_t wait = waiting.load(std::memory_order_relaxed);
+    const int peer = static_cast<int>(wait & 0xFF) - 1;
+    if (peer < 0 || !control_.peer_has_left(peer))
+      seen_since_left = 0;
+    else if (seen_since_left == 0 || (seen_since_left & 0xFF) != (wait & 0xFF))
+      seen_since_left = wait;
+    else if ((wait >> 8) - (seen_since_left >> 8) > kSettled)
+      static_cast<void>(control_.lost(peer, watching));  // all ranks are told; then check_job says so
+    wake_.wait_for(lock, kPeriod);
+  }
+}
+
+bool Monitor::has_failure() const {
+  return std::atomic_ref<uint32_t>(shared_->record.state).load(std::memory_order_acquire) != 0;
+}
+
+Status Monitor::synchronize() {
+  PERI_TRY(device_->finish());
+  return failure();
+}
+
+Status Monitor::failure() {
+  if (!has_failure()) return {};
+  const FailureRecord record = shared_->record;
+  // Told once. What the rank does next may work: a peer that was late may have come.
+  shared_->record.state = 0;
+  PERI_TRY(
+      check(cudaMemsetAsync(watch_.failed, 0, sizeof(uint32_t), device_->stream()), "memory of the GPU"));
+  const host::Operation& operation = operations_[record.operation];
+  switch (static_cast<Failure>(record.state)) {
+    case Failure::timeout:
+      return control_.timeout({&record.peer, 1}, operation);
+    case Failure::mismatch:
+      return control_.mismatch(record.peer, operation);
+    case Failure::aborted:
+      PERI_TRY(control_.check_job(operation));
+      break;
+    case Failure::none:
+      break;
+  }
+  return operation.fail(Code::PeerLost, fmt::format("given up while it waited for rank {}", record.peer));
+}
+
+}  // namespace peri::cuda

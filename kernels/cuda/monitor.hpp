@@ -1,0 +1,61 @@
+// What stands between the kernels' waits and the job: it stops them when the job fails, a peer that they wait
+// for has left, or the user interrupts, and turns what they report into errors.
+//
+// Errors of kernels surface late: at `synchronize`, at a copy to the host, at an exchange, and at the first
+// call after the failure. They are told once.
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+
+#include "kernels/cuda/device.hpp"
+#include "kernels/cuda/device_view.cuh"
+#include "kernels/host/control.hpp"
+
+namespace peri::cuda {
+
+class Monitor {
+ public:
+  static Result<std::unique_ptr<Monitor>> start(host::Control& control, std::shared_ptr<Device> device);
+  ~Monitor();
+
+  const Watch& watch() const { return watch_; }
+  // The number by which kernels name an operation; the same for equal ones.
+  uint32_t number(const host::Operation& operation);
+  // Whether a kernel has given up; does not wait.
+  bool has_failure() const;
+  // Waits for the stream; then the failure of its kernels, if any gave up.
+  Status synchronize();
+  // Called before the rank leaves the job.
+  void stop();
+
+ private:
+  Monitor(host::Control& control, std::shared_ptr<Device> device)
+      : control_(control), device_(std::move(device)) {}
+  // In pinned memory.
+  struct Shared {
+    uint32_t abort;
+    FailureRecord record;
+    uint64_t waiting;
+  };
+  void run();
+  Status failure();
+
+  host::Control& control_;
+  std::shared_ptr<Device> device_;
+  Shared* shared_ = nullptr;
+  Watch watch_{};
+  std::map<std::string, uint32_t> numbers_;
+  std::deque<host::Operation> operations_;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  bool stopping_ = false;
+  std::thread thread_;
+};
+
+}  // namespace peri::cuda

@@ -1,0 +1,124 @@
+#include "kernels/cuda/symmetric_memory.hpp"
+
+#include <fmt/format.h>
+
+#include <limits>
+
+#include "kernels/cuda/collective.hpp"
+#include "kernels/cuda/launch.hpp"
+
+namespace peri::cuda {
+
+CudaSymmetricMemory::CudaSymmetricMemory(GroupContext& context, std::unique_ptr<SharedBlocks> blocks,
+                                         int64_t bytes, uint64_t id)
+    : context_(context),
+      group_(context.group()),
+      index_(context.index()),
+      blocks_(std::move(blocks)),
+      bytes_(bytes),
+      id_(id) {}
+
+Status CudaSymmetricMemory::barrier(std::string_view op) {
+  host::Operation operation(fmt::format("{} over {}", op, group_.to_string()), {});
+  context_.control().enter(operation);
+  PERI_TRY(context_.ensure(operation));
+  return issue_barrier(context_, host::topic_of(group_, "barrier of symmetric memory"), operation);
+}
+
+Status CudaSymmetricMemory::check_channel(int member, int channel, const host::Operation& operation) const {
+  if (member < 0 || member >= group_.size() || member == index_)
+    return operation.fail(Code::InvalidArgument,
+                          fmt::format("member {} of {} is no other member", member, group_.to_string()));
+  if (channel < 0 || channel >= kSignalChannels)
+    return operation.fail(Code::InvalidArgument,
+                          fmt::format("no channel {}: there are {}", channel, kSignalChannels));
+  return {};
+}
+
+Status CudaSymmetricMemory::put_signal(int member, int channel, std::string_view op) {
+  host::Operation operation(fmt::format("{} over {}", op, group_.to_string()), {});
+  context_.control().enter(operation);
+  PERI_TRY(check_channel(member, channel, operation));
+  PERI_TRY(context_.ensure(operation));
+  Monitor& monitor = context_.monitor();
+  return check(launch_put_signal(context_.view(), monitor.watch(), monitor.number(operation), member, channel,
+                                 context_.device()->stream()),
+               operation.text());
+}
+
+Status CudaSymmetricMemory::wait_signal(int member, int channel, std::string_view op) {
+  host::Operation operation(fmt::format("{} over {}", op, group_.to_string()), {});
+  context_.control().enter(operation);
+  PERI_TRY(check_channel(member, channel, operation));
+  PERI_TRY(context_.ensure(operation));
+  Monitor& monitor = context_.monitor();
+  return check(launch_wait_signal(context_.view(), monitor.watch(), monitor.number(operation), member,
+                                  channel, context_.device()->stream()),
+               operation.text());
+}
+
+Status CudaSymmetricMemory::check_window(int member, int64_t offset, int64_t bytes,
+                                         std::string_view op) const {
+  if (member < 0 || member >= group_.size())
+    return fail(Code::InvalidArgument,
+                fmt::format("{}: no member {} in group {}", op, member, group_.to_string()));
+  if (offset < 0 || bytes < 0 || offset > bytes_ || bytes > bytes_ - offset)
+    return fail(Code::InvalidArgument,
+                fmt::format("{}: {} bytes at {} do not lie in a block of {}", op, bytes, offset, bytes_));
+  return {};
+}
+
+Status CudaSymmetricMemory::copy(int member, int64_t offset, const std::byte* source, int64_t bytes) {
+  PERI_TRY(check_window(member, offset, bytes, "copy"));
+  return check(cudaMemcpyAsync(buffer(member) + offset, source, static_cast<size_t>(bytes), cudaMemcpyDefault,
+                               context_.device()->stream()),
+               "copy to symmetric memory");
+}
+
+Status CudaSymmetricMemory::memset32(int member, int64_t offset, uint32_t value, int64_t count) {
+  if (count < 0 || count > bytes_ / 4 || offset % 4 != 0)
+    return fail(Code::InvalidArgument,
+                fmt::format("memset32: {} words at {} of a block of {} bytes", count, offset, bytes_));
+  PERI_TRY(check_window(member, offset, count * 4, "memset32"));
+  return check(launch_memset32(buffer(member) + offset, value, count, context_.device()->stream()),
+               "memset32");
+}
+
+Status CudaSymmetricMemory::write_value32(int member, int64_t offset, uint32_t value) {
+  return memset32(member, offset, value, 1);
+}
+
+namespace {
+
+class SymmetricStorage final : public Storage {
+ public:
+  SymmetricStorage(std::unique_ptr<CudaSymmetricMemory> memory, std::shared_ptr<host::SymmetricBlocks> known)
+      : Storage(memory->buffer(memory->index()), memory->bytes(), Place::device,
+                SymmetricAllocator{memory->group()}),
+        memory_(std::move(memory)),
+        known_(std::move(known)) {
+    known_->insert(*memory_);
+  }
+  ~SymmetricStorage() override { known_->erase(*memory_); }
+
+ private:
+  std::unique_ptr<CudaSymmetricMemory> memory_;
+  std::shared_ptr<host::SymmetricBlocks> known_;
+};
+
+}  // namespace
+
+Result<std::shared_ptr<Storage>> allocate_symmetric(GroupContext& context,
+                                                    std::shared_ptr<host::SymmetricBlocks> known,
+                                                    int64_t bytes, const host::Operation& operation) {
+  if (bytes < 0 || bytes > std::numeric_limits<int64_t>::max() / (2 * context.size()))
+    return operation.fail(Code::InvalidArgument, fmt::format("an allocation of {} bytes", bytes));
+  PERI_TRY(context.ensure(operation));  // so that signals need not, which are not collective
+  auto blocks =
+      PERI_TRY(SharedBlocks::create(context.control(), context.device(), context.group(), bytes, operation));
+  const uint64_t id = context.control().next_key(host::topic_of(context.group(), "allocation")).sequence;
+  auto memory = std::make_unique<CudaSymmetricMemory>(context, std::move(blocks), bytes, id);
+  return std::make_shared<SymmetricStorage>(std::move(memory), std::move(known));
+}
+
+}  // namespace peri::cuda

@@ -1,0 +1,51 @@
+// Symmetric memory on GPUs: every member makes a block of its own, shares it as a file descriptor, and maps
+// everybody's into one reserved range of addresses.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "kernels/cuda/device.hpp"
+#include "kernels/cuda/group_context.hpp"
+#include "kernels/host/symmetric_memory.hpp"
+
+namespace peri::cuda {
+
+// A member's view of one allocation. Signals, barriers and copies are issued in the stream.
+class CudaSymmetricMemory final : public SymmetricMemory {
+ public:
+  CudaSymmetricMemory(GroupContext& context, std::unique_ptr<SharedBlocks> blocks, int64_t bytes,
+                      uint64_t id);
+
+  const Group& group() const override { return group_; }
+  int64_t bytes() const override { return bytes_; }
+  int index() const override { return index_; }
+  std::byte* buffer(int member) const override { return blocks_->data(member); }
+  bool has_multicast() const override { return false; }
+  uint64_t id() const override { return id_; }
+
+  Status barrier(std::string_view op) override;
+  Status put_signal(int member, int channel, std::string_view op) override;
+  Status wait_signal(int member, int channel, std::string_view op) override;
+  Status copy(int member, int64_t offset, const std::byte* source, int64_t bytes) override;
+  Status memset32(int member, int64_t offset, uint32_t value, int64_t count) override;
+  Status write_value32(int member, int64_t offset, uint32_t value) override;
+
+ private:
+  Status check_window(int member, int64_t offset, int64_t bytes, std::string_view op) const;
+  Status check_channel(int member, int channel, const host::Operation& operation) const;
+
+  GroupContext& context_;
+  Group group_;  // a copy: the storage may outlive the backend and its contexts
+  int index_;
+  std::unique_ptr<SharedBlocks> blocks_;
+  int64_t bytes_;
+  uint64_t id_;
+};
+
+// Collective over the context's group.
+Result<std::shared_ptr<Storage>> allocate_symmetric(GroupContext& context,
+                                                    std::shared_ptr<host::SymmetricBlocks> known,
+                                                    int64_t bytes, const host::Operation& operation);
+
+}  // namespace peri::cuda

@@ -1,0 +1,106 @@
+// How kernels wait: on a word of this GPU's or a peer's memory, with a deadline, an abort word and a record
+// of what they were waiting for. Every wait of device code is here.
+//
+// Memory order: what a rank wrote before `post` is visible to whoever has seen the value through `arrived`
+// (release and acquire at system scope; the block barrier after it passes it on to the block's other
+// threads).
+#pragma once
+
+#include "kernels/cuda/device_view.cuh"
+
+namespace peri::cuda {
+
+__device__ inline uint64_t now_ns() {
+  uint64_t t;
+  asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(t));
+  return t;
+}
+__device__ inline void post(uint32_t* word, uint32_t value) {
+  asm volatile("st.release.sys.global.u32 [%0], %1;" ::"l"(word), "r"(value) : "memory");
+}
+__device__ inline void post(uint64_t* word, uint64_t value) {
+  asm volatile("st.release.sys.global.u64 [%0], %1;" ::"l"(word), "l"(value) : "memory");
+}
+__device__ inline uint32_t observe(const uint32_t* word) {
+  uint32_t value;
+  asm volatile("ld.acquire.sys.global.u32 %0, [%1];" : "=r"(value) : "l"(word) : "memory");
+  return value;
+}
+__device__ inline uint64_t observe(const uint64_t* word) {
+  uint64_t value;
+  asm volatile("ld.acquire.sys.global.u64 %0, [%1];" : "=l"(value) : "l"(word) : "memory");
+  return value;
+}
+
+// The first failure is the one that is told; kernels that follow see `failed` and do not wait.
+__device__ inline void give_up(const Watch& watch, Failure why, uint32_t operation, int peer) {
+  if (atomicCAS(watch.failed, 0u, static_cast<uint32_t>(why)) != 0) return;
+  volatile FailureRecord* record = watch.record;
+  record->operation = operation;
+  record->peer = peer;
+  __threadfence_system();
+  record->state = static_cast<uint32_t>(why);
+}
+
+// Polls until ready() or the bound; false means that the wait was given up. Looks at the clock and at host
+// memory only every so often: a read of it takes about a microsecond.
+template <class Ready>
+__device__ bool wait_until(const Watch& watch, uint32_t operation, int peer, Ready ready) {
+  constexpr int kPollsPerLook = 256;
+  constexpr uint64_t kTellAfter = 1'000'000;  // ns: nobody needs to know of shorter waits
+  uint64_t begun = 0;
+  for (;;) {
+    for (int i = 0; i < kPollsPerLook; ++i)
+      if (ready()) return true;
+    if (*reinterpret_cast<volatile uint32_t*>(watch.failed) != 0) return false;
+    const uint64_t now = now_ns();
+    if (begun == 0) begun = now;
+    const bool aborted = *reinterpret_cast<const volatile uint32_t*>(watch.abort) != 0;
+    if (aborted || now - begun > watch.timeout_ns) {
+      if (ready()) return true;  // the value counts first
+      give_up(watch, aborted ? Failure::aborted : Failure::timeout, operation, peer);
+      return false;
+    }
+    if (now - begun > kTellAfter)
+      *reinterpret_cast<volatile uint64_t*>(watch.waiting) = (now << 8) + 1 + static_cast<uint64_t>(peer);
+  }
+}
+
+// Tells member `m` that this rank has arrived at an epoch, in this operation. One slot per parity of the
+// epoch: nobody can be two epochs ahead.
+__device__ inline void arrive(const GroupView& group, int m, uint32_t epoch, uint32_t signature) {
+  post(&group.blocks[m]->arrivals.word[group.me][epoch & 1],
+       (static_cast<uint64_t>(epoch) << 32) + signature);
+}
+// Waits for member `m` to arrive there too; another signature means that the ranks are in different
+// operations.
+__device__ inline void await_member(const GroupView& group, const Watch& watch, int m, uint32_t epoch,
+                                    uint32_t signature, uint32_t operation) {
+  const uint64_t* word = &group.blocks[group.me]->arrivals.word[m][epoch & 1];
+  uint64_t seen = 0;
+  const bool there = wait_until(watch, operation, group.ranks[m], [&] {
+    seen = observe(word);
+    return static_cast<int32_t>(static_cast<uint32_t>(seen >> 32) - epoch) >= 0;
+  });
+  if (there && static_cast<uint32_t>(seen >> 32) == epoch && static_cast<uint32_t>(seen) != signature)
+    give_up(watch, Failure::mismatch, operation, group.ranks[m]);
+}
+
+// Whether the calling block is the last of the grid to get here; what all blocks wrote before is then visible
+// to it. Called by all threads of the block.
+__device__ inline bool last_block(uint32_t* counter) {
+  __shared__ bool last;
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    __threadfence_system();
+    last = atomicAdd(counter, 1u) == gridDim.x - 1;
+    if (last) {
+      *counter = 0;
+      __threadfence_system();
+    }
+  }
+  __syncthreads();
+  return last;
+}
+
+}  // namespace peri::cuda
