@@ -30,9 +30,12 @@ Compiled compile_rows(const Call& call) {
   const auto blocks = static_cast<uint64_t>(std::max<int64_t>(1, blocks_for(length, kBlock)));
   const int warps = static_cast<int>(std::min<uint64_t>(kMostWarps, std::bit_ceil(blocks)));
   const int lines_per_block = warps == 1 ? kLinesPerBlock : 1;
+  const int threads = 32 * std::max(warps, lines_per_block);
   Constants constants;
   constants.add(lines).add(length).add(out_stride).add(in_stride);
   for (size_t i = 1; i < 3; ++i) constants.add(i < call.inputs.size() ? call.in(i).strides[0] : int64_t(0));
+  bool unit = in_stride == 1 && out_stride == 1;
+  for (size_t i = 1; i < call.inputs.size(); ++i) unit &= call.in(i).strides[0] == 1;
   const AttributeValue* eps = call.spec.attributes.find("eps");
   constants.add(eps ? std::get<double>(*eps) : 0.0);
   const size_t addresses = call.inputs.size() + 1;
@@ -44,12 +47,13 @@ Compiled compile_rows(const Call& call) {
   Generated generated;
   generated.text = fmt::format(
       "#include \"kernels/cuda/rows.cuh\"\nusing namespace peri::cuda;\n"
-      "extern \"C\" __global__ void each_line(const Addresses<{}> a, const Rows<{}> c) {{\n"
+      "extern \"C\" __global__ void __launch_bounds__({}) each_line(const Addresses<{}> a, const "
+      "Rows<{}> c) {{\n"
       "  {}<{}, {}, {}, {}>({}c);\n}}\n",
-      addresses, rank_of(lines), to_string(call.spec.op), element(call.dtype()), warps, lines_per_block,
-      length <= warps * kBlock, arguments);
-  generated.launches = {{"each_line", length == 0 ? 0 : blocks_for(lines.total(), lines_per_block),
-                         32 * std::max(warps, lines_per_block), constants}};
+      threads, addresses, rank_of(lines), to_string(call.spec.op), element(call.dtype()), warps,
+      lines_per_block, unit, arguments);
+  generated.launches = {
+      {"each_line", length == 0 ? 0 : blocks_for(lines.total(), lines_per_block), threads, constants}};
   return make_kernel(std::move(generated));
 }
 
