@@ -1,5 +1,6 @@
 // libFuzzer target for the safetensors reader: whatever the bytes, parse_safetensors returns, and what it
-// accepts lies inside of them. Seeds: `peri_test_bindings "[corpus]"` writes them to the build folder. By hand:
+// accepts lies inside of them. Seeds: `peri_test_bindings "[corpus]"` writes them to the build folder. By
+// hand:
 //   cmake --preset fuzz && cmake --build --preset fuzz --target safetensors_fuzz &&
 //   build/fuzz/safetensors_fuzz CORPUS
 #include <cstdlib>

@@ -90,8 +90,8 @@ class Backend {
   // Tells the peers that this rank is failing and why, so that they end with PeerLost naming it. Idempotent,
   // never waits.
   virtual void abort(const Error& cause) = 0;
-  // Orderly end: says goodbye so that peers that still wait for this rank say "rank r has already finished", and frees
-  // what is shared.
+  // Orderly end: says goodbye so that peers that still wait for this rank say "rank r has already finished",
+  // and frees what is shared.
   virtual void leave() = 0;
 };
 
