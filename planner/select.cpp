@@ -62,13 +62,17 @@ struct Choosing {
 };
 
 // Up to which sizes (bytes) ll and one_shot answer soonest, as measured: `peri bench all_reduce` on two host
-// ranks; on GPUs the table of PEERS (two H200s).
+// ranks; on two and four H200s. There ll moves floats that are reduced without flags, at half the cost of
+// other data, and one_shot is never first.
 struct Thresholds {
   int64_t ll, one_shot;
 };
-Thresholds thresholds(const Policy& policy) {
-  const Thresholds measured =
-      policy.machine == "host" ? Thresholds{4 << 10, 4 << 10} : Thresholds{256 << 10, 512 << 10};
+Thresholds thresholds(const OpContext& context, const Policy& policy) {
+  Thresholds measured{4 << 10, 4 << 10};
+  if (policy.machine != "host") {
+    const bool without_flags = context.op == Op::all_reduce && is_float(context.dtype);
+    measured.ll = measured.one_shot = without_flags ? 4 << 20 : 256 << 10;
+  }
   return {policy.ll_bytes.value_or(measured.ll), policy.one_shot_bytes.value_or(measured.one_shot)};
 }
 
@@ -76,7 +80,7 @@ Choosing by_size(const OpContext& context, const Policy& policy) {
   auto limit = [&](int64_t bytes, const char* relation) {
     return fmt::format("{} bytes {} {}", context.bytes, relation, bytes);
   };
-  const Thresholds up_to = thresholds(policy);
+  const Thresholds up_to = thresholds(context, policy);
   if (context.bytes <= up_to.ll) return {kPlain, limit(up_to.ll, "<= ll_bytes")};
   if (context.bytes <= up_to.one_shot) return {"one_shot", limit(up_to.one_shot, "<= one_shot_bytes")};
   std::string reason = "too large for one_shot: " + limit(up_to.one_shot, "> one_shot_bytes");

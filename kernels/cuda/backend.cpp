@@ -182,7 +182,10 @@ class CudaBackend final : public Backend {
     if (!ours) return fail(Code::InvalidArgument, "the recording was made by another backend");
     if (capturing_)
       return fail(Code::InvalidArgument, "a recording cannot be replayed while another is captured");
-    if (ours->operation()) control_->enter(*ours->operation());
+    if (ours->operation()) {
+      PERI_TRY(monitor_->can_communicate(*ours->operation()));
+      control_->enter(*ours->operation());
+    }
     return ours->launch();
   }
 

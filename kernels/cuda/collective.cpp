@@ -35,9 +35,8 @@ uint32_t folded(uint64_t signature) {
   return static_cast<uint32_t>(signature ^ (signature >> 32));
 }
 
-// A part without gaps is one row longer than any tensor, of a length that every word divides.
 PartWindow window_of(const Window& window) {
-  if (window.row_stride == 0) return {.row_bytes = int64_t{1} << 62, .row_stride = 0, .begin = window.begin};
+  if (window.row_stride == 0) return {.row_bytes = kUnbroken, .row_stride = 0, .begin = window.begin};
   return {.row_bytes = window.row_bytes, .row_stride = window.row_stride, .begin = window.begin};
 }
 
@@ -94,15 +93,17 @@ class StagedCall final : public CollectiveBase {
   StagedCall(CollectiveCall call, const Communicator& communicator, const GroupContext& context)
       : CollectiveBase(std::move(call), communicator),
         arguments_(arguments_of(c_, context)),
-        launch_{stream_, communicator.device()->multiprocessors()} {}
+        pushes_values_(c_.op == Op::all_reduce && is_float(c_.dtype) && arguments_.length > 0) {}
   Status enqueue() override {
     const int64_t total = c_.op == Op::barrier ? 0 : arguments_.length;
+    const int64_t most = pushes_values_ ? push_chunk_bytes(c_.members()) : kChunkBytes;
     int64_t at = 0;
     do {  // an empty collective still meets
       CollectiveArguments chunk = arguments_;
       chunk.at = at;
-      chunk.length = std::min(kChunkBytes, total - at);
-      PERI_TRY(check(launch_ll(chunk, launch_), c_.operation.text()));
+      chunk.length = std::min(most, total - at);
+      PERI_TRY(check(pushes_values_ ? launch_push(chunk, stream_) : launch_ll(chunk, stream_),
+                     c_.operation.text()));
       at += chunk.length;
     } while (at < total);
     return c_.op == Op::barrier ? enqueue_copy(c_, stream_) : Status{};
@@ -110,27 +111,24 @@ class StagedCall final : public CollectiveBase {
 
  private:
   CollectiveArguments arguments_;
-  Launch launch_;
+  bool pushes_values_;  // every value is its own flag
 };
 
 class DirectCall final : public CollectiveBase {
  public:
   DirectCall(CollectiveCall call, const Communicator& communicator, const GroupContext& context)
-      : CollectiveBase(std::move(call), communicator),
-        arguments_(arguments_of(c_, context)),
-        launch_{stream_, communicator.device()->multiprocessors()} {
+      : CollectiveBase(std::move(call), communicator), arguments_(arguments_of(c_, context)) {
     // Members that store into each other's inputs are in another call than those that fetch.
     if (c_.algorithm.clobbers_input) arguments_.signature += c_.output == c_.input ? 0x10 : 0;
   }
   Status enqueue() override {
     const cudaError_t error =
-        c_.algorithm.clobbers_input ? launch_split(arguments_, launch_) : launch_pull(arguments_, launch_);
+        c_.algorithm.clobbers_input ? launch_split(arguments_, stream_) : launch_pull(arguments_, stream_);
     return check(error, c_.operation.text());
   }
 
  private:
   CollectiveArguments arguments_;
-  Launch launch_;
 };
 
 class MessageCall final : public CollectiveBase {
@@ -183,6 +181,7 @@ Result<std::unique_ptr<Call>> prepare_collective(Communicator& communicator, con
                             {"one_shot and two_shot are offered instead"});
   GroupContext* context = PERI_TRY(communicator.context(c.group));
   if (c.members() == 1) return std::make_unique<CopyCall>(std::move(c), communicator);
+  PERI_TRY(communicator.monitor().can_communicate(c.operation));
   if (now) control.enter(c.operation);
   if (c.op == Op::send || c.op == Op::recv) {
     const bool sending = c.op == Op::send;
@@ -204,8 +203,7 @@ Status issue_barrier(GroupContext& context, uint64_t signature, const host::Oper
   a.signature = folded(signature);
   a.element = Element::u8;
   a.root = -1;
-  const Device& device = *context.device();
-  return check(launch_ll(a, {device.stream(), device.multiprocessors()}), operation.text());
+  return check(launch_ll(a, context.device()->stream()), operation.text());
 }
 
 }  // namespace peri::cuda

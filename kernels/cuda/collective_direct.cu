@@ -1,12 +1,11 @@
 // Algorithms on symmetric memory: members read each other's inputs in place, or store into them.
 //
-// Threads: thread t of the grid takes words t, t + T, ... of 16 bytes where everything is aligned, else
-// elements. Memory order: what the kernels before wrote is published by the release of `arrive` (a kernel's
-// end orders it before); every block waits for all members itself. Where a rank waits for its own blocks too,
-// the last of them arrives for all. An end barrier says that this rank reads nobody's memory any more.
-#include "kernels/cuda/elements.cuh"
-#include "kernels/cuda/grid.cuh"
+// Threads: thread t of the grid takes words t, t + T, ... of 16 bytes of every part. All ranks launch the
+// same grid, so a word is handled by the same block everywhere, and a block meets only the same block of
+// others. Memory order: what the kernels before wrote, and what the block's threads wrote before its barrier,
+// is published by the release of `arrive`. An end barrier says that the block reads nobody's memory any more.
 #include "kernels/cuda/wait.cuh"
+#include "kernels/cuda/words.cuh"
 
 namespace peri::cuda {
 namespace {
@@ -14,162 +13,172 @@ namespace {
 // Phases of one call, each with a signature of its own.
 enum Phase : uint32_t { kStart, kMiddle, kEnd };
 
-// All members arrive: here one thread of the grid's first block speaks for the rank to each member, and every
-// block listens.
-__device__ void meet_at_start(const CollectiveArguments& a, uint32_t epoch) {
+constexpr int64_t kWord = sizeof(uint4);
+
+// The block meets the same block of all others.
+__device__ void meet(const CollectiveArguments& a, uint32_t epoch, Phase phase) {
+  if (phase != kStart) __syncthreads();
   const int m = threadIdx.x;
   if (m < a.group.members && m != a.group.me) {
-    if (blockIdx.x == 0) arrive(a.group, m, epoch, a.signature + kStart);
-    await_member(a.group, a.watch, m, epoch, a.signature + kStart, a.operation);
+    arrive(a.group, m, epoch, a.signature + phase);
+    await_member(a.group, a.watch, m, epoch, a.signature + phase, a.operation);
   }
   __syncthreads();
 }
 
-// Ends the kernel: the last block meets the others at `end` if that is another epoch than `reached`.
-__device__ void finish_kernel(const CollectiveArguments& a, uint32_t reached, uint32_t end) {
-  if (!last_block(&a.group.state->blocks_done)) return;
-  const int m = threadIdx.x;
-  if (end != reached && m < a.group.members && m != a.group.me) {
-    arrive(a.group, m, end, a.signature + kEnd);
-    await_member(a.group, a.watch, m, end, a.signature + kEnd, a.operation);
-  }
-  __syncthreads();
-  if (m == 0) a.group.state->epoch = end;
+__host__ __device__ int64_t words_of(int64_t length) {
+  return (length + kWord - 1) / kWord;
 }
 
-template <class Word>
-__device__ Word* word_at(std::byte* base, int64_t offset) {
-  return reinterpret_cast<Word*>(base + offset);
-}
-
-// The word at `offset` of all members' symmetric operands, folded in the order of the group.
-template <Element element, class Word>
-__device__ Word reduced(const CollectiveArguments& a, int64_t offset) {
-  Word words[kMaxMembers];  // all loads are in flight before the first is used
+// Calls store(i, word) with the thread's words i of `length` bytes from position `at` of all members'
+// symmetric operands, folded in the order of the group. kMembers and kPlain: as in collective_push.cu.
+template <Element element, int kMembers, bool kPlain, class Store>
+__device__ void reduce_words(const CollectiveArguments& a, int64_t at, int64_t length, Store store) {
+  constexpr int kCap = kMembers > 0 ? kMembers : kMaxMembers;
+  const int members = kMembers > 0 ? kMembers : a.group.members;
+  const int64_t step = word_step();
+  for_each_word<kPlain ? 8 / kCap : 1>(words_of(length), [&]<int n>(int64_t i) {
+    uint4 words[kCap][n];
 #pragma unroll
-  for (int m = 0; m < kMaxMembers; ++m)
-    if (m < a.group.members) words[m] = *word_at<Word>(a.symmetric[m], offset);
-  Accumulator<element, Word> sum;
-  sum.begin(words[0]);
+    for (int k = 0; k < n; ++k)
 #pragma unroll
-  for (int m = 1; m < kMaxMembers; ++m)
-    if (m < a.group.members) sum.add(a.reduction, words[m]);
-  return sum.result(a.reduction, a.group.members);
-}
-
-// Copies `count` words, four in flight; address functions give the byte offsets.
-template <class Word, class To, class From>
-__device__ void copy_words(int64_t count, To to, From from) {
-  constexpr int kInFlight = 4;
-  for (int64_t i = first_word(); i < count; i += kInFlight * word_step()) {
-    Word words[kInFlight];
+      for (int m = 0; m < kCap; ++m)
+        if (m < members) {
+          const int64_t offset = (i + k * step) * kWord;
+          words[m][k] = load_word<element, uint4, kPlain>(
+              PartMemory::of<uint4>(a.symmetric[m], a.from[a.group.me]), at + offset, length - offset);
+        }
 #pragma unroll
-    for (int k = 0; k < kInFlight; ++k)
-      if (i + k * word_step() < count) words[k] = *from(i + k * word_step());
+    for (int k = 0; k < n; ++k) {
+      Accumulator<element, uint4, kPlain> sum;
+      sum.begin(words[0][k]);
 #pragma unroll
-    for (int k = 0; k < kInFlight; ++k)
-      if (i + k * word_step() < count) *to(i + k * word_step()) = words[k];
-  }
-}
-
-template <Element element, class Word>
-__global__ void __launch_bounds__(kThreads) pull_kernel(const __grid_constant__ CollectiveArguments a) {
-  const uint32_t epoch = a.group.state->epoch + 1;
-  meet_at_start(a, epoch);
-  constexpr int64_t kSize = sizeof(Word);
-  const int me = a.group.me;
-  const int64_t count = a.length / kSize;
-  if (a.reduction != Reduction::none) {
-    for (int64_t i = first_word(); i < count; i += word_step())
-      *word_at<Word>(a.output, i * kSize) = reduced<element, Word>(a, address_in(a.from[me], i * kSize));
-  } else {
-    for (int step = 0; step < a.group.members; ++step) {
-      const int m = (me + step) % a.group.members;  // not all from the same member at once
-      if (a.root >= 0 && m != a.root) continue;
-      if (a.symmetric[m] == a.output) continue;  // the root's in-place broadcast
-      copy_words<Word>(
-          count, [&](int64_t i) { return word_at<Word>(a.output, address_in(a.to[m], i * kSize)); },
-          [&](int64_t i) { return word_at<Word>(a.symmetric[m], address_in(a.from[me], i * kSize)); });
+      for (int m = 1; m < kCap; ++m)
+        if (m < members) sum.add(a.reduction, words[m][k]);
+      store(i + k * step, sum.result(a.reduction, members));
     }
+  });
+}
+
+// The thread's words of `length` bytes from a position on.
+template <Element element, bool kPlain>
+__device__ void copy_words(const PartMemory& to, const PartMemory& from, int64_t at, int64_t length) {
+  const int64_t step = word_step();
+  for_each_word<kPlain ? 4 : 1>(words_of(length), [&]<int n>(int64_t i) {
+    uint4 words[n];
+#pragma unroll
+    for (int k = 0; k < n; ++k) {
+      const int64_t offset = (i + k * step) * kWord;
+      words[k] = load_word<element, uint4, kPlain>(from, at + offset, length - offset);
+    }
+#pragma unroll
+    for (int k = 0; k < n; ++k) {
+      const int64_t offset = (i + k * step) * kWord;
+      store_word<element, uint4, kPlain>(to, at + offset, length - offset, words[k]);
+    }
+  });
+}
+
+template <Element element, int kMembers, bool kPlain>
+__global__ void __launch_bounds__(kThreads, 1) pull_kernel(const __grid_constant__ CollectiveArguments a) {
+  const uint32_t before = current_epoch(a.group);
+  meet(a, before + 1, kStart);
+  pass_epoch(a.group, before, a.end_barrier ? 2 : 1);
+  const PartMemory output = PartMemory::of<uint4>(a.output, a.to[a.group.me]);
+  reduce_words<element, kMembers, kPlain>(a, 0, a.length, [&](int64_t i, uint4 word) {
+    store_word<element, uint4, kPlain>(output, i * kWord, a.length - i * kWord, word);
+  });
+  if (a.end_barrier) meet(a, before + 2, kEnd);
+}
+
+template <Element element, bool kPlain>
+__global__ void __launch_bounds__(kThreads, 1) fetch_kernel(const __grid_constant__ CollectiveArguments a) {
+  const int members = a.group.members, me = a.group.me;
+  const uint32_t before = current_epoch(a.group);
+  meet(a, before + 1, kStart);
+  pass_epoch(a.group, before, a.end_barrier ? 2 : 1);
+  for (int turn = 0; turn < members; ++turn) {
+    const int m = (me + turn) % members;  // not all from the same member at once
+    if (a.root >= 0 && m != a.root) continue;
+    if (a.symmetric[m] == a.output) continue;  // the root's in-place broadcast
+    copy_words<element, kPlain>(PartMemory::of<uint4>(a.output, a.to[m]),
+                                PartMemory::of<uint4>(a.symmetric[m], a.from[me]), 0, a.length);
   }
-  finish_kernel(a, epoch, epoch + (a.end_barrier ? 1 : 0));
+  if (a.end_barrier) meet(a, before + 2, kEnd);
 }
 
 // Parts are whole cache lines, so that no line is written by two.
-__host__ __device__ int64_t part_begin(const CollectiveArguments& a, int member) {
+__device__ int64_t part_begin(const CollectiveArguments& a, int member) {
   const int64_t even = (a.length + a.group.members - 1) / a.group.members;
-  const int64_t begin = member * ((even + 127) / 128 * 128);
-  return begin < a.length ? begin : a.length;
+  return min(member * ((even + 127) / 128 * 128), a.length);
 }
 
-template <Element element, class Word>
-__global__ void __launch_bounds__(kThreads) split_kernel(const __grid_constant__ CollectiveArguments a) {
-  const uint32_t epoch = a.group.state->epoch + 1;
-  meet_at_start(a, epoch);
-  constexpr int64_t kSize = sizeof(Word);
-  const int members = a.group.members, me = a.group.me;
+template <Element element, int kMembers, bool kPlain>
+__global__ void __launch_bounds__(kThreads, 1) split_kernel(const __grid_constant__ CollectiveArguments a) {
+  const int members = kMembers > 0 ? kMembers : a.group.members, me = a.group.me;
   const bool pushes = a.output == a.symmetric[me];
-  const int64_t begin = part_begin(a, me), count = (part_begin(a, me + 1) - begin) / kSize;
-  for (int64_t i = first_word(); i < count; i += word_step()) {
-    const int64_t offset = begin + i * kSize;
-    const Word word = reduced<element, Word>(a, offset);
-    for (int step = 0; step < (pushes ? members : 1); ++step)
-      *word_at<Word>(a.symmetric[(me + step) % members], offset) = word;
-  }
-  // The rank has arrived when its last block has; then its blocks, too, may read what the others wrote.
-  const int m = threadIdx.x;
-  if (last_block(&a.group.state->blocks_half) && m < members)
-    arrive(a.group, m, epoch + 1, a.signature + kMiddle);
-  if (m < members) await_member(a.group, a.watch, m, epoch + 1, a.signature + kMiddle, a.operation);
-  __syncthreads();
-  if (!pushes)
-    for (int step = 0; step < members; ++step) {
-      const int from = (me + step) % members;
-      const int64_t at = part_begin(a, from);
-      auto here = [&](std::byte* base) {
-        return [=](int64_t i) { return word_at<Word>(base, at + i * kSize); };
-      };
-      copy_words<Word>((part_begin(a, from + 1) - at) / kSize, here(a.output), here(a.symmetric[from]));
+  const bool ends = a.end_barrier && !pushes;
+  const uint32_t before = current_epoch(a.group);
+  meet(a, before + 1, kStart);
+  pass_epoch(a.group, before, ends ? 3 : 2);
+
+  auto operand = [&](int m) { return PartMemory::of<uint4>(a.symmetric[m], a.from[me]); };
+  const PartMemory output = PartMemory::of<uint4>(a.output, a.to[me]);
+  const int64_t begin = part_begin(a, me), length = part_begin(a, me + 1) - begin;
+  reduce_words<element, kMembers, kPlain>(a, begin, length, [&](int64_t i, uint4 word) {
+    const int64_t position = begin + i * kWord, bytes = length - i * kWord;
+    store_word<element, uint4, kPlain>(output, position, bytes, word);
+    for (int turn = 0; turn < members; ++turn) {
+      const int m = (me + turn) % members;
+      if (pushes ? m != me : m == me) store_word<element, uint4, kPlain>(operand(m), position, bytes, word);
     }
-  finish_kernel(a, epoch + 1, epoch + 1 + (a.end_barrier && !pushes ? 1 : 0));
+  });
+  meet(a, before + 2, kMiddle);
+  if (!pushes)
+    for (int turn = 1; turn < members; ++turn) {
+      const int m = (me + turn) % members;
+      copy_words<element, kPlain>(output, operand(m), part_begin(a, m),
+                                  part_begin(a, m + 1) - part_begin(a, m));
+    }
+  if (ends) meet(a, before + 3, kEnd);
 }
 
-// Whether 16-byte words fit everywhere. All members decide alike: blocks are aligned alike, offsets are
-// equal, and it is only this rank's own accesses that a different alignment of its output changes.
-bool all_aligned(const CollectiveArguments& a) {
-  constexpr int64_t kSize = sizeof(uint4);
-  bool aligned = a.length % kSize == 0 && is_aligned(a.output, a.to[a.group.me], kSize);
+// Whether all words that the kernel moves are whole and plain. Only how a rank moves its words depends on
+// it, not which.
+bool moves_whole_words(const CollectiveArguments& a) {
+  const PartWindow& from = a.from[a.group.me];
+  bool whole = a.length % kWord == 0;
   for (int m = 0; m < a.group.members; ++m)
-    aligned = aligned && is_aligned(a.symmetric[m], a.from[m], kSize) && is_aligned(a.output, a.to[m], kSize);
-  return aligned;
+    whole = whole && PartMemory::of<uint4>(a.symmetric[m], from).plain &&
+            PartMemory::of<uint4>(a.output, a.to[m]).plain;
+  return whole;
 }
 
-template <class F>
-cudaError_t with_word(const CollectiveArguments& a, F f) {
+}  // namespace
+
+cudaError_t launch_pull(const CollectiveArguments& a, cudaStream_t stream) {
+  const unsigned blocks = blocks_for(words_of(a.length), a.group);
+  const bool whole = moves_whole_words(a);
+  if (a.reduction != Reduction::none)
+    return with_kernel(a, whole && is_plain(a), [&]<Element element, int kMembers, bool kPlain>() {
+      pull_kernel<element, kMembers, kPlain><<<blocks, kThreads, 0, stream>>>(a);
+    });
   with_element(a.element, [&]<Element element>() {
-    if (all_aligned(a))
-      f.template operator()<element, uint4>();
+    if (whole)
+      fetch_kernel<Element::u8, true><<<blocks, kThreads, 0, stream>>>(a);
     else
-      f.template operator()<element, typename ElementOf<element>::Memory>();
+      fetch_kernel<element, false><<<blocks, kThreads, 0, stream>>>(a);
     return 0;
   });
   return cudaGetLastError();
 }
 
-}  // namespace
-
-cudaError_t launch_pull(const CollectiveArguments& a, const Launch& launch) {
-  return with_word(a, [&]<Element element, class Word>() {
-    const int blocks = blocks_for(a.length / static_cast<int64_t>(sizeof(Word)), launch);
-    pull_kernel<element, Word><<<blocks, kThreads, 0, launch.stream>>>(a);
-  });
-}
-
-cudaError_t launch_split(const CollectiveArguments& a, const Launch& launch) {
-  return with_word(a, [&]<Element element, class Word>() {
-    const int blocks = blocks_for(a.length / a.group.members / static_cast<int64_t>(sizeof(Word)), launch);
-    split_kernel<element, Word><<<blocks, kThreads, 0, launch.stream>>>(a);
-  });
+cudaError_t launch_split(const CollectiveArguments& a, cudaStream_t stream) {
+  const unsigned blocks = blocks_for(words_of(a.length) / a.group.members, a.group);
+  return with_kernel(a, moves_whole_words(a) && is_plain(a),
+                     [&]<Element element, int kMembers, bool kPlain>() {
+                       split_kernel<element, kMembers, kPlain><<<blocks, kThreads, 0, stream>>>(a);
+                     });
 }
 
 }  // namespace peri::cuda

@@ -6,9 +6,8 @@
 // reader takes it when both flags are there, so no fence is needed. Two buffers alternate with the epoch. A
 // kernel ends only after every member has arrived at its epoch, that is, has ended the kernel before: so the
 // buffer that the next kernel writes is read by nobody any more.
-#include "kernels/cuda/elements.cuh"
-#include "kernels/cuda/grid.cuh"
 #include "kernels/cuda/wait.cuh"
+#include "kernels/cuda/words.cuh"
 
 namespace peri::cuda {
 namespace {
@@ -39,63 +38,23 @@ __device__ uint64_t receive(const CollectiveArguments& a, int from, int64_t inde
   return (static_cast<uint64_t>(high) << 32) + low;
 }
 
-// `bytes` (at most 8) of a part from a position on; elements are never torn, as positions are multiples of 8.
-template <class Memory>
-__device__ uint64_t load_packet(const std::byte* base, const PartWindow& window, int64_t position,
-                                int64_t bytes, bool aligned) {
-  if (aligned && bytes == kPacketBytes)
-    return *reinterpret_cast<const uint64_t*>(base + address_in(window, position));
-  union {
-    uint64_t word = 0;
-    Memory elements[kPacketBytes / sizeof(Memory)];
-  } packed;
-#pragma unroll
-  for (int i = 0; i < static_cast<int>(kPacketBytes / sizeof(Memory)); ++i) {
-    const int64_t offset = i * static_cast<int64_t>(sizeof(Memory));
-    if (offset < bytes)
-      packed.elements[i] = *reinterpret_cast<const Memory*>(base + address_in(window, position + offset));
-  }
-  return packed.word;
-}
-
-template <class Memory>
-__device__ void store_packet(std::byte* base, const PartWindow& window, int64_t position, int64_t bytes,
-                             bool aligned, uint64_t word) {
-  if (aligned && bytes == kPacketBytes) {
-    *reinterpret_cast<uint64_t*>(base + address_in(window, position)) = word;
-    return;
-  }
-  union {
-    uint64_t word;
-    Memory elements[kPacketBytes / sizeof(Memory)];
-  } packed;
-  packed.word = word;
-#pragma unroll
-  for (int i = 0; i < static_cast<int>(kPacketBytes / sizeof(Memory)); ++i) {
-    const int64_t offset = i * static_cast<int64_t>(sizeof(Memory));
-    if (offset < bytes)
-      *reinterpret_cast<Memory*>(base + address_in(window, position + offset)) = packed.elements[i];
-  }
-}
-
 template <Element element>
 __global__ void __launch_bounds__(kThreads) ll_kernel(const __grid_constant__ CollectiveArguments a) {
-  using Memory = typename ElementOf<element>::Memory;
   const GroupView& group = a.group;
   const int members = group.members, me = group.me;
-  const uint32_t epoch = group.state->epoch + 1;
+  const uint32_t before = current_epoch(group), epoch = before + 1;
   const bool meets = blockIdx.x == 0 && threadIdx.x < members && threadIdx.x != me;
   if (meets) arrive(group, threadIdx.x, epoch, a.signature);
 
   const int64_t packets = (a.length + kPacketBytes - 1) / kPacketBytes;
   auto bytes_at = [&](int64_t i) { return min(kPacketBytes, a.length - i * kPacketBytes); };
   auto load = [&](int m, int64_t i) {
-    return load_packet<Memory>(a.input, a.from[m], a.at + i * kPacketBytes, bytes_at(i),
-                               is_aligned(a.input, a.from[m], kPacketBytes));
+    return load_word<element, uint64_t>(PartMemory::of<uint64_t>(a.input, a.from[m]), a.at + i * kPacketBytes,
+                                        bytes_at(i));
   };
   auto store = [&](int m, int64_t i, uint64_t word) {
-    store_packet<Memory>(a.output, a.to[m], a.at + i * kPacketBytes, bytes_at(i),
-                         is_aligned(a.output, a.to[m], kPacketBytes), word);
+    store_word<element, uint64_t>(PartMemory::of<uint64_t>(a.output, a.to[m]), a.at + i * kPacketBytes,
+                                  bytes_at(i), word);
   };
 
   if (a.root < 0 || a.root == me)
@@ -107,6 +66,8 @@ __global__ void __launch_bounds__(kThreads) ll_kernel(const __grid_constant__ Co
         push(packets_of(group, m, me, epoch) + i, word, epoch);
       }
     }
+  __syncthreads();
+  pass_epoch(group, before, 1);
 
   for (int64_t i = first_word(); i < packets; i += word_step()) {
     auto take = [&](int m) { return m == me ? load(m, i) : receive(a, m, i, epoch); };
@@ -124,15 +85,14 @@ __global__ void __launch_bounds__(kThreads) ll_kernel(const __grid_constant__ Co
   }
 
   if (meets) await_member(group, a.watch, threadIdx.x, epoch, a.signature, a.operation);
-  if (last_block(&group.state->blocks_done) && threadIdx.x == 0) group.state->epoch = epoch;
 }
 
 }  // namespace
 
-cudaError_t launch_ll(const CollectiveArguments& a, const Launch& launch) {
-  const int blocks = blocks_for((a.length + kPacketBytes - 1) / kPacketBytes, launch);
+cudaError_t launch_ll(const CollectiveArguments& a, cudaStream_t stream) {
+  const unsigned blocks = blocks_for((a.length + kPacketBytes - 1) / kPacketBytes, a.group);
   with_element(a.element, [&]<Element element>() {
-    ll_kernel<element><<<blocks, kThreads, 0, launch.stream>>>(a);
+    ll_kernel<element><<<blocks, kThreads, 0, stream>>>(a);
     return 0;
   });
   return cudaGetLastError();

@@ -10,10 +10,12 @@
 namespace peri::cuda {
 
 inline constexpr int kMaxMembers = 8;
+inline constexpr int kMostBlocks = 128;  // of a collective's kernel: all are resident at once
 inline constexpr int kSignalChannels = 8;
 inline constexpr int64_t kPacketBytes = 8;         // data of one LL packet, which takes twice as much
 inline constexpr int64_t kChunkBytes = 256 << 10;  // data that one LL kernel takes from one member to another
-inline constexpr uint32_t kMessageSlots = 8;       // of a channel
+inline constexpr int64_t kStagingBytes = 16 << 20;  // of one of the two buffers of values that peers push
+inline constexpr uint32_t kMessageSlots = 8;        // of a channel
 inline constexpr int64_t kMessageSlotBytes = 32 << 10;
 
 enum class Failure : uint32_t { none, timeout, aborted, mismatch };
@@ -36,10 +38,10 @@ struct Watch {
   uint64_t timeout_ns;
 };
 
-// A member's part of a group's shared block: one word per member and parity of the epoch, each (epoch << 32)
-// + signature; signals; then two buffers of LL packets per member.
+// A member's part of a group's shared block: one word per block of a kernel, member and parity of the epoch,
+// each (epoch << 32) + signature; signals; then two buffers of LL packets per member, then two of values.
 struct Arrivals {
-  uint64_t word[kMaxMembers][2];
+  uint64_t word[kMostBlocks][kMaxMembers][2];
 };
 struct Signals {
   uint32_t put[kMaxMembers][kSignalChannels];  // by the member that puts, in the block of the one that waits
@@ -50,20 +52,26 @@ struct GroupBlock {
   Arrivals arrivals;
   Signals signals;
 };
-inline constexpr int64_t kPacketsOffset = 8192;
+inline constexpr int64_t kPacketsOffset = 32 << 10;
 static_assert(sizeof(GroupBlock) <= kPacketsOffset);
+__host__ __device__ constexpr int64_t staging_offset(int members) {
+  return kPacketsOffset + 2 * members * (kChunkBytes / kPacketBytes) * 2 * kPacketBytes;
+}
+constexpr int64_t group_block_bytes(int members) {
+  return staging_offset(members) + 2 * kStagingBytes;
+}
 
 // This rank's own, in plain device memory: read and advanced by kernels, so that a graph holds no epoch.
 struct GroupState {
   uint32_t epoch;
-  uint32_t blocks_done;  // of the running kernel
-  uint32_t blocks_half;  // the same, of its first half
+  uint32_t readers;  // blocks of the running kernel that have read the epoch
   uint32_t put[kMaxMembers][kSignalChannels];
   uint32_t taken[kMaxMembers][kSignalChannels];
 };
 
 struct GroupView {
   int members, me;
+  int most_blocks;  // of a kernel, agreed upon by the members
   int ranks[kMaxMembers];
   GroupBlock* blocks[kMaxMembers];
   GroupState* state;
@@ -82,7 +90,9 @@ struct ChannelView {
   int peer;            // global rank
 };
 
-// kernels/collective_call.hpp's Window.
+// kernels/collective_call.hpp's Window; rows without gaps are one row of kUnbroken bytes, longer than any
+// tensor and divided by every word.
+inline constexpr int64_t kUnbroken = int64_t{1} << 62;
 struct PartWindow {
   int64_t row_bytes, row_stride, begin;
 };

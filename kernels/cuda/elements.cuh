@@ -91,15 +91,19 @@ __device__ inline int64_t combine(Reduction reduction, int64_t x, int64_t y) {
   }
   return x;
 }
+// A mean over 2, 4 or 8 is an exact scaling, whichever way it is written.
 __device__ inline float finish(Reduction reduction, float sum, int members) {
-  return reduction == Reduction::avg ? __fdiv_rn(sum, static_cast<float>(members)) : sum;
+  if (reduction != Reduction::avg) return sum;
+  const auto count = static_cast<float>(members);
+  return (members & (members - 1)) == 0 ? __fmul_rn(sum, 1 / count) : __fdiv_rn(sum, count);
 }
 __device__ inline int64_t finish(Reduction, int64_t sum, int) {
   return sum;
 }
 
-// Elements of one dtype packed into a word: accumulates words member by member.
-template <Element element, class Word>
+// Elements of one dtype packed into a word: accumulates words member by member. kSum: the caller knows that
+// the reduction adds.
+template <Element element, class Word, bool kSum = false>
 struct Accumulator {
   using E = ElementOf<element>;
   static constexpr int kCount = sizeof(Word) / sizeof(typename E::Memory);
@@ -120,7 +124,8 @@ struct Accumulator {
     Packed packed;
     packed.word = word;
 #pragma unroll
-    for (int i = 0; i < kCount; ++i) sums[i] = combine(reduction, sums[i], E::load(packed.elements[i]));
+    for (int i = 0; i < kCount; ++i)
+      sums[i] = combine(kSum ? Reduction::sum : reduction, sums[i], E::load(packed.elements[i]));
   }
   __device__ Word result(Reduction reduction, int members) {
     Packed packed;

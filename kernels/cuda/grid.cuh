@@ -9,11 +9,11 @@
 namespace peri::cuda {
 
 inline constexpr int kThreads = 512;
-inline constexpr int kMostBlocks = 64;
 
-inline int blocks_for(int64_t words, const Launch& launch) {
+// The same on all members, and at most two a multiprocessor.
+inline unsigned blocks_for(int64_t words, const GroupView& group) {
   const int64_t wanted = (words + kThreads - 1) / kThreads;
-  return static_cast<int>(std::clamp<int64_t>(wanted, 1, std::min(kMostBlocks, launch.multiprocessors)));
+  return static_cast<unsigned>(std::clamp<int64_t>(wanted, 1, group.most_blocks));
 }
 
 __device__ inline int64_t first_word() {

@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cstdlib>
+
 namespace peri::cuda {
 namespace {
 
@@ -153,9 +156,17 @@ Status GroupContext::set_up(const host::Operation& operation) {
     return operation.fail(
         Code::Unsupported,
         fmt::format("a group on GPUs has at most {} members, this has {}", kMaxMembers, size()));
-  constexpr int64_t kPacketSlots = kChunkBytes / kPacketBytes;
-  const int64_t bytes = kPacketsOffset + 2 * size() * kPacketSlots * 2 * kPacketBytes;
+  const int64_t bytes = group_block_bytes(size());
   auto blocks = PERI_TRY(SharedBlocks::create(control_, device_, group_, bytes, operation));
+  // Staging is empty where it holds ones (collective_push.cu). Nobody pushes before all are here.
+  PERI_TRY(check(cudaMemsetAsync(blocks->data(index_) + staging_offset(size()), 0xFF, 2 * kStagingBytes,
+                                 device_->side_stream()),
+                 "symmetric memory"));
+  PERI_TRY(check(cudaStreamSynchronize(device_->side_stream()), "symmetric memory"));
+  view_.most_blocks = kMostBlocks;
+  for (const std::string& count :
+       PERI_TRY(control_.exchange(group_, std::to_string(device_->multiprocessors()), operation)))
+    view_.most_blocks = std::min(view_.most_blocks, std::atoi(count.c_str()));
   view_.state = PERI_TRY(zeros<GroupState>(*device_));
   view_.members = size();
   view_.me = index_;

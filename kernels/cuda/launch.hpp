@@ -6,21 +6,18 @@
 
 namespace peri::cuda {
 
-// At most this many blocks, so that all are resident at once whatever else the device has to do in the
-// stream.
-struct Launch {
-  cudaStream_t stream;
-  int multiprocessors;
-};
-
 // Pushes `input` into the others' workspace as packets and consumes theirs: every op that needs no symmetric
 // operand, at most kChunkBytes of every part at a time. With no bytes to move, a barrier.
-cudaError_t launch_ll(const CollectiveArguments& a, const Launch& launch);
+cudaError_t launch_ll(const CollectiveArguments& a, cudaStream_t stream);
+// All-reduce of f32, f16 or bf16 in the same way, by values without flags, which take half of the wire; at
+// most push_chunk_bytes at a time, and at least one.
+int64_t push_chunk_bytes(int members);
+cudaError_t launch_push(const CollectiveArguments& a, cudaStream_t stream);
 // Reads members' symmetric inputs: reduces them, or copies the parts.
-cudaError_t launch_pull(const CollectiveArguments& a, const Launch& launch);
+cudaError_t launch_pull(const CollectiveArguments& a, cudaStream_t stream);
 // All-reduce in two steps: each member reduces its part of all symmetric inputs; where the output is the
 // input it then stores it into all of them, else the others fetch it.
-cudaError_t launch_split(const CollectiveArguments& a, const Launch& launch);
+cudaError_t launch_split(const CollectiveArguments& a, cudaStream_t stream);
 
 cudaError_t launch_put_signal(const GroupView& group, const Watch& watch, uint32_t operation, int member,
                               int channel, cudaStream_t stream);

@@ -88,10 +88,15 @@ Status Monitor::synchronize() {
 Status Monitor::failure() {
   if (!has_failure()) return {};
   const FailureRecord record = shared_->record;
-  // Told once. What the rank does next may work: a peer that was late may have come.
   shared_->record.state = 0;
   PERI_TRY(
       check(cudaMemsetAsync(watch_.failed, 0, sizeof(uint32_t), device_->stream()), "memory of the GPU"));
+  Status failed = describe(record);
+  if (!given_up_) given_up_ = failed.error();
+  return failed;
+}
+
+Status Monitor::describe(const FailureRecord& record) {
   const host::Operation& operation = operations_[record.operation];
   switch (static_cast<Failure>(record.state)) {
     case Failure::timeout:
@@ -105,6 +110,12 @@ Status Monitor::failure() {
       break;
   }
   return operation.fail(Code::PeerLost, fmt::format("given up while it waited for rank {}", record.peer));
+}
+
+Status Monitor::can_communicate(const host::Operation& operation) const {
+  if (!given_up_) return {};
+  return operation.fail(given_up_->code, "an earlier collective of this rank was given up",
+                        {given_up_->message});
 }
 
 }  // namespace peri::cuda

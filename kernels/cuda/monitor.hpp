@@ -2,7 +2,7 @@
 // for has left, or the user interrupts, and turns what they report into errors.
 //
 // Errors of kernels surface late: at `synchronize`, at a copy to the host, at an exchange, and at the first
-// call after the failure. They are told once.
+// call after the failure. They are told once; after that the rank computes, but communicates no more.
 #pragma once
 
 #include <condition_variable>
@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 
@@ -31,6 +32,9 @@ class Monitor {
   bool has_failure() const;
   // Waits for the stream; then the failure of its kernels, if any gave up.
   Status synchronize();
+  // The error for a collective after one was given up: its data may still arrive where later ones look for
+  // theirs.
+  Status can_communicate(const host::Operation& operation) const;
   // Called before the rank leaves the job.
   void stop();
 
@@ -45,6 +49,7 @@ class Monitor {
   };
   void run();
   Status failure();
+  Status describe(const FailureRecord& record);
 
   host::Control& control_;
   std::shared_ptr<Device> device_;
@@ -52,6 +57,7 @@ class Monitor {
   Watch watch_{};
   std::map<std::string, uint32_t> numbers_;
   std::deque<host::Operation> operations_;
+  std::optional<Error> given_up_;  // the first
   std::mutex mutex_;
   std::condition_variable wake_;
   bool stopping_ = false;

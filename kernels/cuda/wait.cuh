@@ -66,17 +66,17 @@ __device__ bool wait_until(const Watch& watch, uint32_t operation, int peer, Rea
   }
 }
 
-// Tells member `m` that this rank has arrived at an epoch, in this operation. One slot per parity of the
+// Tells member `m` that this block has arrived at an epoch, in this operation. One slot per parity of the
 // epoch: nobody can be two epochs ahead.
 __device__ inline void arrive(const GroupView& group, int m, uint32_t epoch, uint32_t signature) {
-  post(&group.blocks[m]->arrivals.word[group.me][epoch & 1],
+  post(&group.blocks[m]->arrivals.word[blockIdx.x][group.me][epoch & 1],
        (static_cast<uint64_t>(epoch) << 32) + signature);
 }
-// Waits for member `m` to arrive there too; another signature means that the ranks are in different
-// operations.
+// Waits for the same block of member `m` to arrive there too; another signature means that the ranks are in
+// different operations.
 __device__ inline void await_member(const GroupView& group, const Watch& watch, int m, uint32_t epoch,
                                     uint32_t signature, uint32_t operation) {
-  const uint64_t* word = &group.blocks[group.me]->arrivals.word[m][epoch & 1];
+  const uint64_t* word = &group.blocks[group.me]->arrivals.word[blockIdx.x][m][epoch & 1];
   uint64_t seen = 0;
   const bool there = wait_until(watch, operation, group.ranks[m], [&] {
     seen = observe(word);
@@ -86,21 +86,17 @@ __device__ inline void await_member(const GroupView& group, const Watch& watch, 
     give_up(watch, Failure::mismatch, operation, group.ranks[m]);
 }
 
-// Whether the calling block is the last of the grid to get here; what all blocks wrote before is then visible
-// to it. Called by all threads of the block.
-__device__ inline bool last_block(uint32_t* counter) {
-  __shared__ bool last;
-  __syncthreads();
-  if (threadIdx.x == 0) {
-    __threadfence_system();
-    last = atomicAdd(counter, 1u) == gridDim.x - 1;
-    if (last) {
-      *counter = 0;
-      __threadfence_system();
-    }
-  }
-  __syncthreads();
-  return last;
+// The epoch before this kernel's first. Every thread reads it before the block calls `pass_epoch`.
+__device__ inline uint32_t current_epoch(const GroupView& group) {
+  return *reinterpret_cast<const volatile uint32_t*>(&group.state->epoch);
+}
+// Called once by each block, after a barrier of its threads, with the number of epochs that the kernel takes:
+// the last block advances the epoch, for the kernels that follow. No block waits for another.
+__device__ inline void pass_epoch(const GroupView& group, uint32_t epoch, uint32_t steps) {
+  if (threadIdx.x != 0) return;
+  if (gridDim.x > 1 && atomicAdd(&group.state->readers, 1u) != gridDim.x - 1) return;
+  group.state->readers = 0;
+  group.state->epoch = epoch + steps;
 }
 
 }  // namespace peri::cuda

@@ -213,7 +213,7 @@ TEST_CASE("S2: every choice and refusal has its reason") {
   CHECK(choice(sizes, {65536}) == "one_shot: 262144 bytes <= one_shot_bytes 262144");
   CHECK(choice(sizes, {65537}) == "two_shot: too large for one_shot: 262148 bytes > one_shot_bytes 262144");
   CHECK(choice({}, {1025}) == "two_shot: too large for one_shot: 4100 bytes > one_shot_bytes 4096");
-  CHECK(choice({.machine = "cuda"}, {65536}) == "ll: 262144 bytes <= ll_bytes 262144");
+  CHECK(choice({.machine = "cuda"}, {65536}) == "ll: 262144 bytes <= ll_bytes 4194304");
   CHECK(choice({}, {0}) == "ll: the operand cannot be realized: it has no elements");
   CHECK(choice({}, {4}, {{0}}) == "identity: the group has one rank");
   CHECK(choice({}, {4}, {{0, 1}}, "two_shot") == "two_shot: named in the script");
