@@ -9,12 +9,13 @@
 
 namespace peri::cuda {
 
-CudaSymmetricMemory::CudaSymmetricMemory(GroupContext& context, std::unique_ptr<SharedBlocks> blocks,
-                                         int64_t bytes, uint64_t id)
+CudaSymmetricMemory::CudaSymmetricMemory(GroupContext& context, std::shared_ptr<SymmetricPool> pool,
+                                         int64_t offset, int64_t bytes, uint64_t id)
     : context_(context),
       group_(context.group()),
       index_(context.index()),
-      blocks_(std::move(blocks)),
+      pool_(std::move(pool)),
+      offset_(offset),
       bytes_(bytes),
       id_(id) {}
 
@@ -114,10 +115,10 @@ Result<std::shared_ptr<Storage>> allocate_symmetric(GroupContext& context,
   if (bytes < 0 || bytes > std::numeric_limits<int64_t>::max() / (2 * context.size()))
     return operation.fail(Code::InvalidArgument, fmt::format("an allocation of {} bytes", bytes));
   PERI_TRY(context.ensure(operation));  // so that signals need not, which are not collective
-  auto blocks =
-      PERI_TRY(SharedBlocks::create(context.control(), context.device(), context.group(), bytes, operation));
+  std::shared_ptr<SymmetricPool> pool = PERI_TRY(context.pool());
+  const int64_t offset = PERI_TRY(pool->take(context.control(), bytes, operation));
   const uint64_t id = context.control().next_key(host::topic_of(context.group(), "allocation")).sequence;
-  auto memory = std::make_unique<CudaSymmetricMemory>(context, std::move(blocks), bytes, id);
+  auto memory = std::make_unique<CudaSymmetricMemory>(context, std::move(pool), offset, bytes, id);
   return std::make_shared<SymmetricStorage>(std::move(memory), std::move(known));
 }
 

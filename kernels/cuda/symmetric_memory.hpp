@@ -1,5 +1,4 @@
-// Symmetric memory on GPUs: every member makes a block of its own, shares it as a file descriptor, and maps
-// everybody's into one reserved range of addresses.
+// Symmetric memory on GPUs: allocations in the blocks of a group's pool.
 #pragma once
 
 #include <memory>
@@ -14,13 +13,14 @@ namespace peri::cuda {
 // A member's view of one allocation. Signals, barriers and copies are issued in the stream.
 class CudaSymmetricMemory final : public SymmetricMemory {
  public:
-  CudaSymmetricMemory(GroupContext& context, std::unique_ptr<SharedBlocks> blocks, int64_t bytes,
-                      uint64_t id);
+  CudaSymmetricMemory(GroupContext& context, std::shared_ptr<SymmetricPool> pool, int64_t offset,
+                      int64_t bytes, uint64_t id);
+  ~CudaSymmetricMemory() override { pool_->give_back(offset_, bytes_); }
 
   const Group& group() const override { return group_; }
   int64_t bytes() const override { return bytes_; }
   int index() const override { return index_; }
-  std::byte* buffer(int member) const override { return blocks_->data(member); }
+  std::byte* buffer(int member) const override { return pool_->data(member) + offset_; }
   bool has_multicast() const override { return false; }
   uint64_t id() const override { return id_; }
 
@@ -38,8 +38,8 @@ class CudaSymmetricMemory final : public SymmetricMemory {
   GroupContext& context_;
   Group group_;  // a copy: the storage may outlive the backend and its contexts
   int index_;
-  std::unique_ptr<SharedBlocks> blocks_;
-  int64_t bytes_;
+  std::shared_ptr<SymmetricPool> pool_;
+  int64_t offset_, bytes_;
   uint64_t id_;
 };
 

@@ -1,0 +1,59 @@
+#include "kernels/cuda/symmetric_pool.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace peri::cuda {
+namespace {
+
+constexpr int64_t kAlignment = 1024;
+constexpr int64_t kMostBytes = int64_t{256} << 30;  // of addresses for each member: more than a GPU has
+constexpr int64_t kMostSpare = 256 << 20;           // to grow by when less is asked for
+
+int64_t rounded(int64_t bytes) {
+  return (bytes + kAlignment - 1) / kAlignment * kAlignment;
+}
+
+}  // namespace
+
+Result<std::shared_ptr<SymmetricPool>> SymmetricPool::create(std::shared_ptr<Device> device,
+                                                             const Group& group) {
+  std::shared_ptr<SymmetricPool> pool(new SymmetricPool(device, group));
+  pool->blocks_ = PERI_TRY(SharedBlocks::reserve(std::move(device), group.size(), kMostBytes));
+  return pool;
+}
+
+Result<int64_t> SymmetricPool::take(host::Control& control, int64_t bytes, const host::Operation& operation) {
+  if (bytes > kMostBytes)
+    return operation.fail(Code::OutOfMemory,
+                          fmt::format("{} are more than a GPU has", host::describe_bytes(bytes)));
+  bytes = std::max(rounded(bytes), kAlignment);
+  // What was freed may be in use by what this rank, and by the exchange all members, have issued.
+  PERI_TRY(device_->finish());
+  std::string mine;
+  {
+    std::lock_guard lock(mutex_);
+    mine = free_.text();
+  }
+  FreeRoom common = PERI_TRY(FreeRoom::parse(mine));
+  for (const std::string& text : PERI_TRY(control.exchange(group_, mine, operation)))
+    common = common.common_with(PERI_TRY(FreeRoom::parse(text)));
+  int64_t offset = common.first_fit(bytes);
+  if (offset < 0) {
+    offset = blocks_->bytes();
+    PERI_TRY(blocks_->grow(control, group_, std::max(bytes, std::min(offset, kMostSpare)), operation));
+    std::lock_guard lock(mutex_);
+    free_.add(offset, blocks_->bytes() - offset);
+  }
+  std::lock_guard lock(mutex_);
+  free_.take(offset, bytes);
+  return offset;
+}
+
+void SymmetricPool::give_back(int64_t offset, int64_t bytes) {
+  std::lock_guard lock(mutex_);
+  free_.add(offset, std::max(rounded(bytes), kAlignment));
+}
+
+}  // namespace peri::cuda
