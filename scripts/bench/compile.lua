@@ -35,8 +35,8 @@ local function expected(reduce, ranks)
 end
 
 local n = peri.world_size
-local groups = { peri.world, peri.group { peri.rank - peri.rank % 2, peri.rank - peri.rank % 2 + 1 } }
-if n % 2 ~= 0 then groups[2] = nil end
+local groups, pair = { peri.world }, peri.rank - peri.rank % 2
+if n % 2 == 0 then groups[2] = peri.group { pair, pair + 1 } end
 local checks = 0
 for _, group in ipairs(groups) do
   for _, reduce in ipairs { "sum", "max", "avg" } do

@@ -6,7 +6,6 @@
 //
 // Time as everywhere in this benchmark: replays between a barrier and a synchronisation, over the number of
 // collectives; of the ranks, the slowest. Results are checked against sums in double precision.
-#include <cuda_runtime.h>
 #include <nccl.h>
 
 #include <algorithm>
