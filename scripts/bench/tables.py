@@ -66,7 +66,7 @@ def layers(rows, ranks):
     times = Times(rows, "layers", "sequence")
     ours = [("peri", "auto"), ("peri", "matmuls")]
     names = ["eager_nccl", "graph_nccl", "graph_one_shot", "graph_two_shot", "compile", "matmuls"]
-    lines = [f"layers of matmul -> all-reduce, bf16, {ranks} ranks, us per iteration; ratio to PyTorch's best",
+    lines = [f"layers of matmul -> all-reduce, bf16, {ranks} ranks, us per iteration; over PyTorch's best",
              f"{'sequence':>8}" + "".join(f"{name:>15}" for name in ["peri", ":matmuls", *names])
              + f"{'ratio':>8}"]
     columns = ours + [("torch", name) for name in names]
