@@ -18,6 +18,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr int kBatches = 21;
+constexpr int64_t kChain = 20;  // calls in one recording, where a call is enqueued rather than done
 
 // In [-1, 1), and the same in the peer program.
 float random_element(int rank, int64_t index) {
@@ -63,6 +64,21 @@ double expected(Op op, DType dtype, const Shapes& shapes, int rank, int ranks, i
   return sum;
 }
 
+// `factor`: what further calls in place have multiplied the result by, each adding equal terms, which rounds
+// unless their number is a power of two.
+Status check_result(Op op, DType dtype, const Shapes& shapes, int rank, int ranks, double factor,
+                    const std::byte* result) {
+  const double unit = dtype == DType::f32 ? 1e-6 : dtype == DType::f16 ? 0x1p-11 : 0x1p-8;
+  const bool rounds = factor != 1 && (ranks & (ranks - 1)) != 0;
+  const double epsilon = unit * ranks * factor * (rounds ? static_cast<double>(kChain) : 1);
+  for (int64_t i = 0; i < shapes.output; ++i) {
+    const double want = expected(op, dtype, shapes, rank, ranks, i) * factor, got = load(dtype, result, i);
+    if (!(std::abs(got - want) <= epsilon))
+      return fail(Code::PlanInvalid, fmt::format("element {} is {}, not {}", i, got, want));
+  }
+  return {};
+}
+
 double bus_factor(Op op, int ranks) {
   if (op == Op::broadcast) return 1;
   double share = static_cast<double>(ranks - 1) / ranks;
@@ -79,6 +95,13 @@ CollectiveSpec spec_of(Op op, const std::string& algorithm, int ranks) {
   attributes.set("group", world_group(ranks));
   attributes.set("algorithm", algorithm);
   return {.op = op, .attributes = std::move(attributes), .algorithm = algorithm};
+}
+
+// How many calls in place may follow each other before sums of as many equal terms as there are ranks leave
+// the type's range.
+int64_t calls_in_range(DType dtype, int ranks) {
+  const double doublings = std::log2(std::max(ranks, 2));
+  return static_cast<int64_t>((dtype == DType::f16 ? 14 : 120) / doublings);
 }
 
 // What a command prints; nothing if it fails.
@@ -167,48 +190,72 @@ Result<BenchPoint> bench_collective(Backend& backend, Op op, const std::string& 
   auto input = PERI_TRY(storage(row->symmetric == kInput, input_bytes));
   // Algorithms that overwrite their input work in place, as plans use them.
   auto output = row->clobbers_input ? input : PERI_TRY(storage(row->symmetric == kOutput, output_bytes));
-  const Operand in{input->data(), {dtype, View::contiguous({shapes.input})}};
-  const Operand out{output->data(), {dtype, View::contiguous({shapes.output})}};
-  std::vector<std::byte> pristine(static_cast<size_t>(input_bytes));
-  for (int64_t i = 0; i < shapes.input; ++i) store(dtype, pristine.data(), i, random_element(rank, i));
-  // Before every call, untimed: an input that nobody has written since would stay in the readers' caches.
-  auto write_input = [&] { std::copy(pristine.begin(), pristine.end(), in.data); };
-  write_input();
+  auto operand = [&](const Storage& s, int64_t elements) {
+    return Operand{s.data(), {dtype, View::contiguous({elements})}};
+  };
+  const Operand in = operand(*input, shapes.input), out = operand(*output, shapes.output);
+  // The input and the result where the CPU reads them, and the input again where a recording may copy it.
+  auto host_input = PERI_TRY(backend.allocate(input_bytes, Place::host));
+  auto host_output = PERI_TRY(backend.allocate(output_bytes, Place::host));
+  auto pristine = PERI_TRY(backend.allocate(input_bytes, Place::device));
+  for (int64_t i = 0; i < shapes.input; ++i) store(dtype, host_input->data(), i, random_element(rank, i));
+  PERI_TRY(backend.copy(operand(*host_input, shapes.input), operand(*pristine, shapes.input)));
+  PERI_TRY(backend.copy(operand(*host_input, shapes.input), in));
 
-  PERI_TRY(backend.begin_capture());
-  Status issued = backend.collective(spec_of(op, algorithm, ranks), in, out);
-  if (!issued) {
-    backend.abandon_capture();
-    return std::unexpected(issued.error());
-  }
-  auto recording = PERI_TRY(backend.end_capture());
-  const double epsilon = (dtype == DType::f32 ? 1e-6 : dtype == DType::f16 ? 0x1p-11 : 0x1p-8) * ranks;
-  auto check = [&]() -> Status {
-    for (int64_t i = 0; i < shapes.output; ++i) {
-      double want = expected(op, dtype, shapes, rank, ranks, i), got = load(dtype, out.data, i);
-      if (!(std::abs(got - want) <= epsilon))
-        return fail(Code::PlanInvalid, fmt::format("{} by {} of {} bytes: element {} is {}, not {}",
-                                                   to_string(op), algorithm, bytes, i, got, want));
-    }
+  // On the host a call is done when it returns, and is timed alone. Before every call the input is written
+  // anew, untimed: one that nobody has written since would stay in the readers' caches. On a device a
+  // recording holds many calls, after a copy of the input where they overwrite it, and that copy is timed.
+  const bool at_once = backend.name() == "host";
+  const int64_t chain = at_once               ? 1
+                        : row->clobbers_input ? std::min(kChain, calls_in_range(dtype, ranks))
+                                              : kChain;
+  auto record = [&]() -> Status {
+    if (!at_once && row->clobbers_input) PERI_TRY(backend.copy(operand(*pristine, shapes.input), in));
+    for (int64_t i = 0; i < chain; ++i) PERI_TRY(backend.collective(spec_of(op, algorithm, ranks), in, out));
     return {};
   };
-  // As many calls as move 16 MiB, between 1 and 200, in a batch; the slowest rank of each batch counts.
-  const int64_t calls = std::clamp<int64_t>((16 << 20) / std::max<int64_t>(bytes, 1), 1, 200);
+  PERI_TRY(backend.begin_capture());
+  if (Status recorded = record(); !recorded) {
+    backend.abandon_capture();
+    return std::unexpected(recorded.error());
+  }
+  auto recording = PERI_TRY(backend.end_capture());
+
+  // As many calls as move 16 MiB on the host, 1 GiB on a device, in a batch; the slowest rank of each batch
+  // counts.
+  const int64_t volume = at_once ? 16 << 20 : 1 << 30, calls = volume / std::max<int64_t>(bytes, 1);
+  const int64_t replays =
+      at_once ? std::clamp<int64_t>(calls, 1, 200) : std::clamp<int64_t>(calls, 40, 400) / chain;
   std::vector<double> mine;
   for (int batch = -2; batch < kBatches; ++batch) {  // the first two warm up
     auto texts = backend.exchange(world, "", "bench");
     if (!texts) return std::unexpected(texts.error());
     Clock::duration spent{};
-    for (int64_t i = 0; i < calls; ++i) {
-      write_input();
-      auto begin = Clock::now();
+    auto begin = Clock::now();
+    for (int64_t i = 0; i < replays; ++i) {
+      if (at_once) {
+        std::copy_n(host_input->data(), input_bytes, in.data);
+        begin = Clock::now();
+      }
       PERI_TRY(backend.replay(*recording));
-      spent += Clock::now() - begin;
+      if (at_once) spent += Clock::now() - begin;
+    }
+    if (!at_once) {
+      PERI_TRY(backend.synchronize());
+      spent = Clock::now() - begin;
     }
     if (batch >= 0)
-      mine.push_back(std::chrono::duration<double, std::micro>(spent).count() / static_cast<double>(calls));
+      mine.push_back(std::chrono::duration<double, std::micro>(spent).count() /
+                     static_cast<double>(replays * chain));
   }
-  PERI_TRY(check());
+
+  PERI_TRY(backend.copy(out, operand(*host_output, shapes.output)));
+  const double factor = row->clobbers_input ? std::pow(ranks, chain - 1) : 1;
+  if (Status right = check_result(op, dtype, shapes, rank, ranks, factor, host_output->data()); !right) {
+    right.error().message =
+        fmt::format("{} by {} of {} bytes: {}", to_string(op), algorithm, bytes, right.error().message);
+    return std::unexpected(right.error());
+  }
   std::string text;
   for (double t : mine) text += fmt::format("{} ", t);
   std::vector<double> slowest(kBatches, 0);
@@ -230,16 +277,19 @@ Result<std::string> bench_collectives(Backend& backend, const BenchOptions& opti
   const int ranks = backend.job().world_size;
   const bool first = backend.job().rank == 0;
   std::vector<std::string> names = options.algorithms;
+  const bool host = backend.name() == "host";
   if (names.empty())
-    for (const AlgorithmInfo& row : algorithms())
-      if (row.op == options.op) names.emplace_back(row.name);
+    for (const AlgorithmInfo& row : algorithms())  // multicast exists as the host's emulation only
+      if (row.op == options.op && (host || !row.name.starts_with("multimem"))) names.emplace_back(row.name);
   std::vector<int64_t> sizes = options.sizes;
   if (sizes.empty())
     for (int64_t size = 4 << 10; size <= 16 << 20; size *= 4) sizes.push_back(size);
 
   std::string missing;
-  Result<MpiPeer> peer = fail(Code::NotFound, "only all_reduce of f32 has one");
-  if (first && options.peer && options.op == Op::all_reduce && options.dtype == DType::f32)
+  Result<MpiPeer> peer =
+      fail(Code::NotFound, host ? "only all_reduce of f32 has one"
+                                : "scripts/bench/gpu runs PyTorch and NCCL beside all_reduce of bf16");
+  if (first && host && options.peer && options.op == Op::all_reduce && options.dtype == DType::f32)
     peer = MpiPeer::build(options);
   if (first && options.peer && !peer) missing = peer.error().message;
 

@@ -19,7 +19,7 @@ struct BenchOptions {
   std::vector<std::string> algorithms;  // empty: all of the op's
   std::vector<int64_t> sizes;           // bytes of the larger operand; empty: 4 KiB to 16 MiB in steps of 4
   int rounds = 3;                       // of everything; ours and the peer's take turns
-  bool peer = true;                     // all_reduce f32: Open MPI's MPI_Allreduce on the same machine
+  bool peer = true;                     // all_reduce f32 on the host: Open MPI's MPI_Allreduce
   std::string peer_source;              // scripts/bench/peers/mpi_allreduce.cpp
   std::string build_folder;             // where the peer program is compiled to
 };
@@ -32,7 +32,9 @@ struct BenchPoint {
 };
 
 // One size of one algorithm over all ranks, called by all of them with the same arguments. Random data; a
-// result that is not that of the op, computed in double precision, is an error.
+// result that is not that of the op, computed in double precision, is an error. On the host calls are
+// replayed one by one; on a device a recording holds a chain of them, and several are replayed between two
+// synchronisations.
 Result<BenchPoint> bench_collective(Backend& backend, Op op, const std::string& algorithm, DType dtype,
                                     int64_t bytes);
 

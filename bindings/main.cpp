@@ -187,7 +187,7 @@ void add_bench_options(CLI::App* command, Options& options) {
                    "How often everything is repeated, ours and the peer's in turns")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  command->add_flag("!--no-peer", options.bench.peer, "Leave out Open MPI");
+  command->add_flag("!--no-peer", options.bench.peer, "Leave out Open MPI (host only)");
 }
 
 Result<int> bench_command(Options& options, const std::vector<std::string>& command) {
@@ -198,14 +198,12 @@ Result<int> bench_command(Options& options, const std::vector<std::string>& comm
     return fail(Code::NotFound, fmt::format("no collective '{}'", options.bench_op), {},
                 near ? fmt::format("did you mean '{}'?", *near) : "for instance all_reduce");
   }
-  if (options.script.backend == "cuda")
-    return fail(Code::Unsupported, "peri bench measures the host backend only", {}, "use --backend host");
   options.bench.op = *op;
   options.bench.dtype = PERI_TRY(parse_dtype(options.bench_dtype));
   options.bench.peer_source = lua::library_folder() + "/bench/peers/mpi_allreduce.cpp";
   options.bench.build_folder = std::filesystem::read_symlink("/proc/self/exe", ignored).parent_path();
   return on_every_rank(options, command, [&](const JobOptions& job) -> Result<int> {
-    auto backend = PERI_TRY(create_host_backend(job));
+    auto backend = PERI_TRY(create_backend(options.script.backend, job));
     const auto table = bench_collectives(*backend, options.bench);
     if (!table) {
       backend->abort(table.error());

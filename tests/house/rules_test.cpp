@@ -96,6 +96,8 @@ TEST_CASE("a library's headers are found outside its room, also through a projec
                 {"planner/a.cpp", "#include \"core/g.hpp\"\n"}}) == Places{"planner/a.cpp:0"});
   CHECK(broken({{"kernels/cuda/a.cpp", "#include <cuda_runtime.h>\n"}}).empty());
   CHECK(broken({{"cudagraph/a.cpp", "#include <cuda.h>\n"}}) == Places{"cudagraph/a.cpp:0"});
+  CHECK(broken({{"scripts/a.cu", "#include <nccl.h>\n"}}) == Places{"scripts/a.cu:0"});
+  CHECK(broken({{"scripts/bench/peers/a.cu", "#include <nccl.h>\n"}}).empty());
   CHECK(broken({{"cudagraph/a.cpp", "#include \"cudagraph/partition.hpp\"\n"}}).empty());
   CHECK(broken({{"bindings/a.cpp", "#include <lua.hpp>\n"}}).empty());
   CHECK(broken({{"core/a.cpp", "#include <luajit-2.1/lua.hpp>\n"}}) == Places{"core/a.cpp:0"});

@@ -1,0 +1,79 @@
+// That `peri bench` measures only what is right: every algorithm, as the host is measured and as a device is,
+// and a collective that computes something else.
+#include <catch2/catch.hpp>
+
+#include "bindings/bench.hpp"
+#include "tests/support/forwarding_backend.hpp"
+#include "tests/support/ranks.hpp"
+
+namespace peri::test {
+namespace {
+
+// The host under another name: chains in one recording.
+class Device : public ForwardingBackend {
+ public:
+  using ForwardingBackend::ForwardingBackend;
+  std::string name() const override { return "device"; }
+};
+
+class WrongDevice final : public Device {
+ public:
+  using Device::Device;
+  Status collective(const CollectiveSpec& spec, const Operand& input, const Operand& output) override {
+    CollectiveSpec wrong = spec;
+    wrong.attributes.set("reduce", std::string("max"));
+    return Device::collective(wrong, input, output);
+  }
+};
+
+std::string measure_all(Backend& backend) {
+  for (const AlgorithmInfo& row : algorithms()) {
+    if (row.op == Op::send || row.op == Op::recv || row.op == Op::barrier) continue;
+    for (auto [dtype, bytes] : {std::pair{DType::f32, 4096}, {DType::f16, 24}, {DType::bf16, 1000}}) {
+      auto point = bench_collective(backend, row.op, std::string(row.name), dtype, bytes);
+      if (!point) return point.error().to_string();
+      if (!(point->microseconds > 0 && point->bus_bandwidth > 0)) return "no time";
+    }
+  }
+  return "";
+}
+
+}  // namespace
+
+TEST_CASE("every algorithm is measured, on the host and as on a device") {
+  CHECK(failures(run_ranks(job_options(2), measure_all)) == "");
+  for (int ranks : {2, 3})
+    CHECK(failures(run_ranks(job_options(ranks), [](Backend& backend) {
+            Device device(backend);
+            return measure_all(device);
+          })) == "");
+}
+
+TEST_CASE("a result that is not the op's is an error, not a time") {
+  for (const char* algorithm : {"one_shot", "two_shot"}) {
+    const auto results = run_ranks(job_options(2), [&](Backend& backend) -> std::string {
+      WrongDevice device(backend);
+      auto point = bench_collective(device, Op::all_reduce, algorithm, DType::f32, 4096);
+      return point ? "measured" : point.error().message;
+    });
+    for (const RankResult& result : results)
+      CHECK_THAT(result.text, Catch::StartsWith(std::string("all_reduce by ") + algorithm) &&
+                                  Catch::Contains("element 0 is "));
+  }
+}
+
+TEST_CASE("multicast is measured on the host only") {
+  const auto results = run_ranks(job_options(2), [](Backend& backend) -> std::string {
+    Device device(backend);
+    BenchOptions options;
+    options.sizes = {4096};
+    options.rounds = 1;
+    auto table = bench_collectives(device, options);
+    return table ? *table : table.error().to_string();
+  });
+  CHECK_THAT(results[0].text, Catch::Contains("two_shot") && !Catch::Contains("multimem") &&
+                                  Catch::Contains("NO PEER: scripts/bench/gpu"));
+  CHECK(results[1].text == "");
+}
+
+}  // namespace peri::test

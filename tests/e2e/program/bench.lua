@@ -1,0 +1,5 @@
+-- run: peri bench -n 2 --backend host --sizes 4096 65536 --rounds 1 --no-peer
+-- stdout: [0] all_reduce f32 over 2 ranks, host backend: us per call (bus GB/s), medians of 1 rounds
+-- stdout: [0]*ll*one_shot*two_shot*multimem_one_shot*multimem
+-- stdout: [0] *4 KiB* (*)*
+-- stdout: [0] *64 KiB* (*)*
