@@ -232,7 +232,7 @@ Result<std::string> bench_collectives(Backend& backend, const BenchOptions& opti
   std::vector<std::string> names = options.algorithms;
   if (names.empty())
     for (const AlgorithmInfo& row : algorithms())
-      if (row.op == options.op) names.emplace_back(row.name);
+      if (row.op == options.op && (row.name != "nccl" || backend.links().nccl)) names.emplace_back(row.name);
   std::vector<int64_t> sizes = options.sizes;
   if (sizes.empty())
     for (int64_t size = 4 << 10; size <= 16 << 20; size *= 4) sizes.push_back(size);
