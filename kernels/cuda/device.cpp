@@ -30,6 +30,8 @@ Driver look_up_driver() {
   look_up("cuMemExportToShareableHandle", d.export_handle);
   look_up("cuMemImportFromShareableHandle", d.import_handle);
   look_up("cuGetErrorString", d.error_string);
+  look_up("cuDeviceGetAttribute", d.attribute);
+  look_up("cuStreamWriteValue32", d.write_value);
   return d;
 }
 
