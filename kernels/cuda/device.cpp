@@ -62,10 +62,12 @@ Result<int> device_count() {
   const cudaError_t error = cudaGetDeviceCount(&count);
   if (error == cudaSuccess && count > 0) return count;
   cudaGetLastError();
-  return fail(
-      Code::Unsupported,
-      fmt::format("no usable GPU: {}", error == cudaSuccess ? "none is visible" : cudaGetErrorString(error)),
-      {}, "use --backend host");
+  int version = 0;
+  cudaDriverGetVersion(&version);
+  const char* reason = version == 0           ? "NVIDIA's driver is not installed"
+                       : error == cudaSuccess ? "none is visible"
+                                              : cudaGetErrorString(error);
+  return fail(Code::Unsupported, fmt::format("no usable GPU: {}", reason), {}, "use --backend host");
 }
 
 Result<std::shared_ptr<Device>> Device::open(int rank, bool may_spin) {

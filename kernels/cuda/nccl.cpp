@@ -26,6 +26,8 @@ using Clock = std::chrono::steady_clock;
 constexpr std::chrono::milliseconds kLongestFarewell{1000};
 // Of kernels of ours that wait in the same stream: they know whom they wait for, and speak first.
 constexpr std::chrono::milliseconds kGrace{100};
+// Until what a peer did before it left is surely seen.
+constexpr std::chrono::milliseconds kSettled{100};
 
 ncclDataType_t type_of(DType dtype) {
   switch (dtype) {
@@ -129,9 +131,11 @@ class NcclImpl final : public Nccl {
   Result<ncclComm_t> communicator(const Group& group, const NcclWork& work, const host::Operation& operation);
   Status settle(const NcclWork& work, const host::Operation& operation, ncclComm_t comm, ncclResult_t result);
   void look(bool failed);
+  void look_for_leavers(const NcclWork& work);
   void give_up();
   Status check_usable(const host::Operation& operation) const {
     if (!given_up_) return {};
+    PERI_TRY(control_.check_job(operation));
     return operation.fail(Code::PeerLost, "NCCL was given up after an earlier failure");
   }
   // Who has done least of what the others did.
@@ -150,6 +154,7 @@ class NcclImpl final : public Nccl {
   std::deque<Issued> issued_;  // and not yet seen to be done
   uint32_t sequence_ = 0;
   Clock::time_point progress_ = Clock::now();  // when one was last seen to be done
+  std::optional<Clock::time_point> left_;      // when somebody whom it waits for was first seen to have left
   bool given_up_ = false;
   std::vector<std::future<void>> farewells_;
 };
@@ -370,14 +375,26 @@ void NcclImpl::look(bool failed) {
   while (!issued_.empty() && static_cast<int32_t>(done - issued_.front().sequence) >= 0) {
     issued_.pop_front();
     progress_ = Clock::now();
+    left_.reset();
   }
   if (issued_.empty()) return;
+  look_for_leavers(*issued_.front().work);
   const std::chrono::duration<double> limit(control_.options().timeout_s);
   const bool late = Clock::now() - progress_ > limit + kGrace;
   if (!failed && !late) return;
   const NcclWork& work = *issued_.front().work;
   monitor_.report(failed ? Failure::aborted : Failure::timeout, work.number, missing_of(work));
   give_up();
+}
+
+// A peer that has ended in good order has done its part of all that it will ever do.
+void NcclImpl::look_for_leavers(const NcclWork& work) {
+  const auto leaver = std::ranges::find_if(work.peers, [&](int r) { return control_.peer_has_left(r); });
+  if (leaver == work.peers.end()) return;
+  if (!left_) left_ = Clock::now();
+  if (Clock::now() - *left_ < kSettled) return;
+  // All ranks are told; at the next look the job has failed.
+  static_cast<void>(control_.lost(*leaver, host::Operation("waiting in NCCL", {})));
 }
 
 // With the mutex held.

@@ -97,7 +97,8 @@ Status Peers::check_memory(const Group& group, const host::Operation& operation)
   for (const auto& [a, b] : apart_) {
     if (group.index_of(a) < 0 || group.index_of(b) < 0) continue;
     auto refused = operation.fail(
-        Code::Unsupported, fmt::format("{} and {} cannot reach each other's memory", label(a), label(b)));
+        Code::Unsupported, fmt::format("{} and {} cannot reach each other's memory{}", label(a), label(b),
+                                       environment().p2p ? "" : ", says PERI_P2P=0"));
     refused.error().hint = kHint;
     return refused;
   }
@@ -107,7 +108,9 @@ Status Peers::check_memory(const Group& group, const host::Operation& operation)
 Status Peers::check_nccl(const Group& group, const host::Operation& operation) const {
   auto refuse = [&](const std::string& what) -> Status {
     auto refused = operation.fail(Code::Unsupported, what);
-    refused.error().hint = "leave the algorithm to the policy, or name ll, one_shot or two_shot";
+    refused.error().hint = check_memory(group, operation)
+                               ? "leave the algorithm to the policy, or name ll, one_shot or two_shot"
+                               : "between GPUs without P2P there is no other way";
     return refused;
   };
   for (int a : group.ranks) {
