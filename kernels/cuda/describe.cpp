@@ -116,6 +116,7 @@ std::string path_of(int ranks, int count, bool nccl) {
 
 Result<CudaReport> describe() {
   const int count = PERI_TRY(device_count());
+  keep_nccl_off_multicast();
   int runtime = 0, driver_version = 0;
   cudaRuntimeGetVersion(&runtime);
   cudaDriverGetVersion(&driver_version);

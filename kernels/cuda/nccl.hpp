@@ -5,7 +5,9 @@
 // NCCL is loaded at run time. An operation's members first compare what they are about to do (as text, once
 // per call or recording), since NCCL would not notice a difference. After each operation or replay the stream
 // writes its number to host memory; the monitor, seeing that one is overdue or that the job has failed,
-// aborts all communicators, which ends NCCL's kernels, and NCCL is not used by this process again.
+// aborts all communicators, which ends NCCL's kernels, and NCCL is not used by this process again. Overdue is
+// what the stream has not passed by the deadline, counted from its issue or from the one before it: so a
+// replay with NCCL in it must as a whole take less.
 #pragma once
 
 #include <functional>

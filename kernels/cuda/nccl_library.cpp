@@ -41,15 +41,18 @@ std::vector<std::string> candidates() {
 Result<NcclApi> load() {
   void* library = nullptr;
   std::string reason;  // of the first: the others are guesses
+  NcclApi api;
   for (const std::string& path : candidates()) {
     library = dlopen(path.c_str(), RTLD_LAZY | RTLD_LOCAL);
-    if (library) break;
+    if (library) {
+      api.path = path;
+      break;
+    }
     if (reason.empty()) reason = dlerror();
   }
   const char* hint = "install it, or name its file in PERI_NCCL";
   if (!library) return fail(Code::Unsupported, fmt::format("NCCL is not found: {}", reason), {}, hint);
 
-  NcclApi api;
   std::string missing;
   auto look_up = [&](const char* name, auto& function) {
     function = reinterpret_cast<std::remove_reference_t<decltype(function)>>(dlsym(library, name));
