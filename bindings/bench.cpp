@@ -279,8 +279,12 @@ Result<std::string> bench_collectives(Backend& backend, const BenchOptions& opti
   std::vector<std::string> names = options.algorithms;
   const bool host = backend.name() == "host";
   if (names.empty())
-    for (const AlgorithmInfo& row : algorithms())  // multicast exists as the host's emulation only
-      if (row.op == options.op && (host || !row.name.starts_with("multimem"))) names.emplace_back(row.name);
+    for (const AlgorithmInfo& row : algorithms()) {
+      if (row.op != options.op) continue;
+      if (row.name == "nccl" && !backend.links().nccl) continue;
+      if (!host && row.name.starts_with("multimem")) continue;  // multicast is emulated on the host only
+      names.emplace_back(row.name);
+    }
   std::vector<int64_t> sizes = options.sizes;
   if (sizes.empty())
     for (int64_t size = 4 << 10; size <= 16 << 20; size *= 4) sizes.push_back(size);

@@ -70,6 +70,8 @@ Result<CompiledProgram> compile(Session& session, Graph graph, std::vector<Tenso
   const CompileOptions& options = compile_options();
   Policy effective = policy;
   effective.machine = session.backend().name();
+  effective.nccl = session.backend().links().nccl;
+  effective.symmetric_memory = session.backend().links().symmetric_memory;
   effective.skip.insert(effective.skip.end(), options.skip.begin(), options.skip.end());
   std::string previous;
   Observer observe;

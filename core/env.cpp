@@ -1,4 +1,4 @@
-// Reads the environment; the only place in Perilune that calls getenv.
+// Reads the environment; the only place in Perilune that calls getenv and setenv.
 #include "core/env.hpp"
 
 #include <charconv>
@@ -71,6 +71,8 @@ Environment read_environment(const std::function<const char*(const char*)>& get)
       variables.number<double>("PERI_TIMEOUT", 1e-3, "seconds, at least 0.001").value_or(env.timeout);
   env.threads = variables.number<int>("PERI_THREADS", 0, "a count of threads").value_or(env.threads);
   env.multicast = variables.flag("PERI_MULTICAST").value_or(env.multicast);
+  env.p2p = variables.flag("PERI_P2P").value_or(env.p2p);
+  env.nccl = variables.text("PERI_NCCL");
   env.xdg_cache_home = variables.text("XDG_CACHE_HOME");
   env.home = variables.text("HOME");
   env.nccl_nvls_enable = variables.text("NCCL_NVLS_ENABLE");
@@ -101,6 +103,10 @@ Environment read_environment(const std::function<const char*(const char*)>& get)
 const Environment& environment() {
   static const Environment env = read_environment([](const char* name) { return std::getenv(name); });
   return env;
+}
+
+void keep_nccl_off_multicast() {
+  if (!environment().allows_multicast()) setenv("NCCL_NVLS_ENABLE", "0", 1);
 }
 
 }  // namespace peri

@@ -20,6 +20,9 @@ struct Environment {
   double timeout = 60;  // PERI_TIMEOUT: seconds until an absent rank is given up, at least 0.001. Default: 60
   int threads = 0;      // PERI_THREADS: threads of one rank. Default: 0, the machine's cores over its ranks
   bool multicast = false;  // PERI_MULTICAST: 1 allows NVLink multicast where nothing forbids it. Default: 0
+  bool p2p =
+      true;  // PERI_P2P: 0 treats GPUs as if none could reach another's memory, to try NCCL. Default: 1
+  std::optional<std::string> nccl;  // PERI_NCCL: the library's file. Default: libnccl.so.2, where it is found
 
   // Where a user's files belong. Default: not set.
   std::optional<std::string> xdg_cache_home;  // XDG_CACHE_HOME: compiled kernels go to its folder perilune
@@ -59,5 +62,9 @@ Environment read_environment(const std::function<const char*(const char*)>& get)
 
 // This process's environment as it was at the first call.
 const Environment& environment();
+
+// Unless multicast is allowed, tells NCCL to leave it alone too: sets NCCL_NVLS_ENABLE=0 in this process's
+// environment. Called before NCCL is loaded and before threads are started, which might read it meanwhile.
+void keep_nccl_off_multicast();
 
 }  // namespace peri

@@ -46,11 +46,19 @@ class Recording {
   virtual int call_count() const = 0;
 };
 
+// How the ranks of a job reach each other: what collectives may be carried out by.
+struct Links {
+  bool symmetric_memory = true;  // they can map each other's memory
+  bool nccl = false;             // they can use NCCL
+};
+
 class Backend {
  public:
   virtual ~Backend() = default;
   virtual std::string name() const = 0;
   virtual const JobOptions& job() const = 0;
+  // The same on all ranks.
+  virtual Links links() const { return {}; }
 
   // At least 64-byte aligned, contents undefined. OutOfMemory before the machine runs out, with the sizes in
   // the message.

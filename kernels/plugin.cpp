@@ -12,6 +12,7 @@ namespace {
 
 struct Plugin {
   decltype(&peri_cuda_create) create = nullptr;
+  decltype(&peri_cuda_count) count = nullptr;
   decltype(&peri_cuda_describe) describe = nullptr;
 };
 
@@ -28,8 +29,9 @@ Result<Plugin> load() {
                   "use --backend host");
     Plugin plugin;
     plugin.create = reinterpret_cast<decltype(plugin.create)>(dlsym(library, "peri_cuda_create"));
+    plugin.count = reinterpret_cast<decltype(plugin.count)>(dlsym(library, "peri_cuda_count"));
     plugin.describe = reinterpret_cast<decltype(plugin.describe)>(dlsym(library, "peri_cuda_describe"));
-    if (plugin.create && plugin.describe) return plugin;
+    if (plugin.create && plugin.count && plugin.describe) return plugin;
     return fail(Code::Unsupported, fmt::format("{} is of another version", path.string()), {},
                 "build and install the program and its plugin together");
   }
@@ -52,15 +54,22 @@ Result<std::unique_ptr<Backend>> create_cuda_backend(const JobOptions& options) 
   return backend;
 }
 
-Result<std::vector<std::string>> describe_cuda() {
+Result<int> count_gpus() {
   if (!plugin()) return std::unexpected(plugin().error());
-  Result<std::vector<std::string>> lines;
-  plugin()->describe(&lines);
-  return lines;
+  Result<int> count;
+  plugin()->count(&count);
+  return count;
+}
+
+Result<CudaReport> describe_cuda() {
+  if (!plugin()) return std::unexpected(plugin().error());
+  Result<CudaReport> report;
+  plugin()->describe(&report);
+  return report;
 }
 
 Result<std::unique_ptr<Backend>> create_backend(const std::string& backend, const JobOptions& options) {
-  const bool cuda = backend == "cuda" || (backend == "auto" && describe_cuda());
+  const bool cuda = backend == "cuda" || (backend == "auto" && count_gpus());
   return cuda ? create_cuda_backend(options) : create_host_backend(options);
 }
 

@@ -5,6 +5,7 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "kernels/backend.hpp"
@@ -13,8 +14,16 @@ namespace peri {
 
 // Unsupported if there is no plugin or no usable GPU; else as create_host_backend.
 Result<std::unique_ptr<Backend>> create_cuda_backend(const JobOptions& options);
-// One line for the versions and one for each GPU, or why there is none. Starts the CUDA driver.
-Result<std::vector<std::string>> describe_cuda();
+// How many GPUs there are, at least one, or why there is none. Starts the CUDA driver.
+Result<int> count_gpus();
+
+// What the backend finds on this machine, as rows of a name and a text, for people.
+struct CudaReport {
+  using Row = std::pair<std::string, std::string>;
+  std::vector<Row> libraries, machine;
+  std::vector<Row> paths;  // by number of ranks: what collectives go through
+};
+Result<CudaReport> describe_cuda();
 // `backend` is "cuda", "host", or "auto": cuda where the plugin finds a GPU.
 Result<std::unique_ptr<Backend>> create_backend(const std::string& backend, const JobOptions& options);
 

@@ -45,6 +45,8 @@ struct Policy {
   bool capture = true;
   Choice<bool> split;  // true: this op is not captured
   std::string machine = "host";
+  bool nccl = false;              // whether the machine's ranks can use `nccl`
+  bool symmetric_memory = true;   // whether they can map each other's memory
   std::vector<std::string> skip;  // names of passes left out (--skip)
 };
 

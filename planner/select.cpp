@@ -41,6 +41,8 @@ const Choice<std::string>* choice_for(Op op, const Policy& policy) {
 
 // The fallback of every collective: it asks nothing of its operands.
 constexpr std::string_view kPlain = "ll";
+// What is left of all that between GPUs without P2P.
+constexpr std::string_view kNccl = "nccl";
 
 std::string unknown_algorithm(Op op, const std::string& name) {
   std::vector<std::string> names;
@@ -61,6 +63,15 @@ struct Choosing {
   std::string reason;
 };
 
+// Why the machine's ranks cannot use an algorithm; empty if they can.
+std::string refusal(const AlgorithmInfo& algorithm, const Policy& policy) {
+  if (algorithm.name == kNccl && !policy.nccl)
+    return policy.machine == "host" ? "nccl is for GPUs" : "nccl needs its library and a GPU for every rank";
+  if (algorithm.symmetric != kNoOperand && !policy.symmetric_memory)
+    return fmt::format("{} needs GPUs that reach each other's memory", algorithm.name);
+  return "";
+}
+
 // Up to which sizes (bytes) ll and one_shot answer soonest, as measured: `peri bench all_reduce` on two host
 // ranks; on two and four H200s. There ll moves floats that are reduced without flags, at half the cost of
 // other data, and one_shot is never first.
@@ -80,6 +91,8 @@ Choosing by_size(const OpContext& context, const Policy& policy) {
   auto limit = [&](int64_t bytes, const char* relation) {
     return fmt::format("{} bytes {} {}", context.bytes, relation, bytes);
   };
+  if (!policy.symmetric_memory)
+    return {policy.nccl ? kNccl : kPlain, "these GPUs cannot reach each other's memory"};
   const Thresholds up_to = thresholds(context, policy);
   if (context.bytes <= up_to.ll) return {kPlain, limit(up_to.ll, "<= ll_bytes")};
   if (context.bytes <= up_to.one_shot) return {"one_shot", limit(up_to.one_shot, "<= one_shot_bytes")};
@@ -100,6 +113,8 @@ Result<Choosing> choose(const OpContext& context, const Policy& policy, std::str
   if (!algorithm) return Choosing{kPlain, unknown_algorithm(context.op, policy_name)};
   if (!supports(*algorithm, context.reduce))
     return Choosing{kPlain, fmt::format("{} does not support the reduction {}", policy_name, context.reduce)};
+  if (std::string reason = refusal(*algorithm, policy); !reason.empty())
+    return Choosing{kPlain, std::move(reason)};
   return Choosing{policy_name, "the policy's choice"};
 }
 

@@ -8,7 +8,9 @@
 
 #include <cstring>
 
+#include "core/env.hpp"
 #include "kernels/cuda/collective.hpp"
+#include "kernels/cuda/describe.hpp"
 #include "kernels/cuda/kernel.hpp"
 #include "kernels/cuda/memory.hpp"
 #include "kernels/cuda/plugin.hpp"
@@ -54,8 +56,10 @@ class CudaRecording final : public Recording {
  public:
   CudaRecording(std::vector<std::unique_ptr<Call>> calls, std::shared_ptr<Device> device)
       : calls_(std::move(calls)), device_(std::move(device)) {
-    for (const auto& call : calls_)
+    for (const auto& call : calls_) {
       if (!operation_) operation_ = call->operation();
+      if (!nccl_work_) nccl_work_ = call->nccl_work();
+    }
   }
   // A graph that is being replayed must stay until the stream has passed it.
   ~CudaRecording() override {
@@ -66,6 +70,7 @@ class CudaRecording final : public Recording {
   int call_count() const override { return static_cast<int>(calls_.size()); }
   // Its first collective, which stands for it when peers ask what this rank is doing.
   const host::Operation* operation() const { return operation_; }
+  const std::shared_ptr<const NcclWork>& nccl_work() const { return nccl_work_; }
 
   Status instantiate() {
     cudaStream_t stream = device_->stream();
@@ -87,22 +92,25 @@ class CudaRecording final : public Recording {
   std::vector<std::unique_ptr<Call>> calls_;  // they keep the kernels
   std::shared_ptr<Device> device_;
   const host::Operation* operation_ = nullptr;
+  std::shared_ptr<const NcclWork> nccl_work_;  // of its first call of NCCL, shared with what is issued
   cudaGraphExec_t graph_ = nullptr;
 };
 
 class CudaBackend final : public Backend {
  public:
   CudaBackend(std::unique_ptr<host::Control> control, std::shared_ptr<Device> device,
-              std::unique_ptr<Monitor> monitor)
+              std::unique_ptr<Monitor> monitor, Peers peers)
       : control_(std::move(control)),
         device_(std::move(device)),
         monitor_(std::move(monitor)),
         allocator_(std::make_shared<Allocator>(device_)),
-        communicator_(*control_, *monitor_, device_) {}
+        links_(peers.links()),
+        communicator_(*control_, *monitor_, device_, std::move(peers)) {}
   ~CudaBackend() override { leave(); }
 
   std::string name() const override { return "cuda"; }
   const JobOptions& job() const override { return control_->options(); }
+  Links links() const override { return links_; }
 
   Result<std::shared_ptr<Storage>> allocate(int64_t bytes, Place place) override {
     return allocator_->allocate(bytes, place);
@@ -113,6 +121,7 @@ class CudaBackend final : public Backend {
     GroupContext* context = PERI_TRY(communicator_.context(group));
     host::Operation operation(fmt::format("allocate_symmetric of {} bytes over {}", bytes, group.to_string()),
                               {});
+    PERI_TRY(communicator_.peers().check_memory(group, operation));
     control_->enter(operation);
     return cuda::allocate_symmetric(*context, communicator_.blocks(), bytes, operation);
   }
@@ -186,7 +195,7 @@ class CudaBackend final : public Backend {
       PERI_TRY(monitor_->can_communicate(*ours->operation()));
       control_->enter(*ours->operation());
     }
-    return ours->launch();
+    return communicator_.issue(ours->nccl_work(), [&] { return ours->launch(); });
   }
 
   Status synchronize() override {
@@ -211,6 +220,7 @@ class CudaBackend final : public Backend {
   void leave() override {
     if (control_->has_left()) return;
     static_cast<void>(device_->finish());  // what peers still wait for is on its way
+    communicator_.close();
     monitor_->stop();
     control_->leave();
   }
@@ -222,7 +232,7 @@ class CudaBackend final : public Backend {
   }
 
   Status issue(std::unique_ptr<Call> call) {
-    if (!capturing_) return call->enqueue();
+    if (!capturing_) return communicator_.issue(call->nccl_work(), [&] { return call->enqueue(); });
     captured_.push_back(std::move(call));
     return {};
   }
@@ -235,20 +245,20 @@ class CudaBackend final : public Backend {
   std::shared_ptr<Device> device_;  // shared with storages and recordings, which may outlive the backend
   std::unique_ptr<Monitor> monitor_;
   std::shared_ptr<Allocator> allocator_;
+  Links links_;
   Communicator communicator_;
   bool capturing_ = false;
   std::vector<std::unique_ptr<Call>> captured_;
 };
 
 Result<std::unique_ptr<Backend>> create(const JobOptions& options) {
+  keep_nccl_off_multicast();
   auto device = PERI_TRY(Device::open(options.rank, options.may_spin));
   auto control = PERI_TRY(host::Control::join(options));
   auto monitor = PERI_TRY(Monitor::start(*control, device));
-  return std::make_unique<CudaBackend>(std::move(control), std::move(device), std::move(monitor));
-}
-
-std::string version_text(int version) {
-  return fmt::format("{}.{}", version / 1000, version % 1000 / 10);
+  Peers peers = PERI_TRY(Peers::meet(*control, *device));
+  return std::make_unique<CudaBackend>(std::move(control), std::move(device), std::move(monitor),
+                                       std::move(peers));
 }
 
 }  // namespace
@@ -261,30 +271,12 @@ void peri_cuda_create(const peri::JobOptions* options,
   *backend = peri::cuda::create(*options);
 }
 
-void peri_cuda_describe(peri::Result<std::vector<std::string>>* lines) {
-  *lines = [&]() -> peri::Result<std::vector<std::string>> {
-    const int count = PERI_TRY(peri::cuda::device_count());
-    int runtime = 0, driver = 0;
-    cudaRuntimeGetVersion(&runtime);
-    cudaDriverGetVersion(&driver);
-    std::vector<std::string> text = {fmt::format(
-        "runtime {}, driver's CUDA {}", peri::cuda::version_text(runtime), peri::cuda::version_text(driver))};
-    for (int i = 0; i < count; ++i) {
-      cudaDeviceProp properties;
-      PERI_TRY(peri::cuda::check(cudaGetDeviceProperties(&properties, i), "the GPU's properties"));
-      std::string reaches;
-      for (int peer = 0; peer < count; ++peer) {
-        int can = 0;
-        if (peer != i) cudaDeviceCanAccessPeer(&can, i, peer);
-        if (can) reaches += fmt::format(" {}", peer);
-      }
-      text.push_back(fmt::format("GPU {}: {}, {:.0f} GiB, {} multiprocessors, sm_{}{}; reaches{}", i,
-                                 properties.name, static_cast<double>(properties.totalGlobalMem) / (1 << 30),
-                                 properties.multiProcessorCount, properties.major, properties.minor,
-                                 reaches.empty() ? " no peer" : reaches));
-    }
-    return text;
-  }();
+void peri_cuda_count(peri::Result<int>* count) {
+  *count = peri::cuda::device_count();
+}
+
+void peri_cuda_describe(peri::Result<peri::CudaReport>* report) {
+  *report = peri::cuda::describe();
 }
 
 }  // extern "C"

@@ -162,6 +162,12 @@ Result<GroupContext*> Communicator::context(const Group& group) {
   return (contexts_[group] = std::make_unique<GroupContext>(control_, monitor_, device_, group)).get();
 }
 
+Result<Nccl*> Communicator::nccl(const Group& group, const host::Operation& operation) {
+  PERI_TRY(peers_.check_nccl(group, operation));
+  if (!nccl_) nccl_ = PERI_TRY(Nccl::create(control_, monitor_, device_));
+  return nccl_.get();
+}
+
 Result<Channel*> Communicator::channel(const Group& group, int from, int to,
                                        const host::Operation& operation) {
   auto& channel = channels_[{group, from, to}];
@@ -183,6 +189,12 @@ Result<std::unique_ptr<Call>> prepare_collective(Communicator& communicator, con
   if (c.members() == 1) return std::make_unique<CopyCall>(std::move(c), communicator);
   PERI_TRY(communicator.monitor().can_communicate(c.operation));
   if (now) control.enter(c.operation);
+  // What needs no symmetric operand goes through NCCL by itself where there is no P2P.
+  const Status reach =
+      communicator.peers().check_memory(c.peer < 0 ? c.group : Group{{control.rank(), c.peer}}, c.operation);
+  if (c.algorithm.name == "nccl" || (!reach && c.peer < 0))
+    return PERI_TRY(communicator.nccl(c.group, c.operation))->prepare(std::move(c));
+  PERI_TRY(reach);
   if (c.op == Op::send || c.op == Op::recv) {
     const bool sending = c.op == Op::send;
     Channel* channel = PERI_TRY(communicator.channel(c.group, sending ? control.rank() : c.peer,

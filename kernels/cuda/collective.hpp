@@ -7,6 +7,8 @@
 #include <tuple>
 
 #include "kernels/cuda/group_context.hpp"
+#include "kernels/cuda/nccl.hpp"
+#include "kernels/cuda/peers.hpp"
 #include "kernels/host/symmetric_memory.hpp"
 
 namespace peri::cuda {
@@ -20,17 +22,29 @@ class Call {
   // Of a collective: what peers are told that this rank is doing; nullptr for what is this rank's own
   // business.
   virtual const host::Operation* operation() const { return nullptr; }
+  // Of a call whose kernels are NCCL's, which wait without our bounds: what `Nccl::issue` wants to know.
+  virtual std::shared_ptr<const NcclWork> nccl_work() const { return nullptr; }
 };
 
 // What a rank shares with its peers: the groups' contexts and the pairs' channels, made when first used.
 class Communicator {
  public:
-  Communicator(host::Control& control, Monitor& monitor, std::shared_ptr<Device> device)
-      : control_(control), monitor_(monitor), device_(std::move(device)) {}
+  Communicator(host::Control& control, Monitor& monitor, std::shared_ptr<Device> device, Peers peers)
+      : control_(control), monitor_(monitor), device_(std::move(device)), peers_(std::move(peers)) {}
   host::Control& control() const { return control_; }
   Monitor& monitor() const { return monitor_; }
   const std::shared_ptr<Device>& device() const { return device_; }
   const std::shared_ptr<host::SymmetricBlocks>& blocks() const { return blocks_; }
+  const Peers& peers() const { return peers_; }
+  // Unsupported if the group's members cannot use it.
+  Result<Nccl*> nccl(const Group& group, const host::Operation& operation);
+  // Enqueues the work, whose bound is NCCL's guardian if it has any of NCCL in it.
+  Status issue(std::shared_ptr<const NcclWork> work, const std::function<Status()>& enqueue) {
+    return work ? nccl_->issue(std::move(work), enqueue) : enqueue();
+  }
+  void close() {
+    if (nccl_) nccl_->close();
+  }
   Result<GroupContext*> context(const Group& group);
   Result<Channel*> channel(const Group& group, int from, int to, const host::Operation& operation);
 
@@ -38,6 +52,8 @@ class Communicator {
   host::Control& control_;
   Monitor& monitor_;
   std::shared_ptr<Device> device_;
+  Peers peers_;
+  std::unique_ptr<Nccl> nccl_;  // made when first used
   std::shared_ptr<host::SymmetricBlocks> blocks_ = std::make_shared<host::SymmetricBlocks>();
   std::map<Group, std::unique_ptr<GroupContext>> contexts_;
   std::map<std::tuple<Group, int, int>, std::unique_ptr<Channel>> channels_;

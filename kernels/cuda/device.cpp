@@ -30,6 +30,8 @@ Driver look_up_driver() {
   look_up("cuMemExportToShareableHandle", d.export_handle);
   look_up("cuMemImportFromShareableHandle", d.import_handle);
   look_up("cuGetErrorString", d.error_string);
+  look_up("cuDeviceGetAttribute", d.attribute);
+  look_up("cuStreamWriteValue32", d.write_value);
   return d;
 }
 
@@ -60,10 +62,12 @@ Result<int> device_count() {
   const cudaError_t error = cudaGetDeviceCount(&count);
   if (error == cudaSuccess && count > 0) return count;
   cudaGetLastError();
-  return fail(
-      Code::Unsupported,
-      fmt::format("no usable GPU: {}", error == cudaSuccess ? "none is visible" : cudaGetErrorString(error)),
-      {}, "use --backend host");
+  int version = 0;
+  cudaDriverGetVersion(&version);
+  const char* reason = version == 0           ? "NVIDIA's driver is not installed"
+                       : error == cudaSuccess ? "none is visible"
+                                              : cudaGetErrorString(error);
+  return fail(Code::Unsupported, fmt::format("no usable GPU: {}", reason), {}, "use --backend host");
 }
 
 Result<std::shared_ptr<Device>> Device::open(int rank, bool may_spin) {

@@ -21,7 +21,7 @@ namespace peri::cuda {
 Status check(cudaError_t error, const std::string& what);
 Status check(CUresult error, const std::string& what);
 
-// The virtual memory functions of the driver API.
+// What is used of the driver API: its virtual memory functions, attributes, and writes that a stream makes.
 struct Driver {
   decltype(&cuMemGetAllocationGranularity) granularity = nullptr;
   decltype(&cuMemAddressReserve) reserve = nullptr;
@@ -34,6 +34,8 @@ struct Driver {
   decltype(&cuMemExportToShareableHandle) export_handle = nullptr;
   decltype(&cuMemImportFromShareableHandle) import_handle = nullptr;
   decltype(&cuGetErrorString) error_string = nullptr;
+  decltype(&cuDeviceGetAttribute) attribute = nullptr;
+  decltype(&cuStreamWriteValue32) write_value = nullptr;
 };
 const Driver& driver();
 

@@ -63,7 +63,9 @@ void Monitor::run() {
   uint64_t seen_since_left = 0;
   std::unique_lock lock(mutex_);
   while (!stopping_) {
-    abort.store(control_.check_job(watching) ? 0 : 1, std::memory_order_relaxed);
+    const bool failed = !control_.check_job(watching);
+    abort.store(failed ? 1 : 0, std::memory_order_relaxed);
+    for (const auto& look : lookouts_) look(failed);
     const uint64_t wait = waiting.load(std::memory_order_relaxed);
     const int peer = static_cast<int>(wait & 0xFF) - 1;
     if (peer < 0 || !control_.peer_has_left(peer))
@@ -74,6 +76,19 @@ void Monitor::run() {
       static_cast<void>(control_.lost(peer, watching));  // all ranks are told; then check_job says so
     wake_.wait_for(lock, kPeriod);
   }
+}
+
+void Monitor::add_lookout(std::function<void(bool failed)> look) {
+  std::lock_guard lock(mutex_);
+  lookouts_.push_back(std::move(look));
+}
+
+void Monitor::report(Failure why, uint32_t operation, int peer) {
+  if (has_failure()) return;
+  shared_->record.operation = operation;
+  shared_->record.peer = peer;
+  std::atomic_ref<uint32_t>(shared_->record.state)
+      .store(static_cast<uint32_t>(why), std::memory_order_release);
 }
 
 bool Monitor::has_failure() const {

@@ -7,12 +7,14 @@
 
 #include <condition_variable>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "kernels/cuda/device.hpp"
 #include "kernels/cuda/device_view.cuh"
@@ -38,6 +40,12 @@ class Monitor {
   // Called before the rank leaves the job.
   void stop();
 
+  // For waits of kernels that are not ours: `look` is called by the monitor's thread every few milliseconds,
+  // with whether the job has failed, until `stop`. It makes no CUDA call either.
+  void add_lookout(std::function<void(bool failed)> look);
+  // From any thread: what a kernel of ours would report when it gave up.
+  void report(Failure why, uint32_t operation, int peer);
+
  private:
   Monitor(host::Control& control, std::shared_ptr<Device> device)
       : control_(control), device_(std::move(device)) {}
@@ -58,6 +66,7 @@ class Monitor {
   std::map<std::string, uint32_t> numbers_;
   std::deque<host::Operation> operations_;
   std::optional<Error> given_up_;  // the first
+  std::vector<std::function<void(bool)>> lookouts_;
   std::mutex mutex_;
   std::condition_variable wake_;
   bool stopping_ = false;

@@ -2,13 +2,12 @@
 #pragma once
 
 #include <memory>
-#include <string>
-#include <vector>
 
-#include "kernels/backend.hpp"
+#include "kernels/plugin.hpp"
 
 extern "C" {
 void peri_cuda_create(const peri::JobOptions* options, peri::Result<std::unique_ptr<peri::Backend>>* backend);
-// One line for the versions, one for each GPU; the error says why there is none.
-void peri_cuda_describe(peri::Result<std::vector<std::string>>* lines);
+// How many GPUs there are; the error says why there is none.
+void peri_cuda_count(peri::Result<int>* count);
+void peri_cuda_describe(peri::Result<peri::CudaReport>* report);
 }

@@ -61,6 +61,11 @@ Result<std::unique_ptr<Call>> prepare_collective(Communicator& communicator, con
   ReduceArrays reduce = call.reduction ? reduce_arrays(call.dtype, *call.reduction) : nullptr;
   CheckedCollective c{std::move(call), communicator, *context, reduce};
   if (c.members() == 1) return std::make_unique<CopyCall>(c);
+  if (c.algorithm.name == "nccl") {
+    auto refused = c.operation.fail(Code::Unsupported, "NCCL is for GPUs, and the host backend has none");
+    refused.error().hint = "leave the algorithm to the policy, or name ll, one_shot or two_shot";
+    return refused;
+  }
   if (c.algorithm.symmetric == kNoOperand) return staged_collective(std::move(c));
   return direct_collective(std::move(c));
 }

@@ -89,6 +89,10 @@ class Control {
   std::unexpected<Error> mismatch(int peer, const Operation& operation) const;
   std::unexpected<Error> timeout(std::span<const int> missing, const Operation& operation) const;
   std::unexpected<Error> lost(int peer, const Operation& operation);
+  // How many operations a rank has entered: of those that meet, the one with the fewest is behind.
+  uint64_t operations_entered(int peer) const {
+    return record(peer).sequence.load(std::memory_order_relaxed);
+  }
   bool peer_has_left(int peer) const {
     return record(peer).state.load(std::memory_order_acquire) == RankState::left;
   }

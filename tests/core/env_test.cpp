@@ -1,6 +1,8 @@
 // The environment: defaults, values, malformed values, who forbids multicast.
 #include <catch2/catch.hpp>
 
+#include <unistd.h>
+
 #include <map>
 
 #include "core/env.hpp"
@@ -24,6 +26,8 @@ TEST_CASE("an empty environment gives the defaults") {
   CHECK(env.threads == 0);
   CHECK(!env.rank);
   CHECK(!env.allows_multicast());
+  CHECK(env.p2p);
+  CHECK(!env.nccl);
   CHECK(env.malformed.empty());
 }
 
@@ -33,6 +37,8 @@ TEST_CASE("values are read") {
                                 {"PERI_WORLD_SIZE", "4"},
                                 {"PERI_TIMEOUT", "2.5"},
                                 {"PERI_THREADS", "3"},
+                                {"PERI_P2P", "0"},
+                                {"PERI_NCCL", "/opt/libnccl.so.2"},
                                 {"SLURM_PROCID", "7"},
                                 {"OMPI_COMM_WORLD_SIZE", "8"},
                                 {"XDG_CACHE_HOME", "/tmp/a"},
@@ -42,6 +48,8 @@ TEST_CASE("values are read") {
   CHECK(env.world_size == 4);
   CHECK(env.timeout == 2.5);
   CHECK(env.threads == 3);
+  CHECK(!env.p2p);
+  CHECK(env.nccl == "/opt/libnccl.so.2");
   CHECK(env.slurm_rank == "7");
   CHECK(env.ompi_world_size == "8");
   CHECK(env.xdg_cache_home == "/tmp/a");
@@ -62,6 +70,15 @@ TEST_CASE("a malformed value is an error, and the default stays") {
       read({{"PERI_MULTICAST", "yes"}, {"PERI_THREADS", "-2"}, {"PERI_WORLD_SIZE", "0"}}).malformed.size() ==
       3);
   CHECK(read({{"PERI_RANK", "4"}, {"PERI_WORLD_SIZE", "4"}}).malformed.size() == 1);
+}
+
+TEST_CASE("NCCL is kept off multicast") {
+  if (environment().allows_multicast()) return;  // somebody asked for it
+  keep_nccl_off_multicast();
+  bool off = false;
+  for (char** variable = environ; *variable; ++variable)
+    off |= std::string(*variable) == "NCCL_NVLS_ENABLE=0";
+  CHECK(off);
 }
 
 TEST_CASE("multicast is asked for, and forbidden by nobody") {

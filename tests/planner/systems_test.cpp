@@ -226,6 +226,24 @@ TEST_CASE("S2: every choice and refusal has its reason") {
   CHECK(choice(named("multimem"), {4}, {{0, 1}}, "", "prod") ==
         "ll: multimem does not support the reduction prod");
 
+  // What the machine's ranks can do between them.
+  auto on = [&](std::string name, bool nccl, bool symmetric_memory, std::string machine = "cuda") {
+    Policy policy = name.empty() ? Policy{} : named(name);
+    policy.machine = std::move(machine);
+    policy.nccl = nccl;
+    policy.symmetric_memory = symmetric_memory;
+    return policy;
+  };
+  CHECK(choice(on("nccl", false, true, "host"), {4}) == "ll: nccl is for GPUs");
+  CHECK(choice(on("nccl", false, true), {4}) == "ll: nccl needs its library and a GPU for every rank");
+  CHECK(choice(on("nccl", true, true), {4}) == "nccl: the policy's choice");
+  CHECK(choice(on("one_shot", true, false), {4}) == "ll: one_shot needs GPUs that reach each other's memory");
+  CHECK(choice(on("ll", true, false), {4}) == "ll: the policy's choice");
+  for (int64_t count : {4, 1 << 20})
+    CHECK(choice(on("", true, false), {count}) == "nccl: these GPUs cannot reach each other's memory");
+  CHECK(choice(on("", false, false), {4}) == "ll: these GPUs cannot reach each other's memory");
+  CHECK(choice({}, {4}, {{0, 1}}, "nccl") == "nccl: named in the script");
+
   Policy broken;
   broken.all_reduce = [](const OpContext& op) -> Result<std::string> {
     return fail(Code::ScriptError, "no", op.origin);

@@ -11,6 +11,7 @@ class ForwardingBackend : public Backend {
 
   std::string name() const override { return to_.name(); }
   const JobOptions& job() const override { return to_.job(); }
+  Links links() const override { return to_.links(); }
   Result<std::shared_ptr<Storage>> allocate(int64_t bytes, Place place) override {
     return to_.allocate(bytes, place);
   }

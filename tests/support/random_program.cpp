@@ -492,7 +492,8 @@ class Builder {
   std::string random_algorithm(Op op) {
     std::vector<std::string> names = {""};
     for (const AlgorithmInfo& row : algorithms())
-      if (row.op == op && !row.name.starts_with("multimem")) names.emplace_back(row.name);
+      if (row.op == op && !row.name.starts_with("multimem") && row.name != "nccl")
+        names.emplace_back(row.name);
     return random_.pick(names);
   }
 

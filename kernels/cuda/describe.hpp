@@ -1,0 +1,10 @@
+// What this machine has for the CUDA backend, and which ways collectives would take: for `peri doctor`.
+#pragma once
+
+#include "kernels/plugin.hpp"
+
+namespace peri::cuda {
+
+Result<CudaReport> describe();
+
+}  // namespace peri::cuda

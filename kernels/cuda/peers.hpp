@@ -1,0 +1,44 @@
+// Which GPU every rank of the job has, and so which ranks can reach each other's memory and which can use
+// NCCL. The ranks tell each other when they join, so that all of them decide alike.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "kernels/cuda/device.hpp"
+#include "kernels/host/control.hpp"
+
+namespace peri::cuda {
+
+class Peers {
+ public:
+  // Collective over the world.
+  static Result<Peers> meet(host::Control& control, const Device& device);
+
+  // Unsupported, naming two GPUs, if members of the group cannot map each other's memory.
+  Status check_memory(const Group& group, const host::Operation& operation) const;
+  // Unsupported, with the reason, if they cannot use NCCL.
+  Status check_nccl(const Group& group, const host::Operation& operation) const;
+  // Between all ranks of the job.
+  Links links() const;
+
+ private:
+  struct Member {
+    std::string gpu;    // tells GPUs apart, whatever numbers processes know them by
+    std::string label;  // "GPU 0 (NVIDIA H200)"
+    bool p2p;           // may reach and be reached
+    std::string nccl;   // why it has no NCCL; empty if it has
+  };
+  void find_apart();
+  std::string label(int rank) const;
+
+  std::vector<Member> members_;             // by rank; empty in a world of one
+  std::vector<std::pair<int, int>> apart_;  // ranks that cannot map each other's memory
+};
+
+// Whether GPU `a` of those that this process sees can map the memory of `b`, both ways.
+bool can_reach(int a, int b);
+// Whether a GPU's memory can be passed on as a file descriptor, and mapped.
+bool can_share(int gpu);
+
+}  // namespace peri::cuda
