@@ -20,8 +20,8 @@ struct Product {
   bool swapped;
 };
 
-// Chooses the algorithm: what cuBLASLt proposes is run on operands that are not in the cache, the fastest is
-// kept. Needs a device that is not being captured.
+// By cuBLASLt. Chooses the algorithm: what it proposes is run on operands that are not in the GPU's cache,
+// and the fastest is kept on disk for all processes. Needs a device that is not being captured.
 Compiled make_product(const Product& product);
 
 }  // namespace peri::cuda
