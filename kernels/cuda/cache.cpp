@@ -1,10 +1,11 @@
-// The files of the code cache.
+// The files of the cache.
 #include "kernels/cuda/cache.hpp"
 
 #include <unistd.h>
 
 #include <array>
-#include <atomic>
+#include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <iterator>
@@ -16,13 +17,26 @@
 namespace peri::cuda {
 namespace {
 
-// A file is this, the key and the code.
+// A file is this, the key and the value.
 struct FileHeader {
   std::array<char, 16> magic;
-  uint64_t key_size, code_size, checksum;  // of key and code
+  uint64_t key_size, value_size, checksum;  // of key and value
 };
 constexpr std::array<char, 16> kMagic = {'p', 'e', 'r', 'i', 'l', 'u', 'n', 'e',
-                                         ' ', 'c', 'o', 'd', 'e', ' ', '1', '\n'};
+                                         ' ', 'c', 'a', 'c', 'h', 'e', ' ', '2'};
+
+// What the bytes of a file hold for `key`, if they are whole and of that key.
+std::optional<std::string> value_in(const std::string& bytes, std::string_view key) {
+  FileHeader header;
+  if (bytes.size() < sizeof header) return std::nullopt;
+  std::memcpy(&header, bytes.data(), sizeof header);
+  const std::string_view content = std::string_view(bytes).substr(sizeof header);
+  if (header.magic != kMagic || header.key_size != key.size() || content.size() < key.size() ||
+      header.value_size != content.size() - key.size() || !content.starts_with(key) ||
+      header.checksum != content_hash(content))
+    return std::nullopt;
+  return std::string(content.substr(key.size()));
+}
 
 }  // namespace
 
@@ -51,39 +65,49 @@ std::optional<CodeCache> CodeCache::of_user() {
   return std::nullopt;
 }
 
-std::filesystem::path CodeCache::path(std::string_view key) const {
-  return folder_ / fmt::format("{:016x}.cubin", content_hash(key));
+std::filesystem::path CodeCache::path(std::string_view key, int place) const {
+  return folder_ / fmt::format("{:016x}.{}", content_hash(key), place);
 }
 
 std::optional<std::string> CodeCache::find(std::string_view key) const {
-  std::ifstream file(path(key), std::ios::binary);
-  const std::string bytes{std::istreambuf_iterator<char>(file), {}};
-  FileHeader header;
-  if (bytes.size() < sizeof header) return std::nullopt;
-  std::memcpy(&header, bytes.data(), sizeof header);
-  const std::string_view content = std::string_view(bytes).substr(sizeof header);
-  if (header.magic != kMagic || header.key_size != key.size() || content.size() < key.size() ||
-      header.code_size != content.size() - key.size() || !content.starts_with(key) ||
-      header.checksum != content_hash(content))
-    return std::nullopt;
-  return std::string(content.substr(key.size()));
+  for (int place = 0; place < kPlaces; ++place) {
+    std::ifstream file(path(key, place), std::ios::binary);
+    if (!file) break;  // places are taken in order
+    if (auto value = value_in({std::istreambuf_iterator<char>(file), {}}, key)) return value;
+  }
+  return std::nullopt;
 }
 
-void CodeCache::keep(std::string_view key, std::string_view code) const {
-  static std::atomic<int> number = 0;
+std::optional<std::string> CodeCache::keep(std::string_view key, std::string_view value) const {
+  if (!is_writable()) return std::nullopt;
+  // A name that nobody else has or had: what was linked must not be written again.
+  std::string written = folder_ / "writing.XXXXXX";
+  const int file = mkstemp(written.data());
+  if (file < 0) return std::nullopt;
+  std::string content = std::string(key) + std::string(value);
+  const FileHeader header{kMagic, key.size(), value.size(), content_hash(content)};
+  content.insert(0, reinterpret_cast<const char*>(&header), sizeof header);
+  bool is_whole = true;
+  for (size_t at = 0; is_whole && at < content.size();) {
+    const ssize_t count = write(file, content.data() + at, content.size() - at);
+    if (count > 0) at += static_cast<size_t>(count);
+    is_whole = count > 0 || (count < 0 && errno == EINTR);
+  }
+  is_whole &= close(file) == 0;
+  std::optional<std::string> first;
+  for (int place = 0; is_whole && place < kPlaces && !first; ++place) {
+    // If the place is taken, what counts is what is in it.
+    if (link(written.c_str(), path(key, place).c_str()) != 0 && errno != EEXIST) break;
+    first = find(key);
+  }
+  unlink(written.c_str());
+  return first;
+}
+
+bool CodeCache::is_writable() const {
   std::error_code error;
   std::filesystem::create_directories(folder_, error);
-  const std::filesystem::path target = path(key);
-  std::filesystem::path temporary = target;
-  temporary += fmt::format(".{}.{}", getpid(), number++);
-  std::string content = std::string(key) + std::string(code);
-  const FileHeader header{kMagic, key.size(), code.size(), content_hash(content)};
-  std::ofstream file(temporary, std::ios::binary);
-  file.write(reinterpret_cast<const char*>(&header), sizeof header);
-  file.write(content.data(), static_cast<std::streamsize>(content.size()));
-  file.close();
-  if (file) std::filesystem::rename(temporary, target, error);
-  if (!file || error) std::filesystem::remove(temporary, error);
+  return access(folder_.c_str(), W_OK | X_OK) == 0;
 }
 
 }  // namespace peri::cuda

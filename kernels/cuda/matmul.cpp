@@ -1,5 +1,6 @@
 // Brings a matmul call into cuBLASLt's form: transposed operands by their strides, a batch that shares b as
-// more rows of a, and copies of what has no such form (expanded, mirrored or gapped matrices).
+// more rows of a, and copies of what has no such form (expanded, mirrored or gapped matrices). Then picks who
+// computes it: our kernels if it has few rows, else cuBLASLt.
 #include "kernels/cuda/matmul.hpp"
 
 #include <algorithm>
@@ -142,7 +143,10 @@ Compiled compile_matmul(const Call& call) {
       *of_b,
       false};
   fold_batch_into_rows(product);
-  return make_product(product.c.transposed ? turned(product) : product);
+  if (product.c.transposed) product = turned(product);
+  if (const auto skinny = skinny_product(product, multiprocessors()))
+    return make_skinny(*skinny, product.swapped);
+  return make_product(product);
 }
 
 }  // namespace peri::cuda

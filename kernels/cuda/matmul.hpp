@@ -1,7 +1,10 @@
-// A batch of matrix products in the form that cuBLASLt takes, and their kernel.
+// A batch of matrix products in the form that cuBLASLt takes, and their kernels.
 #pragma once
 
+#include <optional>
+
 #include "kernels/cuda/kernel_compile.hpp"
+#include "kernels/cuda/matmul_skinny.hpp"
 
 namespace peri::cuda {
 
@@ -20,8 +23,12 @@ struct Product {
   bool swapped;
 };
 
-// Chooses the algorithm: what cuBLASLt proposes is run on operands that are not in the cache, the fastest is
-// kept. Needs a device that is not being captured.
+// By cuBLASLt. Chooses the algorithm: what it proposes is run on operands that are not in the GPU's cache,
+// and the fastest is kept on disk for all processes. Needs a device that is not being captured.
 Compiled make_product(const Product& product);
+
+// The form for products of few rows, if this is one; for a device of so many multiprocessors.
+std::optional<SkinnyProduct> skinny_product(const Product& product, int multiprocessors);
+Compiled make_skinny(const SkinnyProduct& product, bool swapped);
 
 }  // namespace peri::cuda

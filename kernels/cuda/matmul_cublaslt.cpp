@@ -3,10 +3,14 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <limits>
+#include <optional>
+#include <type_traits>
 
 #include <fmt/format.h>
 
+#include "kernels/cuda/cache.hpp"
 #include "kernels/cuda/device.hpp"
 #include "kernels/cuda/matmul.hpp"
 
@@ -57,6 +61,42 @@ class Owned {
 using Layout = Owned<cublasLtMatrixLayout_t, cublasLtMatrixLayoutDestroy>;
 using Description = Owned<cublasLtMatmulDesc_t, cublasLtMatmulDescDestroy>;
 using Preference = Owned<cublasLtMatmulPreference_t, cublasLtMatmulPreferenceDestroy>;
+
+// Lets cuBLASLt load the code of an algorithm at its first launch even if that is captured.
+class WhileCapturing {
+ public:
+  WhileCapturing() { cudaThreadExchangeStreamCaptureMode(&mode_); }
+  WhileCapturing(const WhileCapturing&) = delete;
+  WhileCapturing& operator=(const WhileCapturing&) = delete;
+  ~WhileCapturing() { cudaThreadExchangeStreamCaptureMode(&mode_); }
+
+ private:
+  cudaStreamCaptureMode mode_ = cudaStreamCaptureModeRelaxed;  // then the one before
+};
+
+// Of the current device. Asked of the driver: the runtime would read all of the device's properties, which
+// takes a millisecond.
+Result<std::string> gpu_name() {
+  int device = 0;
+  PERI_TRY(cuda::check(cudaGetDevice(&device), "naming the current device"));
+  void* address = nullptr;
+  cudaDriverEntryPointQueryResult found;
+  PERI_TRY(cuda::check(
+      cudaGetDriverEntryPointByVersion("cuDeviceGetName", &address, 12000, cudaEnableDefault, &found),
+      "naming the GPU"));
+  std::array<char, 256> name{};
+  if (found != cudaDriverEntryPointSuccess || reinterpret_cast<decltype(&cuDeviceGetName)>(address)(
+                                                  name.data(), name.size() - 1, device) != CUDA_SUCCESS)
+    return fail(Code::Unsupported, "the driver does not name the GPU");
+  return std::string(name.data());
+}
+
+// Algorithms of a product as the cache holds them.
+struct Choice {
+  cublasLtMatmulAlgo_t aligned, any;  // for addresses that are multiples of kAlignment; of an element
+  std::string bytes() const { return {reinterpret_cast<const char*>(this), sizeof *this}; }
+};
+static_assert(std::is_trivially_copyable_v<Choice>);
 
 class ProductKernel final : public Kernel {
  public:
@@ -151,36 +191,77 @@ class ProductKernel final : public Kernel {
     return found;
   }
 
-  // Runs every candidate and keeps the fastest; and the first for addresses of any alignment. What will be
-  // launched has been run once, so that its code is loaded.
+  // The same on all ranks of a machine, and timed once in its life: what the cache holds. Without a cache,
+  // the likely best, because ranks that each time for themselves could differ, and their results with them.
   Status choose() {
+    static const std::optional<CodeCache> cache = CodeCache::of_user();
+    const std::string key = PERI_TRY(this->key());
+    if (cache && PERI_TRY(adopt(cache->find(key)))) return {};
     const auto aligned = PERI_TRY(candidates(kAlignment)),
                any = PERI_TRY(candidates(size_of(product_.dtype)));
-    size_t workspace = 1;
-    for (const auto* results : {&aligned, &any})
-      for (const auto& result : *results) workspace = std::max(workspace, result.workspaceSize);
-    workspace_ = PERI_TRY(Scratch::allocate(static_cast<int64_t>(workspace)));
-    workspace_bytes_ = workspace;
+    if (cache && cache->is_writable()) {
+      const size_t fastest = PERI_TRY(time(aligned));
+      if (PERI_TRY(adopt(cache->keep(key, Choice{aligned[fastest].algo, any[0].algo}.bytes())))) return {};
+    }
+    if (PERI_TRY(adopt(Choice{aligned[0].algo, any[0].algo}.bytes()))) return {};
+    return fail(Code::Unsupported, "cuBLASLt refuses the algorithm that it proposes for this product");
+  }
+
+  // All that an algorithm depends on.
+  Result<std::string> key() const {
+    auto matrix = [&](const Matrix& m, size_t operand) {
+      return fmt::format("{} x {} leading {}{} step {}", m.rows, m.columns, m.leading,
+                         m.transposed ? " transposed" : "", strides_[operand]);
+    };
+    return fmt::format("matmul algorithms 1, cuBLASLt {} on {}\n{} batch {}: {} = {} by {}",
+                       cublasLtGetVersion(), PERI_TRY(gpu_name()), to_string(product_.dtype), count_,
+                       matrix(product_.c, 0), matrix(product_.a, 1), matrix(product_.b, 2));
+  }
+
+  // Uses a choice that cuBLASLt accepts for this product; false if there is none.
+  Result<bool> adopt(const std::optional<std::string>& bytes) {
+    if (!bytes || bytes->size() != sizeof(Choice)) return false;
+    Choice choice;
+    std::memcpy(&choice, bytes->data(), sizeof choice);
+    const cublasLtHandle_t lt = PERI_TRY(handle());
+    size_t needed = 0;
+    for (const auto* algorithm : {&choice.aligned, &choice.any}) {
+      cublasLtMatmulHeuristicResult_t result{};
+      if (cublasLtMatmulAlgoCheck(lt, description_.get(), b_.get(), a_.get(), c_.get(), c_.get(), algorithm,
+                                  &result) != CUBLAS_STATUS_SUCCESS ||
+          result.workspaceSize > kMostWorkspace)
+        return false;
+      needed = std::max(needed, result.workspaceSize);
+    }
+    PERI_TRY(reserve_workspace(needed));
+    choice_ = choice;
+    return true;
+  }
+
+  Status reserve_workspace(size_t bytes) {
+    workspace_ = bytes ? PERI_TRY(Scratch::allocate(static_cast<int64_t>(bytes))) : Scratch();
+    workspace_bytes_ = bytes;
+    return {};
+  }
+
+  // Runs every candidate; the index of the fastest.
+  Result<size_t> time(const std::vector<cublasLtMatmulHeuristicResult_t>& found) {
+    size_t workspace = 0, fastest = 0;
+    if (found.size() == 1) return fastest;
+    for (const auto& result : found) workspace = std::max(workspace, result.workspaceSize);
+    PERI_TRY(reserve_workspace(workspace));
     Trial trial;
     PERI_TRY(trial.prepare(*this));
     float best = std::numeric_limits<float>::infinity();
-    size_t chosen = 0;
-    for (size_t i = 0; i < aligned.size(); ++i) {
-      algorithm_ = aligned[i].algo;
-      const float time = PERI_TRY(trial.time(*this, aligned.size() > 1 ? kRounds : 1));
+    for (size_t i = 0; i < found.size(); ++i) {
+      choice_.aligned = found[i].algo;
+      const float time = PERI_TRY(trial.time(*this));
       if (time < best) {
         best = time;
-        chosen = i;
+        fastest = i;
       }
     }
-    algorithm_ = any[0].algo;
-    PERI_TRY(trial.time(*this, 1));
-    any_alignment_ = any[0].algo;
-    algorithm_ = aligned[chosen].algo;
-    const size_t needed = std::max({size_t(1), aligned[chosen].workspaceSize, any[0].workspaceSize});
-    workspace_ = PERI_TRY(Scratch::allocate(static_cast<int64_t>(needed)));
-    workspace_bytes_ = needed;
-    return {};
+    return fastest;
   }
 
   // Operands of the product's size, and the time of one batch on them while they are not in the cache.
@@ -224,9 +305,9 @@ class ProductKernel final : public Kernel {
     }
 
     // Milliseconds, the least of some rounds; infinity if the algorithm refuses.
-    Result<float> time(const ProductKernel& kernel, int rounds) const {
+    Result<float> time(const ProductKernel& kernel) const {
       float least = std::numeric_limits<float>::infinity();
-      for (int round = 0; round < rounds; ++round) {
+      for (int round = 0; round < kRounds; ++round) {
         PERI_TRY(cuda::check(cudaMemsetAsync(flush.data(), round, flush_bytes, stream), "timing a product"));
         PERI_TRY(cuda::check(cudaEventRecord(begin, stream), "timing a product"));
         if (!kernel.multiply(stream, c.data(), a.data(), b.data())) return least;
@@ -244,8 +325,9 @@ class ProductKernel final : public Kernel {
     const float one = 1, zero = 0;
     const uintptr_t bits =
         reinterpret_cast<uintptr_t>(a) | reinterpret_cast<uintptr_t>(b) | reinterpret_cast<uintptr_t>(c);
-    const auto& algorithm = bits % kAlignment == 0 ? algorithm_ : any_alignment_;
+    const auto& algorithm = bits % kAlignment == 0 ? choice_.aligned : choice_.any;
     const cublasLtHandle_t lt = PERI_TRY(handle());
+    const WhileCapturing allowed;
     return status(cublasLtMatmul(lt, description_.get(), &one, b, b_.get(), a, a_.get(), &zero, c, c_.get(),
                                  c, c_.get(), &algorithm, workspace_.data(), workspace_bytes_, stream),
                   "multiply");
@@ -257,7 +339,7 @@ class ProductKernel final : public Kernel {
   std::array<int64_t, 3> strides_{};
   Description description_;
   Layout c_, a_, b_;
-  cublasLtMatmulAlgo_t algorithm_{}, any_alignment_{};
+  Choice choice_{};
   Scratch workspace_;
   size_t workspace_bytes_ = 0;
 };

@@ -1,0 +1,65 @@
+// Which products the kernels for few rows take, and how many blocks share a sum. Both depend on shapes and
+// the device only, never on timing, so that all ranks compute alike.
+//
+// Up to 32 rows the time is that of reading b (4096 x 4096: 33.5 MB, 7.8 us at 4.3 TB/s): the tensor cores
+// need a tenth of it per 8 rows, the activations come from the L2 cache (m / 32 of the bytes of b). Beyond,
+// they would be read as often as b is, and cuBLASLt's tiles reuse more.
+#include <algorithm>
+
+#include "kernels/cuda/device.hpp"
+#include "kernels/cuda/matmul.hpp"
+
+namespace peri::cuda {
+namespace {
+
+constexpr int64_t kVector = 8;  // elements of a load
+
+class SkinnyKernel final : public Kernel {
+ public:
+  SkinnyKernel(const SkinnyProduct& product, bool swapped) : product_(product), swapped_(swapped) {}
+  Status launch(cudaStream_t stream, std::span<std::byte* const> inputs,
+                std::span<std::byte* const> outputs) const override {
+    return check(
+        launch_skinny(product_, inputs[swapped_ ? 1 : 0], inputs[swapped_ ? 0 : 1], outputs[0], stream),
+        "launching a product");
+  }
+
+ private:
+  SkinnyProduct product_;
+  bool swapped_;
+};
+
+}  // namespace
+
+std::optional<SkinnyProduct> skinny_product(const Product& p, int multiprocessors) {
+  constexpr int64_t kMost = int64_t(1) << 30;
+  const auto is_whole = [](int64_t elements) { return elements % kVector == 0; };
+  const bool fits = p.dtype != DType::f32 && p.batch.shape.rank() == 0 && p.c.rows <= kSkinnyRows &&
+                    !p.c.transposed && !p.a.transposed && p.a.columns < kMost && p.c.columns < kMost &&
+                    is_whole(p.a.columns) && is_whole(p.a.leading) && is_whole(p.b.leading) &&
+                    (p.b.transposed || is_whole(p.b.columns));
+  if (!fits) return std::nullopt;
+  // As many blocks as fit on the device at once, while each has something for all of its warps.
+  const int64_t groups = (p.c.columns + kSkinnyColumns - 1) / kSkinnyColumns;
+  const int rows = static_cast<int>(p.c.rows);
+  int cluster = 1;
+  while (cluster < kSkinnyCluster && 2 * cluster * groups <= skinny_blocks(rows) * multiprocessors &&
+         2 * cluster * kSkinnyDepth <= p.a.columns)
+    cluster *= 2;
+  return SkinnyProduct{rows,
+                       static_cast<int>(p.c.columns),
+                       static_cast<int>(p.a.columns),
+                       p.a.leading,
+                       p.b.leading,
+                       p.c.leading,
+                       p.dtype == DType::bf16,
+                       p.b.transposed,
+                       cluster};
+}
+
+Compiled make_skinny(const SkinnyProduct& product, bool swapped) {
+  PERI_TRY(check(load_skinny(product), "loading a kernel"));
+  return std::make_shared<SkinnyKernel>(product, swapped);
+}
+
+}  // namespace peri::cuda

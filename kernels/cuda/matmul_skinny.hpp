@@ -1,0 +1,37 @@
+// Products of few rows, as host code launches them. Plain types only, because .cu files are C++20 and the
+// host's are C++23.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <cstdint>
+
+namespace peri::cuda {
+
+constexpr int kSkinnyRows = 32;     // at most
+constexpr int kSkinnyCluster = 8;   // blocks among which k is split, at most: what every device can place
+constexpr int kSkinnyColumns = 64;  // of one cluster
+constexpr int kSkinnyDepth = 256;   // of k that one pass of a block takes
+
+// c [m, n] = a [m, k] b [k, n], bf16 or f16. Rows of a and c are contiguous, lda and ldc elements apart;
+// those of b, too, or (transposed) its columns. k and lda are multiples of 8; so is ldb, and n unless b is
+// transposed.
+struct SkinnyProduct {
+  int m, n, k;
+  int64_t lda, ldb, ldc;
+  bool is_bf16, is_transposed;
+  int cluster;  // 1, 2, 4 or 8
+};
+
+// How many blocks of such a kernel fit on a multiprocessor.
+constexpr int skinny_blocks(int rows) {
+  return rows <= 16 ? 2 : 1;
+}
+
+// Makes the code ready for launches that are captured.
+cudaError_t load_skinny(const SkinnyProduct& product);
+// Addresses that are not multiples of 16 cost time and change no bit.
+cudaError_t launch_skinny(const SkinnyProduct& product, const void* a, const void* b, void* c,
+                          cudaStream_t stream);
+
+}  // namespace peri::cuda
