@@ -363,7 +363,7 @@ cudaError_t launch_skinny(const SkinnyProduct& p, const void* a, const void* b, 
                       p.m,
                       p.n,
                       p.k,
-                      p.cluster,
+                      log2_of(p.cluster),
                       p.lda,
                       p.ldb,
                       p.ldc};
