@@ -1,9 +1,9 @@
 // SYSTEMS S3, S4 and S6 on the device: where a captured partition's buffers lie, what is copied into them,
 // and what memory of the GPU is used. Other processes on the GPUs would be measured, too.
-#include <cuda_runtime_api.h>
 #include <fmt/format.h>
 
 #include "tests/cudagraph/rig.hpp"
+#include "tests/kernels/cuda/free_memory.hpp"
 #include "tests/support/collective_case.hpp"
 
 namespace peri::test {
@@ -19,14 +19,11 @@ Policy with(std::string algorithm) {
 
 // Of this rank's GPU, once all ranks are idle.
 int64_t free_memory(Backend& backend) {
-  static_cast<void>(backend.exchange(world_group(backend.job().world_size), "", "idle"));
-  int devices = 1;
-  size_t left = 0, total = 0;
-  cudaGetDeviceCount(&devices);
-  cudaSetDevice(backend.job().rank % devices);
-  cudaMemGetInfo(&left, &total);
-  static_cast<void>(backend.exchange(world_group(backend.job().world_size), "", "measured"));
-  return static_cast<int64_t>(left);
+  const Group world = world_group(backend.job().world_size);
+  static_cast<void>(backend.exchange(world, "", "idle"));
+  const int64_t left = free_memory_of_gpu(backend.job().rank);
+  static_cast<void>(backend.exchange(world, "", "measured"));
+  return left;
 }
 
 Tensor numbers(Backend& backend, const Shape& shape, uint64_t seed) {
