@@ -51,7 +51,9 @@ int main(int argc, char** argv) {
     return 2;
   }
   tested.programs = range;
-  if (!session.configData().showHelp && !session.configData().listTests && !has_gpu()) return kSkipped;
+  const auto& config = session.configData();
+  const bool lists = config.showHelp || config.listTests || config.listTestNamesOnly;
+  if (!lists && !has_gpu()) return kSkipped;
 
   if (!session.configData().testsOrTags.empty()) return session.run();
   // Everything: what forks its ranks first, in a child of its own, so that it can be told apart below.
