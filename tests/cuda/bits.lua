@@ -1,5 +1,5 @@
 -- Prints a digest of what every collective gives, per op, dtype and size: the same lines on every backend.
---   peri run -n 4 --backend cuda tests/cuda/bits.lua
+--   peri run -n 4 --backend cuda tests/cuda/bits.lua [count ...]
 local peri = require "peri"
 local r, n = peri.rank, peri.world_size
 
@@ -24,8 +24,10 @@ local function show(what, t)
   if r == 0 then print(what, all) end
 end
 
+local counts = #arg > 0 and arg or { 1, 5, 1000, 30001 }
 for seed, dtype in ipairs { "f32", "f16", "bf16", "i32", "i64", "u8" } do
-  for _, count in ipairs { 1, 5, 1000, 30001 } do
+  for _, count in ipairs(counts) do
+    count = tonumber(count)
     local x = input(dtype, count, seed)
     for _, reduce in ipairs { "sum", "avg", "min", "max", "prod" } do
       if reduce ~= "avg" or dtype:find "f" then
@@ -36,6 +38,12 @@ for seed, dtype in ipairs { "f32", "f16", "bf16", "i32", "i64", "u8" } do
       end
     end
     show("broadcast " .. dtype .. " " .. count, peri.broadcast(x, n - 1))
+    if n > 1 then  -- around the ring; rank 0 begins
+      local got
+      if r == 0 then peri.send(x, 1) got = peri.recv(x, n - 1)
+      else got = peri.recv(x, r - 1) peri.send(x, (r + 1) % n) end
+      show("send, recv " .. dtype .. " " .. count, got)
+    end
     local y = input(dtype, n * count, seed):reshape { n, count }
     for _, algorithm in ipairs { "ll", "one_shot" } do
       local how = " " .. algorithm .. " " .. dtype .. " " .. count

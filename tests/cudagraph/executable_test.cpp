@@ -29,18 +29,18 @@ Graph plus_constant(Shape shape = {3}) {
 
 }  // namespace
 
-TEST_CASE("replays use the addresses of the recording, and allocate nothing") {
+TEST_CASE("replays use the addresses of the recording, and allocate nothing", "[here]") {
   Rig rig;
   auto f = rig.make(doubled());
   const Tensor x = rig({1, 2, 3});
-  CHECK(read(call(*f, {x})[1]) == Floats{3, 6, 9});
+  CHECK(rig.read(call(*f, {x})[1]) == Floats{3, 6, 9});
   const auto fixed = addresses(*f);
   const int allocations = rig.backend.allocations();
   for (int i = 0; i < 5; ++i) {
-    *data(x) = static_cast<float>(i);
+    rig.set(x, 0, static_cast<float>(i));
     const auto results = call(*f, {x});
-    CHECK(read(results[0]) == Floats{2.0f * i, 4, 6});
-    CHECK(read(results[1]) == Floats{3.0f * i, 6, 9});
+    CHECK(rig.read(results[0]) == Floats{2.0f * i, 4, 6});
+    CHECK(rig.read(results[1]) == Floats{3.0f * i, 6, 9});
     CHECK(addresses(*f) == fixed);
     CHECK(f->address(f->plan().inputs[0]) == x.data());
   }
@@ -49,13 +49,13 @@ TEST_CASE("replays use the addresses of the recording, and allocate nothing") {
   CHECK(rig.backend.allocations() == allocations);
 }
 
-TEST_CASE("an input that keeps moving is copied after two misses") {
+TEST_CASE("an input that keeps moving is copied after two misses", "[here]") {
   Rig rig;
   auto f = rig.make(doubled());
   std::vector<Tensor> held;  // so that no address comes twice
   auto run = [&](float value, const Tensor* same = nullptr) {
     held.push_back(same ? *same : rig({value, 0, 1}));
-    CHECK(read(call(*f, {held.back()})[0]) == Floats{2 * value, 0, 2});
+    CHECK(rig.read(call(*f, {held.back()})[0]) == Floats{2 * value, 0, 2});
     return figure(*f, "recordings");
   };
   CHECK(run(1) == 1);
@@ -72,7 +72,7 @@ TEST_CASE("an input that keeps moving is copied after two misses") {
   CHECK(run(1, &first) == 3);
 }
 
-TEST_CASE("an input that is not contiguous is copied") {
+TEST_CASE("an input that is not contiguous is copied", "[here]") {
   Rig rig;
   Program p;
   const NodeId x = p.input(DType::f32, {2, 2});
@@ -80,11 +80,11 @@ TEST_CASE("an input that is not contiguous is copied") {
   Tensor t = rig({1, 2, 3, 4});
   t.type.shape = {2, 2};
   t.view = {{2, 2}, {1, 2}, 0};  // its transpose
-  for (int i = 0; i < 3; ++i) CHECK(read(call(*f, {t})[0]) == Floats{-1, -3, -2, -4});
+  for (int i = 0; i < 3; ++i) CHECK(rig.read(call(*f, {t})[0]) == Floats{-1, -3, -2, -4});
   CHECK(figure(*f, "recordings") == 1);
 }
 
-TEST_CASE("outputs that are held are not overwritten") {
+TEST_CASE("outputs that are held are not overwritten", "[here]") {
   Rig rig;
   auto f = rig.make(doubled());
   std::vector<std::vector<Tensor>> held;
@@ -96,8 +96,8 @@ TEST_CASE("outputs that are held are not overwritten") {
     CHECK(addresses(*f) == fixed);
   }
   for (int i = 0; i < 6; ++i) {
-    CHECK(read(held[static_cast<size_t>(i)][0]) == Floats(3, 2.0f * i));
-    CHECK(read(held[static_cast<size_t>(i)][1]) == Floats(3, 3.0f * i));
+    CHECK(rig.read(held[static_cast<size_t>(i)][0]) == Floats(3, 2.0f * i));
+    CHECK(rig.read(held[static_cast<size_t>(i)][1]) == Floats(3, 3.0f * i));
   }
   // A view holds it as well as the tensor does.
   Tensor view = held.back()[1];
@@ -105,10 +105,10 @@ TEST_CASE("outputs that are held are not overwritten") {
   view.view.offset = 1;
   held.clear();
   call(*f, {rig({7, 7, 7})});
-  CHECK(read(view) == Floats{15, 15});
+  CHECK(rig.read(view) == Floats{15, 15});
 }
 
-TEST_CASE("an output is fed back as the next input") {
+TEST_CASE("an output is fed back as the next input", "[here]") {
   Rig rig;
   auto f = rig.make(doubled());
   Tensor x = rig({1, 2, 3});
@@ -116,11 +116,11 @@ TEST_CASE("an output is fed back as the next input") {
   for (int i = 0; i < 12; ++i) {
     x = call(*f, {x})[i % 2];
     factor *= i % 2 ? 3 : 2;
-    CHECK(read(x) == Floats{factor, 2 * factor, 3 * factor});
+    CHECK(rig.read(x) == Floats{factor, 2 * factor, 3 * factor});
   }
 }
 
-TEST_CASE("a mutated input is written where it lies") {
+TEST_CASE("a mutated input is written where it lies", "[here]") {
   Rig rig;
   auto f = rig.make(counter());
   std::vector<Tensor> many;
@@ -130,8 +130,8 @@ TEST_CASE("a mutated input is written where it lies") {
       const Tensor& x = many[static_cast<size_t>(i)];
       const auto results = call(*f, {x});
       REQUIRE(results.size() == 1);
-      CHECK(read(results[0]) == Floats(3, 2 * (10.0f * i + round)));
-      CHECK(read(x) == Floats(3, 10.0f * i + round + 1));
+      CHECK(rig.read(results[0]) == Floats(3, 2 * (10.0f * i + round)));
+      CHECK(rig.read(x) == Floats(3, 10.0f * i + round + 1));
       CHECK(f->address(f->plan().inputs[0]) == x.data());
     }
   Tensor strided = rig({1, 2, 3, 4, 5, 6});
@@ -143,7 +143,7 @@ TEST_CASE("a mutated input is written where it lies") {
   CHECK(refused.error().message.starts_with("argument 1 is written in place"));
 }
 
-TEST_CASE("what is written in place must not be read under another name") {
+TEST_CASE("what is written in place must not be read under another name", "[here]") {
   Rig rig;
   Program p;  // a <- a + b, returns b
   const NodeId a = p.input(DType::f32, {3}), b = p.input(DType::f32, {3});
@@ -156,8 +156,8 @@ TEST_CASE("what is written in place must not be read under another name") {
     t.view = {{3}, {1}, offset};
     return t;
   };
-  CHECK(read(call(*f, {window(0), window(3)})[0]) == Floats{-4, -5, -6});  // side by side is fine
-  CHECK(read(block) == Floats{5, 7, 9, 4, 5, 6});
+  CHECK(rig.read(call(*f, {window(0), window(3)})[0]) == Floats{-4, -5, -6});  // side by side is fine
+  CHECK(rig.read(block) == Floats{5, 7, 9, 4, 5, 6});
   for (int64_t offset : {0, 2}) {
     const auto refused = f->call(std::vector{window(0), window(offset)});
     REQUIRE_FALSE(refused);
@@ -174,87 +174,88 @@ TEST_CASE("what is written in place must not be read under another name") {
   CHECK(refused.error().message.starts_with("argument 1 shares memory with a tensor"));
 }
 
-TEST_CASE("an eager partition allocates nothing when what it needs is hoisted") {
+TEST_CASE("an eager partition allocates nothing when what it needs is hoisted", "[here]") {
   Rig rig;
   auto f = rig.make(round_trip());
   CHECK(figure(*f, "partitions") == 3);
   CHECK(figure(*f, "captured_partitions") == 2);
   CHECK(figure(*f, "hoisted_allocs") == 2);
-  const Tensor x = tensor(rig.backend, {1, 2, 3, 4}, {2, 2});
+  const Tensor x = rig({1, 2, 3, 4}, {2, 2});
   call(*f, {x});
   const auto fixed = addresses(*f);
   const int allocations = rig.backend.allocations();
   for (int i = 0; i < 4; ++i) {
-    *data(x) = static_cast<float>(i);
+    rig.set(x, 0, static_cast<float>(i));
     const auto results = call(*f, {x});
-    CHECK(read(results[0]) == Floats{4.0f * i * i, 36, 16, 64});
-    CHECK(read(results[1]) == Floats{2.0f * i, 6, 4, 8});
+    CHECK(rig.read(results[0]) == Floats{4.0f * i * i, 36, 16, 64});
+    CHECK(rig.read(results[1]) == Floats{2.0f * i, 6, 4, 8});
     CHECK(addresses(*f) == fixed);
   }
   CHECK(rig.backend.allocations() == allocations);
 }
 
-TEST_CASE("an eager partition with nothing captured before it allocates on every call, and keeps nothing") {
+TEST_CASE("an eager partition with nothing captured before it allocates on every call, and keeps nothing",
+          "[here]") {
   Rig rig;
   auto f = rig.make(round_trip(false));
   CHECK(figure(*f, "hoisted_allocs") == 0);
-  const Tensor x = tensor(rig.backend, {1, 2, 3, 4}, {2, 2});
+  const Tensor x = rig({1, 2, 3, 4}, {2, 2});
   call(*f, {x});
   const int live = rig.backend.live(), allocations = rig.backend.allocations();
   for (int i = 0; i < 4; ++i) {
-    *data(x) = static_cast<float>(i);
+    rig.set(x, 0, static_cast<float>(i));
     const auto results = call(*f, {x});
-    CHECK(read(results[0]) == Floats{1.0f * i * i, 9, 4, 16});
-    CHECK(read(results[1]) == Floats{1.0f * i, 3, 2, 4});
+    CHECK(rig.read(results[0]) == Floats{1.0f * i * i, 9, 4, 16});
+    CHECK(rig.read(results[1]) == Floats{1.0f * i, 3, 2, 4});
   }
   CHECK(rig.backend.allocations() == allocations + 4 * 2);  // both blocks on the host
   CHECK(rig.backend.live() == live);
 }
 
-TEST_CASE("captured tensors are read where they lie") {
+TEST_CASE("captured tensors are read where they lie", "[here]") {
   Rig rig;
   Tensor c = rig({10, 20, 30});
   auto f = rig.make(plus_constant(), {}, {c});
   const Tensor x = rig({1, 2, 3});
-  CHECK(read(call(*f, {x})[0]) == Floats{11, 22, 33});
-  *data(c) = 100;
-  CHECK(read(call(*f, {x})[0]) == Floats{101, 22, 33});
+  CHECK(rig.read(call(*f, {x})[0]) == Floats{11, 22, 33});
+  rig.set(c, 0, 100);
+  CHECK(rig.read(call(*f, {x})[0]) == Floats{101, 22, 33});
   CHECK(figure(*f, "recordings") == 1);
 }
 
-TEST_CASE("a change in place of a captured tensor that is not contiguous is seen") {
+TEST_CASE("a change in place of a captured tensor that is not contiguous is seen", "[here]") {
   Rig rig;
   Tensor c = rig({10, 20, 30, 40});
   c.type.shape = {2, 2};
   c.view = {{2, 2}, {1, 2}, 0};
   auto f = rig.make(plus_constant({2, 2}), {}, {c});
-  Tensor x = tensor(rig.backend, {1, 2, 3, 4}, {2, 2});
-  CHECK(read(call(*f, {x})[0]) == Floats{11, 32, 23, 44});
-  data(c)[1] = 200;
-  CHECK(read(call(*f, {x})[0]) == Floats{11, 32, 203, 44});
+  Tensor x = rig({1, 2, 3, 4}, {2, 2});
+  CHECK(rig.read(call(*f, {x})[0]) == Floats{11, 32, 23, 44});
+  rig.set(c, 1, 200);
+  CHECK(rig.read(call(*f, {x})[0]) == Floats{11, 32, 203, 44});
   CHECK(figure(*f, "recordings") == 1);
 }
 
 // The other executable moves its output to a block of its own when it is called again; a recording that held
 // the old address would read its next output.
-TEST_CASE("a captured tensor that is another executable's output is never read stale") {
+TEST_CASE("a captured tensor that is another executable's output is never read stale", "[here]") {
   Rig rig;
   auto f = rig.make(doubled());
   const Tensor captured = call(*f, {rig({1, 2, 3})})[0];
   auto g = rig.make(plus_constant(), {}, {captured});
   const Tensor x = rig({0, 0, 0});
-  CHECK(read(call(*g, {x})[0]) == Floats{2, 4, 6});
+  CHECK(rig.read(call(*g, {x})[0]) == Floats{2, 4, 6});
   call(*f, {rig({100, 100, 100})});
-  CHECK(read(call(*g, {x})[0]) == Floats{2, 4, 6});
+  CHECK(rig.read(call(*g, {x})[0]) == Floats{2, 4, 6});
 }
 
-TEST_CASE("a thousand replays hold no more memory than one, and a leak is noticed") {
+TEST_CASE("a thousand replays hold no more memory than one, and a leak is noticed", "[here]") {
   Rig rig;
   for (const Graph& graph : {doubled({2, 2}), round_trip(), round_trip(false)}) {
     auto f = rig.make(graph);
     auto replay = [&](int times, std::vector<Tensor>* leak) {
       for (int i = 0; i < times; ++i) {
-        const auto results = call(*f, {tensor(rig.backend, {1, 2, 3, 4}, {2, 2})});
+        const auto results = call(*f, {rig({1, 2, 3, 4}, {2, 2})});
         if (leak && i % 100 == 0) leak->push_back(results[0]);
       }
       return rig.backend.live();
@@ -267,7 +268,7 @@ TEST_CASE("a thousand replays hold no more memory than one, and a leak is notice
   CHECK(rig.backend.live() == 0);
 }
 
-TEST_CASE("with capture off nothing is recorded and inputs are followed") {
+TEST_CASE("with capture off nothing is recorded and inputs are followed", "[here]") {
   Rig rig;
   Policy policy;
   policy.capture = false;
@@ -280,17 +281,17 @@ TEST_CASE("with capture off nothing is recorded and inputs are followed") {
     for (Tensor& t : call(*f, {x})) held.push_back(std::move(t));
     CHECK(rig.backend.allocations() == allocations + 2);  // the outputs, and no copy of the input
   }
-  for (int i = 0; i < 5; ++i) CHECK(read(held[static_cast<size_t>(2 * i + 1)]) == Floats(3, 3.0f * i));
+  for (int i = 0; i < 5; ++i) CHECK(rig.read(held[static_cast<size_t>(2 * i + 1)]) == Floats(3, 3.0f * i));
   CHECK(figure(*f, "recordings") == 0);
   CHECK(figure(*f, "captured_partitions") == 0);
   held.clear();
   CHECK(rig.backend.live() == 0);
 }
 
-TEST_CASE("an error while recording is returned, and the next call records anew") {
+TEST_CASE("an error while recording is returned, and the next call records anew", "[here]") {
   Rig rig;
   auto f = rig.make(round_trip());
-  Tensor x = tensor(rig.backend, {1, 2, 3, 4}, {2, 2});
+  Tensor x = rig({1, 2, 3, 4}, {2, 2});
   for (int launch : {1, 2, 3}) {  // in the first partition, the second captured one, the eager one
     rig.backend.fail_at_launch = launch;
     const auto failed = f->call({&x, 1});
@@ -298,20 +299,20 @@ TEST_CASE("an error while recording is returned, and the next call records anew"
     CHECK(failed.error().code == Code::OutOfMemory);
     CHECK(x.storage.use_count() == 1);
   }
-  CHECK(read(call(*f, {x})[0]) == Floats{4, 36, 16, 64});
+  CHECK(rig.read(call(*f, {x})[0]) == Floats{4, 36, 16, 64});
 }
 
-TEST_CASE("two executables of one plan share nothing") {
+TEST_CASE("two executables of one plan share nothing", "[here]") {
   Rig rig;
   auto f = rig.make(doubled()), g = rig.make(doubled());
   const Tensor a = rig({1, 2, 3}), b = rig({10, 20, 30});
   const auto from_f = call(*f, {a}), from_g = call(*g, {b});
-  CHECK(read(from_f[1]) == Floats{3, 6, 9});
-  CHECK(read(from_g[1]) == Floats{30, 60, 90});
+  CHECK(rig.read(from_f[1]) == Floats{3, 6, 9});
+  CHECK(rig.read(from_g[1]) == Floats{30, 60, 90});
   for (const std::byte* address : addresses(*f)) CHECK(std::ranges::count(addresses(*g), address) == 0);
   g.reset();
-  CHECK(read(from_g[1]) == Floats{30, 60, 90});  // outputs outlive their executable
-  CHECK(read(call(*f, {b})[1]) == Floats{30, 60, 90});
+  CHECK(rig.read(from_g[1]) == Floats{30, 60, 90});  // outputs outlive their executable
+  CHECK(rig.read(call(*f, {b})[1]) == Floats{30, 60, 90});
 }
 
 }  // namespace peri::test

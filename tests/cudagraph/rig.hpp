@@ -4,6 +4,7 @@
 
 #include "cudagraph/executable.hpp"
 #include "tests/planner/programs.hpp"
+#include "tests/support/elements.hpp"
 #include "tests/support/forwarding_backend.hpp"
 #include "tests/support/ranks.hpp"
 
@@ -36,27 +37,34 @@ class CountingBackend : public ForwardingBackend {
 
 using Floats = std::vector<float>;
 
-inline float* data(const Tensor& t) {
-  return reinterpret_cast<float*>(t.data());
-}
 // The elements in row-major order of a contiguous f32 tensor.
-inline Floats read(const Tensor& t) {
-  return Floats(data(t), data(t) + numel(t.type.shape));
+inline Floats read(Backend& backend, const Tensor& t) {
+  auto bytes = testing::bytes_of(backend, t);
+  if (!bytes) FAIL(bytes.error().to_string());
+  Floats values(bytes->size() / 4);
+  std::memcpy(values.data(), bytes->data(), bytes->size());
+  return values;
 }
-inline Tensor tensor(Backend& backend, const Floats& values, Shape shape = {}) {
-  if (shape.rank() == 0) shape = {static_cast<int64_t>(values.size())};
+inline void write(Backend& backend, const Tensor& to, const Floats& values) {
+  const Value value{to.type, Value::Floats(values.begin(), values.end())};
+  if (Status s = testing::write_tensor(backend, to, value); !s) FAIL(s.error().to_string());
+}
+inline Tensor blank(Backend& backend, const Shape& shape) {
   const TensorType type{DType::f32, shape, Place::device};
   Result<std::shared_ptr<Storage>> storage = backend.allocate(type.bytes(), type.place);
   if (!storage) FAIL(storage.error().to_string());
-  Tensor t{*storage, type, View::contiguous(shape)};
-  std::ranges::copy(values, data(t));
+  return {*storage, type, View::contiguous(shape)};
+}
+inline Tensor tensor(Backend& backend, const Floats& values) {
+  const Tensor t = blank(backend, {static_cast<int64_t>(values.size())});
+  write(backend, t, values);
   return t;
 }
 
-// One rank alone.
+// One rank alone. What only looks at tensors goes past the counting.
 struct Rig {
-  std::unique_ptr<Backend> host = *create_host_backend(job_options(1));
-  CountingBackend backend{*host};
+  std::unique_ptr<Backend> plain = *tested.create(job_options(1));
+  CountingBackend backend{*plain};
 
   std::unique_ptr<Executable> make(const Graph& graph, const Policy& policy = {},
                                    std::vector<Tensor> constants = {}) {
@@ -64,7 +72,21 @@ struct Rig {
     if (!made) FAIL(made.error().to_string());
     return std::move(*made);
   }
-  Tensor operator()(const Floats& values) { return tensor(backend, values); }
+  Tensor operator()(const Floats& values, Shape shape = {}) {
+    if (shape.rank() == 0) shape = {static_cast<int64_t>(values.size())};
+    const Tensor t = blank(backend, shape);
+    write(*plain, t, values);
+    return t;
+  }
+  Floats read(const Tensor& t) { return test::read(*plain, t); }
+  // The element that lies `index` elements after the first, in memory.
+  void set(const Tensor& t, int64_t index, float value) {
+    Tensor element = t;
+    element.type.shape = element.view.shape = {1};
+    element.view.strides = {1};
+    element.view.offset += index;
+    write(*plain, element, {value});
+  }
 };
 
 inline std::vector<Tensor> call(Executable& executable, std::vector<Tensor> inputs) {

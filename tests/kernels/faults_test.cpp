@@ -21,6 +21,12 @@ Case all_reduce(const std::string& algorithm, const Group& group, int64_t count 
   return {.algorithm = algorithm, .shape = {count}, .group = group};
 }
 
+// Once it is done: on a device it fails only then.
+Status run(Backend& backend, const CollectiveSpec& spec, const Operand& in, const Operand& out) {
+  PERI_TRY(backend.collective(spec, in, out));
+  return backend.synchronize();
+}
+
 std::string error_of(const Status& status) {
   return status ? "no error" : status.error().to_string();
 }
@@ -34,19 +40,21 @@ std::string error_of(const Status& status) {
 TEST_CASE("a rank killed or exited inside a collective is named by all others, soon") {
   bool by_signal = GENERATE(true, false);
   std::string algorithm = GENERATE("ll", "one_shot", "two_shot", "multimem");
+  if (tested.is_cuda && algorithm == "multimem") return;
   auto body = [&](Backend& backend) -> std::string {
     Case c = all_reduce(algorithm, world_group(4));
     auto memory = place(backend, c);
     if (!memory) return memory.error().to_string();
     if (backend.job().rank == 2) {
-      if (!backend.collective(c.spec(), memory->in, memory->out)) return "first";
+      if (!run(backend, c.spec(), memory->in, memory->out)) return "first";
       if (by_signal) raise(SIGKILL);
       _exit(3);
     }
     auto begin = std::chrono::steady_clock::now();
     for (int i = 0;; ++i) {
-      Status status = backend.collective(c.spec(), memory->in, memory->out);
-      if (!status) return fmt::format("{} {}", seconds_since(begin) < 1, status.error().to_string());
+      Status status = run(backend, c.spec(), memory->in, memory->out);
+      if (!status)
+        return fmt::format("{} {}", seconds_since(begin) < tested.notice, status.error().to_string());
       if (i == 1) return "went on without rank 2";
     }
   };
@@ -78,11 +86,11 @@ TEST_CASE("a rank killed while others exchange, allocate or wait for its message
         return storage ? "no error" : storage.error().to_string();
       }
       case 2:
-        return error_of(backend.collective(all_reduce("ll", world, 0).spec(), operand, operand));
+        return error_of(run(backend, all_reduce("ll", world, 0).spec(), operand, operand));
       default: {
         CollectiveSpec receive{
             .op = Op::recv, .attributes = {{"peer", int64_t(1)}, {"group", world}}, .algorithm = "ll"};
-        return error_of(backend.collective(receive, operand, operand));
+        return error_of(run(backend, receive, operand, operand));
       }
     }
   };
@@ -98,24 +106,26 @@ TEST_CASE("a stopped rank is a Timeout that says what it was last in") {
     auto memory = place(backend, c);
     CollectiveSpec barrier{
         .op = Op::barrier, .attributes = {{"group", world}}, .algorithm = "ll", .origin = {"a.lua", 7}};
-    if (!backend.collective(barrier, memory->in, memory->in)) return "barrier";
+    if (!run(backend, barrier, memory->in, memory->in)) return "barrier";
     if (backend.job().rank == 1) raise(SIGSTOP);
     auto begin = std::chrono::steady_clock::now();
-    Status status = backend.collective(c.spec(), memory->in, memory->out);
+    Status status = run(backend, c.spec(), memory->in, memory->out);
     double seconds = seconds_since(begin);
     if (!status) backend.abort(status.error());
     if (backend.job().rank == 0) {
       std::this_thread::sleep_for(std::chrono::milliseconds(300));
       kill(std::stoi((*pids)[1]), SIGKILL);
     }
-    return fmt::format("{} {}", seconds > 0.35 && seconds < 1.5, error_of(status));
+    const double deadline = backend.job().timeout_s;
+    return fmt::format("{} {}", seconds > 0.85 * deadline && seconds < deadline + 1.1, error_of(status));
   };
-  auto results = run_processes(job_options(3, 0.4), body);
+  auto results = run_processes(job_options(3, tested.deadline), body);
   for (size_t rank : {0u, 2u}) {  // the first to give up tells the other, unless both do at once
     CHECK_CONTAINS(results[rank].text, "true case.lua:1: all_reduce f32[4] sum over {0,1,2}: ");
     CHECK_CONTAINS(
         results[rank].text,
-        "no sign of rank 1 for 0.4 s; it last entered barrier f32[4] over {0,1,2} at a.lua:7 (call #2)");
+        fmt::format("no sign of rank 1 for {} s; it last entered barrier f32[4] over {{0,1,2}} at a.lua:7",
+                    tested.deadline * tested.patience));
   }
 }
 
@@ -129,7 +139,7 @@ TEST_CASE("a replay that loses a peer names the call and its line") {
       if (backend.job().rank == 1 && i == 500) raise(SIGKILL);
       if (Status status = backend.replay(**recording); !status) return status.error().to_string();
     }
-    return "no error";
+    return error_of(backend.synchronize());
   };
   auto results = run_processes(job_options(2), body);
   CHECK_CONTAINS(results[0].text,
@@ -144,12 +154,12 @@ TEST_CASE("different collectives at the same point name both with their lines") 
     Case reduce = all_reduce("ll", world),
          gather{.op = Op::all_gather, .algorithm = "ll", .shape = {4}, .group = world};
     auto a = place(backend, reduce), b = place(backend, gather);
-    if (!backend.collective(reduce.spec(), a->in, a->out)) return "first";
+    if (!run(backend, reduce.spec(), a->in, a->out)) return "first";
     CollectiveSpec one = reduce.spec(), other = gather.spec();
     one.origin = {"a.lua", 3};
     other.origin = {"a.lua", 9};
-    return error_of(backend.job().rank == 0 ? backend.collective(one, a->in, a->out)
-                                            : backend.collective(other, b->in, b->out));
+    return error_of(backend.job().rank == 0 ? run(backend, one, a->in, a->out)
+                                            : run(backend, other, b->in, b->out));
   };
   auto results = run_ranks(job_options(2), body);
   for (const RankResult& result : results) {
@@ -173,17 +183,17 @@ TEST_CASE("everything that members must agree on is compared") {
     std::byte* data = (*symmetric)->data();
     CollectiveSpec warm = c.spec();
     Operand in{data, {DType::f32, View::contiguous({64})}}, to{(*out)->data(), in.type};
-    if (!backend.collective(warm, in, to)) return "first";
+    if (!run(backend, warm, in, to)) return "first";
     if (backend.job().rank == 1) {
       if (difference == 0) c.shape = {65};
       if (difference == 1) c.dtype = DType::i32;
       if (difference == 2) c.reduce = Reduce::max;
-      if (difference == 3) c.algorithm = "multimem_one_shot";
+      if (difference == 3) c.algorithm = "two_shot";
       if (difference == 4) data += 64;
       if (difference == 5) data = (*second)->data();
     }
     in = {data, {c.dtype, View::contiguous(c.shape)}};
-    Status status = backend.collective(c.spec(), in, {(*out)->data(), in.type});
+    Status status = run(backend, c.spec(), in, {(*out)->data(), in.type});
     return status ? "no error" : to_string(status.error().code);
   };
   for (const RankResult& result : run_ranks(job_options(2), body)) CHECK(result.text == "RankMismatch");
@@ -199,13 +209,13 @@ TEST_CASE("a message of another type is refused by its receiver") {
                         .attributes = {{"peer", int64_t(sending ? 1 : 0)}, {"group", world}},
                         .algorithm = "ll",
                         .origin = {sending ? "send.lua" : "recv.lua", 2}};
-    Status status = backend.collective(spec, operand, operand);
+    Status status = run(backend, spec, operand, operand);
     return sending ? (status ? "" : status.error().to_string()) : error_of(status);
   };
   auto results = run_ranks(job_options(2), body);
   CHECK(results[0].text == "");
-  CHECK_CONTAINS(results[1].text,
-                 "recv.lua:2: recv f32[5] from rank 0 over {0,1}: rank 0 sent something else: send f32[4]");
+  CHECK_CONTAINS(results[1].text, "recv.lua:2: recv f32[5] from rank 0 over {0,1}: ");
+  CHECK_CONTAINS(results[1].text, "send f32[4]");  // the host's channel keeps the text, a GPU's the signature
   CHECK_CONTAINS(results[1].text, "send.lua:2");
 }
 
@@ -214,7 +224,7 @@ TEST_CASE("a rank that has left or failed is named by those who wait for it") {
   auto body = [&](Backend& backend) -> std::string {
     Case c = all_reduce("ll", world_group(3));
     auto memory = place(backend, c);
-    if (!backend.collective(c.spec(), memory->in, memory->out)) return "first";
+    if (!run(backend, c.spec(), memory->in, memory->out)) return "first";
     if (backend.job().rank == 1) {
       if (failing) backend.abort({Code::ScriptError, "attempt to index nil\nstack traceback:", {"b.lua", 5}});
       if (failing) backend.abort({Code::IoError, "a later cause does not count"});
@@ -223,9 +233,9 @@ TEST_CASE("a rank that has left or failed is named by those who wait for it") {
       return "";
     }
     auto begin = std::chrono::steady_clock::now();
-    Status status = backend.collective(c.spec(), memory->in, memory->out);
-    return fmt::format("{} {} {}", seconds_since(begin) < 0.25, status ? "" : to_string(status.error().code),
-                       error_of(status));
+    Status status = run(backend, c.spec(), memory->in, memory->out);
+    return fmt::format("{} {} {}", seconds_since(begin) < tested.notice / 4,
+                       status ? "" : to_string(status.error().code), error_of(status));
   };
   auto results = run_ranks(job_options(3), body);
   for (size_t rank : {0u, 2u}) {
@@ -237,6 +247,9 @@ TEST_CASE("a rank that has left or failed is named by those who wait for it") {
 
 TEST_CASE("a wait sees the interrupt flag") {
   auto body = [](Backend& backend) -> std::string {
+    Case c = all_reduce("ll", world_group(2));
+    auto memory = place(backend, c);
+    if (!run(backend, c.spec(), memory->in, memory->out)) return "first";
     if (backend.job().rank == 1) {
       std::this_thread::sleep_for(std::chrono::milliseconds(400));
       return "";
@@ -245,10 +258,8 @@ TEST_CASE("a wait sees the interrupt flag") {
       std::this_thread::sleep_for(std::chrono::milliseconds(100));
       backend.interrupt_flag() = true;
     });
-    Case c = all_reduce("ll", world_group(2));
-    auto memory = place(backend, c);
     auto begin = std::chrono::steady_clock::now();
-    Status status = backend.collective(c.spec(), memory->in, memory->out);
+    Status status = run(backend, c.spec(), memory->in, memory->out);
     double seconds = seconds_since(begin);
     user.join();
     return fmt::format("{} {}", seconds < 0.25, status ? "" : to_string(status.error().code));
@@ -259,11 +270,11 @@ TEST_CASE("a wait sees the interrupt flag") {
 TEST_CASE("a world of one needs no peers and no threads") {
   auto body = [](Backend& backend) -> std::string {
     for (const AlgorithmInfo& row : algorithms()) {
-      if (row.op == Op::send || row.op == Op::recv) continue;
+      if (row.op == Op::send || row.op == Op::recv || !offers(backend, row)) continue;
       Case c{.op = row.op, .algorithm = std::string(row.name), .shape = {3, 5}, .group = world_group(1)};
       if (std::string wrong = run_case(backend, c); !wrong.empty()) return wrong;
     }
     return "";
   };
-  CHECK(failures(run_threads(job_options(1), body)) == "");
+  CHECK(failures(run_ranks(job_options(1), body)) == "");
 }

@@ -2,14 +2,29 @@
 // allocation.
 #include <catch2/catch.hpp>
 
-#include <cstring>
-
 #include "kernels/host/memory.hpp"
-#include "kernels/host/symmetric_memory.hpp"
+#include "tests/support/collective_case.hpp"
 #include "tests/support/ranks.hpp"
 
 using namespace peri;
 using namespace peri::test;
+
+namespace {
+
+// 32-bit words of any block that is mapped here, on whichever device it lies.
+Operand words_at(std::byte* data, int64_t count = 1) {
+  return {data, {DType::i32, View::contiguous({count})}};
+}
+uint32_t read32(Backend& backend, std::byte* from) {
+  uint32_t value = 0xDEAD;
+  if (auto bytes = bytes_of(backend, words_at(from))) std::memcpy(&value, bytes->data(), 4);
+  return value;
+}
+Status write32(Backend& backend, std::byte* to, uint32_t value) {
+  return set_bytes(backend, words_at(to), {reinterpret_cast<const char*>(&value), 4});
+}
+
+}  // namespace
 
 TEST_CASE("members see each other's blocks and what is copied into them") {
   auto body = [](Backend& backend) -> std::string {
@@ -31,11 +46,9 @@ TEST_CASE("members see each other's blocks and what is copied into them") {
         return "memset32";
       if (Status s = memory->barrier("round"); !s) return s.error().to_string();
       for (int64_t at : {8, 100, 104, 108, 200}) {
-        uint32_t got;
-        std::memcpy(&got, memory->buffer(rank) + at, 4);
-        if (got != 100 + static_cast<uint32_t>(before) + round * 1000) return "wrong value";
-        std::memcpy(&got, memory->buffer(next) + at, 4);
-        if (got != value) return "wrong value at the peer";
+        if (read32(backend, memory->buffer(rank) + at) != 100 + static_cast<uint32_t>(before) + round * 1000)
+          return "wrong value";
+        if (read32(backend, memory->buffer(next) + at) != value) return "wrong value at the peer";
       }
       if (Status s = memory->barrier("round"); !s) return s.error().to_string();
     }
@@ -53,13 +66,16 @@ TEST_CASE("a signal is consumed once, per pair, channel and group") {
     auto storage = backend.allocate_symmetric(64, world_group(n));
     auto pair = rank < 2 ? *backend.allocate_symmetric(64, Group{{1, 0}}) : nullptr;
     SymmetricMemory* memory = backend.symmetric_memory(**storage);
+    if (Status s = write32(backend, memory->buffer(rank), 0); !s) return s.error().to_string();
+    if (Status s = memory->barrier("start"); !s) return s.error().to_string();
     // A token goes round; the counter that it guards is plain memory of rank 0.
-    auto* counter = reinterpret_cast<int*>(memory->buffer(0));
+    std::byte* counter = memory->buffer(0);
     for (int round = 0; round < 200; ++round) {
       if (rank > 0 || round > 0)
         if (Status s = memory->wait_signal((rank + n - 1) % n, 3, "token"); !s) return s.error().to_string();
-      if (*counter != round * n + rank) return "the token came out of turn";
-      ++*counter;
+      const auto turn = static_cast<uint32_t>(round * n + rank);
+      if (read32(backend, counter) != turn) return "the token came out of turn";
+      if (Status s = write32(backend, counter, turn + 1); !s) return s.error().to_string();
       if (Status s = memory->put_signal((rank + 1) % n, 3, "token"); !s) return s.error().to_string();
     }
     if (rank == 0)
@@ -72,7 +88,9 @@ TEST_CASE("a signal is consumed once, per pair, channel and group") {
       if (rank == 1 && !(memory->wait_signal(0, 3, "world") && other->wait_signal(1, 3, "pair")))
         return "wait";
     }
-    return memory->put_signal(0, 8, "x") || memory->wait_signal(-1, 0, "x") ? "no such channel" : "";
+    if (memory->put_signal(0, 8, "x") || memory->wait_signal(-1, 0, "x")) return "no such channel";
+    Status s = backend.synchronize();
+    return s ? "" : s.error().to_string();
   };
   CHECK(failures(run_ranks(job_options(3), body)) == "");
 }
@@ -91,7 +109,9 @@ TEST_CASE("ranks that ask for different sizes are told both") {
 
 TEST_CASE("more than the machine has is refused on all ranks, which then go on") {
   auto body = [](Backend& backend) -> std::string {
-    auto storage = backend.allocate_symmetric(host::available_memory() / 2 + (1 << 30), world_group(2));
+    const int64_t too_much =
+        tested.is_cuda ? int64_t(1) << 40 : host::available_memory() / 2 + (1 << 30);  // per rank
+    auto storage = backend.allocate_symmetric(too_much, world_group(2));
     if (storage) return "no error";
     if (storage.error().code != Code::OutOfMemory) return storage.error().to_string();
     auto small = backend.allocate_symmetric(100, world_group(2));
@@ -111,7 +131,7 @@ TEST_CASE("freeing is local, and the address tells the group while it lives") {
       if (!group || *group != world || backend.symmetric_group(data + 10'000)) return "group by address";
       if ((*storage)->bytes() != 10'000 || !(*storage)->is_symmetric()) return "storage";
       if (backend.job().rank == round % 2) {
-        std::memset(data, 1, 10'000);
+        if (!set_bytes(backend, words_at(data, 2'500), std::string(10'000, '\1'))) return "write";
         storage->reset();
         if (backend.symmetric_group(data)) return "still there";
       }
@@ -121,15 +141,15 @@ TEST_CASE("freeing is local, and the address tells the group while it lives") {
   CHECK(failures(run_ranks(job_options(2), body)) == "");
 }
 
-TEST_CASE("memory may outlive its backend") {
+TEST_CASE("memory may outlive its backend", "[here]") {
   auto options = job_options(1);
   std::shared_ptr<Storage> symmetric, ordinary;
   {
-    auto backend = create_host_backend(options);
+    auto backend = tested.create(options);
     REQUIRE(backend);
     symmetric = *(*backend)->allocate_symmetric(5000, world_group(1));
     ordinary = *(*backend)->allocate(5000, Place::host);
   }
-  std::memset(symmetric->data(), 1, 5000);
   std::memset(ordinary->data(), 1, 5000);
+  if (!tested.is_cuda) std::memset(symmetric->data(), 1, 5000);
 }

@@ -1,8 +1,9 @@
 // Elements of the reference interpreter's values in memory, by core's scalar conversions, which the kernels
-// do not use; and tensors of the host backend made from values and read back.
+// do not use; and tensors made from values and read back.
 #pragma once
 
 #include <cstring>
+#include <string>
 
 #include "core/interpreter.hpp"
 #include "kernels/backend.hpp"
@@ -66,23 +67,36 @@ void for_each_element(const View& view, F f) {
   }
 }
 
-// On the host backend both places are ordinary memory.
-inline void write_tensor(const Tensor& to, const Value& value) {
-  for_each_element(to.view, [&](int64_t i, int64_t offset) {
-    store_element(to.storage->data() + offset * size_of(to.type.dtype), value, static_cast<size_t>(i));
-  });
+// Tensors may lie where the CPU does not reach: their elements go through contiguous memory of the host.
+inline Result<Tensor> staging(Backend& backend, const Tensor& like) {
+  return Tensor{PERI_TRY(backend.allocate(like.type.bytes(), Place::host)), like.type,
+                View::contiguous(like.type.shape)};
 }
-inline Value read_tensor(const Tensor& from) {
+inline Status write_tensor(Backend& backend, const Tensor& to, const Value& value) {
+  const Tensor host = PERI_TRY(staging(backend, to));
+  for (int64_t i = 0; i < numel(to.type.shape); ++i)
+    store_element(host.data() + i * size_of(to.type.dtype), value, static_cast<size_t>(i));
+  return backend.copy(operand_of(host), operand_of(to));
+}
+// The elements' bytes in row-major order.
+inline Result<std::string> bytes_of(Backend& backend, const Tensor& from) {
+  const Tensor host = PERI_TRY(staging(backend, from));
+  PERI_TRY(backend.copy(operand_of(from), operand_of(host)));
+  PERI_TRY(backend.synchronize());
+  return std::string(reinterpret_cast<const char*>(host.data()), static_cast<size_t>(from.type.bytes()));
+}
+inline Result<Value> read_tensor(Backend& backend, const Tensor& from) {
+  const std::string bytes = PERI_TRY(bytes_of(backend, from));
   Value value = zeros(from.type);
-  for_each_element(from.view, [&](int64_t i, int64_t offset) {
-    load_element(from.storage->data() + offset * size_of(from.type.dtype), value, static_cast<size_t>(i));
-  });
+  for (int64_t i = 0; i < numel(from.type.shape); ++i)
+    load_element(reinterpret_cast<const std::byte*>(bytes.data()) + i * size_of(from.type.dtype), value,
+                 static_cast<size_t>(i));
   return value;
 }
 inline Result<Tensor> make_tensor(Backend& backend, const Value& value) {
   Tensor tensor{PERI_TRY(backend.allocate(value.type.bytes(), value.type.place)), value.type,
                 View::contiguous(value.type.shape)};
-  write_tensor(tensor, value);
+  PERI_TRY(write_tensor(backend, tensor, value));
   return tensor;
 }
 

@@ -1,6 +1,6 @@
 // Runs the ranks of a job in tests: as processes (forked, as users run them) or as threads of this process
-// (so that ThreadSanitizer sees both sides of every signal). Header-only, as every floor's tests may include
-// it.
+// (so that ThreadSanitizer sees both sides of every signal); and says on which backend the tests of this
+// program run. Header-only, as every floor's tests may include it.
 #pragma once
 
 #include <fcntl.h>
@@ -11,14 +11,27 @@
 
 #include <atomic>
 #include <functional>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "kernels/backend.hpp"
-#include "kernels/plugin.hpp"
 
 namespace peri::test {
+
+// Where the cases of this program run, and what differs there. The host's numbers; tests/cuda/main.cpp sets
+// the GPU's. A GPU's driver does not survive a fork: a case that makes a backend in this process, not in
+// forked ranks, has the tag [here], and these run last.
+struct TestedBackend {
+  Result<std::unique_ptr<Backend>> (*create)(const JobOptions&) = create_host_backend;
+  bool is_cuda = false;
+  double patience = 1;    // factor of every deadline: more under tools that slow everything down
+  double deadline = 0.4;  // s; short, but longer than a rank may be late when it starts
+  double notice = 1;      // s, within which the others have left a wait for a rank that has ended
+  std::optional<std::pair<uint64_t, uint64_t>> programs;  // the first seed and how many; else the test's own
+};
+inline TestedBackend tested;
 
 // What one rank does with its backend. The text that it gives back is compared by the test: "" for all well.
 using RankBody = std::function<std::string(Backend&)>;
@@ -34,11 +47,7 @@ inline std::string unique_job() {
 }
 
 inline std::string run_rank(const JobOptions& options, const RankBody& body) {
-#ifdef PERI_TEST_CUDA
-  Result<std::unique_ptr<Backend>> backend = create_cuda_backend(options);
-#else
-  Result<std::unique_ptr<Backend>> backend = create_host_backend(options);
-#endif
+  Result<std::unique_ptr<Backend>> backend = tested.create(options);
   if (!backend) return backend.error().to_string();
   return body(**backend);
 }
@@ -47,7 +56,7 @@ inline JobOptions job_options(int world_size, double timeout_s = 20) {
   return {.rank = 0,
           .world_size = world_size,
           .job = unique_job(),
-          .timeout_s = timeout_s,
+          .timeout_s = timeout_s * tested.patience,
           .threads = 1,
           .may_spin = static_cast<int>(std::thread::hardware_concurrency()) >= world_size};
 }
