@@ -330,12 +330,24 @@ void register_metatable(lua_State* L) {
   lua_pop(L, 1);
 }
 
+// Bytes outside Lua's heap are invisible to its collector: it goes once around its heap for every
+// kBytesACycle of them.
+void collect_some(lua_State* L, const ScriptValue& value) {
+  constexpr int64_t kBytesACycle = 64 << 20;
+  static int64_t made = 0;  // since the last step; one Lua state a process
+  if (value.is_symbol()) return;
+  made += value.type().bytes();
+  const int64_t heap_kib = lua_gc(L, LUA_GCCOUNT, 0);
+  const int64_t kib = heap_kib * std::min(made, kBytesACycle) / kBytesACycle;
+  if (kib == 0) return;
+  made = 0;
+  lua_gc(L, LUA_GCSTEP, static_cast<int>(kib));
+}
+
 }  // namespace
 
 void push_tensor(lua_State* L, ScriptValue value) {
-  // Bytes outside Lua's heap are invisible to its collector: let it work in proportion to them.
-  if (const int64_t kib = value.is_symbol() ? 0 : value.type().bytes() / 1024; kib > 0)
-    lua_gc(L, LUA_GCSTEP, static_cast<int>(std::min<int64_t>(kib, 1000)));
+  collect_some(L, value);
   push<LuaTensor>(L, std::move(value));
 }
 

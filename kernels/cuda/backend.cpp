@@ -19,6 +19,16 @@
 namespace peri::cuda {
 namespace {
 
+// From an operand's first element to its last; nothing if it runs backwards.
+std::span<const std::byte> memory_of(const Operand& operand) {
+  int64_t last = 0;
+  for (int i = 0; i < operand.type.view.shape.rank(); ++i) {
+    if (operand.type.view.strides[i] < 0 || operand.type.view.shape[i] == 0) return {};
+    last += (operand.type.view.shape[i] - 1) * operand.type.view.strides[i];
+  }
+  return {operand.data, static_cast<size_t>((last + 1) * size_of(operand.type.dtype))};
+}
+
 class KernelCall final : public Call {
  public:
   KernelCall(std::shared_ptr<const Kernel> kernel, cudaStream_t stream, std::span<const Operand> inputs,
@@ -26,13 +36,22 @@ class KernelCall final : public Call {
       : kernel_(std::move(kernel)), stream_(stream) {
     for (const Operand& operand : inputs) inputs_.push_back(operand.data);
     for (const Operand& operand : outputs) outputs_.push_back(operand.data);
+    if (const int early = kernel_->early_operand(); early >= 0)
+      early_ = memory_of(inputs[static_cast<size_t>(early)]);
   }
-  Status enqueue() override { return kernel_->launch(stream_, inputs_, outputs_); }
+  Status enqueue() override {
+    return begins_early_ ? kernel_->launch_early(stream_, inputs_, outputs_)
+                         : kernel_->launch(stream_, inputs_, outputs_);
+  }
+  std::span<const std::byte> early_operand() const override { return early_; }
+  void begin_early() override { begins_early_ = true; }
 
  private:
   std::shared_ptr<const Kernel> kernel_;  // kernels are shared by all calls of the same types
   cudaStream_t stream_;
   std::vector<std::byte*> inputs_, outputs_;
+  std::span<const std::byte> early_;
+  bool begins_early_ = false;
 };
 
 // A copy of contiguous bytes, by the copy engine.
@@ -73,6 +92,10 @@ class CudaRecording final : public Recording {
   const std::shared_ptr<const NcclWork>& nccl_work() const { return nccl_work_; }
 
   Status instantiate() {
+    for (size_t i = 1; i < calls_.size(); ++i)
+      if (const auto early = calls_[i]->early_operand();
+          !early.empty() && calls_[i - 1]->let_next_begin(early))
+        calls_[i]->begin_early();
     cudaStream_t stream = device_->stream();
     // Relaxed: other calls of this thread concern the capture in nothing.
     PERI_TRY(check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeRelaxed), "begin_capture"));

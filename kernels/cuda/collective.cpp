@@ -102,16 +102,24 @@ class StagedCall final : public CollectiveBase {
       CollectiveArguments chunk = arguments_;
       chunk.at = at;
       chunk.length = std::min(most, total - at);
+      chunk.lets_next_begin = lets_next_begin_ && at + chunk.length == total;
       PERI_TRY(check(pushes_values_ ? launch_push(chunk, stream_) : launch_ll(chunk, stream_),
                      c_.operation.text()));
       at += chunk.length;
     } while (at < total);
     return c_.op == Op::barrier ? enqueue_copy(c_, stream_) : Status{};
   }
+  // Values that are pushed go to this rank's output, and to workspaces, which nothing else reads.
+  bool let_next_begin(std::span<const std::byte> early) override {
+    const std::byte *begin = early.data(), *end = begin + early.size();
+    lets_next_begin_ = pushes_values_ && (end <= c_.output || begin >= c_.output + c_.output_bytes());
+    return lets_next_begin_;
+  }
 
  private:
   CollectiveArguments arguments_;
   bool pushes_values_;  // every value is its own flag
+  bool lets_next_begin_ = false;
 };
 
 class DirectCall final : public CollectiveBase {

@@ -4,6 +4,7 @@
 
 #include <map>
 #include <memory>
+#include <span>
 #include <tuple>
 
 #include "kernels/cuda/group_context.hpp"
@@ -24,6 +25,13 @@ class Call {
   virtual const host::Operation* operation() const { return nullptr; }
   // Of a call whose kernels are NCCL's, which wait without our bounds: what `Nccl::issue` wants to know.
   virtual std::shared_ptr<const NcclWork> nccl_work() const { return nullptr; }
+
+  // What it can read before the call before has ended (programmatic dependent launch); empty: nothing.
+  virtual std::span<const std::byte> early_operand() const { return {}; }
+  // Asks this call to let the next begin, which reads `early` then; true if it will.
+  virtual bool let_next_begin(std::span<const std::byte>) { return false; }
+  // The call before lets this one begin.
+  virtual void begin_early() {}
 };
 
 // What a rank shares with its peers: the groups' contexts and the pairs' channels, made when first used.

@@ -71,6 +71,7 @@ __global__ void __launch_bounds__(kThreads, 1) push_kernel(const __grid_constant
   constexpr int kCap = kMembers > 0 ? kMembers : kMaxMembers;
   constexpr int kInFlight = kPlain && kCap <= 4 ? 8 / kCap : 1;  // words of every member
   const int members = kMembers > 0 ? kMembers : a.group.members, me = a.group.me;
+  if (a.lets_next_begin) asm volatile("griddepcontrol.launch_dependents;");
   const uint32_t before = current_epoch(a.group), epoch = before + 1;
   const bool meets = blockIdx.x == 0 && threadIdx.x < members && threadIdx.x != me;
   if (meets) arrive(a.group, threadIdx.x, epoch, a.signature);

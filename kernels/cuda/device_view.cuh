@@ -117,6 +117,7 @@ struct CollectiveArguments {
   int root;                           // a member, or -1: all send
   bool personal;                      // every member gets a part of its own
   bool end_barrier;
+  bool lets_next_begin;  // the kernel after this one knows what it may read before this one has ended
 };
 
 }  // namespace peri::cuda

@@ -22,6 +22,13 @@ class Kernel {
   // Launches of one kernel follow each other (as on one stream): some have scratch memory of their own.
   virtual Status launch(cudaStream_t stream, std::span<std::byte* const> inputs,
                         std::span<std::byte* const> outputs) const = 0;
+  // The input that `launch_early` may read while the kernel before it is still running, if that lets it
+  // begin (programmatic dependent launch); -1: there is none.
+  virtual int early_operand() const { return -1; }
+  virtual Status launch_early(cudaStream_t stream, std::span<std::byte* const> inputs,
+                              std::span<std::byte* const> outputs) const {
+    return launch(stream, inputs, outputs);
+  }
 };
 
 // Compiled kernels are cached by (device, spec, types). Unsupported or inconsistent specs are errors, never

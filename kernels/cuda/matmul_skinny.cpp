@@ -19,12 +19,22 @@ class SkinnyKernel final : public Kernel {
   SkinnyKernel(const SkinnyProduct& product, bool swapped) : product_(product), swapped_(swapped) {}
   Status launch(cudaStream_t stream, std::span<std::byte* const> inputs,
                 std::span<std::byte* const> outputs) const override {
-    return check(
-        launch_skinny(product_, inputs[swapped_ ? 1 : 0], inputs[swapped_ ? 0 : 1], outputs[0], stream),
-        "launching a product");
+    return launch(stream, inputs, outputs, false);
+  }
+  int early_operand() const override { return swapped_ ? 0 : 1; }
+  Status launch_early(cudaStream_t stream, std::span<std::byte* const> inputs,
+                      std::span<std::byte* const> outputs) const override {
+    return launch(stream, inputs, outputs, true);
   }
 
  private:
+  Status launch(cudaStream_t stream, std::span<std::byte* const> inputs, std::span<std::byte* const> outputs,
+                bool early) const {
+    return check(launch_skinny(product_, inputs[swapped_ ? 1 : 0], inputs[swapped_ ? 0 : 1], outputs[0],
+                               early, stream),
+                 "launching a product");
+  }
+
   SkinnyProduct product_;
   bool swapped_;
 };
@@ -43,8 +53,8 @@ std::optional<SkinnyProduct> skinny_product(const Product& p, int multiprocessor
   const int64_t groups = (p.c.columns + kSkinnyColumns - 1) / kSkinnyColumns;
   const int rows = static_cast<int>(p.c.rows);
   int cluster = 1;
-  while (cluster < kSkinnyCluster && 2 * cluster * groups <= skinny_blocks(rows) * multiprocessors &&
-         2 * cluster * kSkinnyDepth <= p.a.columns)
+  while (cluster < kSkinnyCluster && 2 * cluster * groups <= multiprocessors &&
+         2 * cluster * skinny_depth(rows) <= p.a.columns)
     cluster *= 2;
   return SkinnyProduct{rows,
                        static_cast<int>(p.c.columns),

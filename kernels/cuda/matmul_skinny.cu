@@ -23,8 +23,7 @@
 namespace peri::cuda {
 namespace {
 
-constexpr int kWarps = 8, kThreads = kWarps * 32, kStep = 32;  // kStep: of k
-static_assert(kWarps * kStep == kSkinnyDepth);
+constexpr int kStep = 32;  // of k
 constexpr int kUnrequestedShared = 48 * 1024;
 
 struct Arguments {
@@ -33,6 +32,10 @@ struct Arguments {
   int m, n, k, cluster_log2;
   int64_t lda, ldb, ldc;
 };
+
+__host__ __device__ constexpr int log2_of(int power) {
+  return power == 1 ? 0 : 1 + log2_of(power / 2);
+}
 
 // Eight elements: four registers.
 struct Vector {
@@ -107,30 +110,33 @@ struct Stream {
   // Where this thread's part of the next step lies, and how many of k, columns and rows there are from it on.
   // Not transposed: vector i of b is of row k + i, columns 8 g .. 8 g + 7. Transposed: of column 8 i + g.
   const uint16_t *b, *a;
-  int depth, columns, rows;
+  int depth_b, depth_a, columns, rows;
 
   __device__ Stream(const Arguments& x, int64_t column, int step) {
     const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
     const int64_t k = int64_t(step) * kStep + 8 * t, n = column + (kTransposed ? g : 8 * g);
     b = kTransposed ? x.b + n * x.ldb + k : x.b + k * x.ldb + n;
     a = x.a + g * x.lda + k;
-    depth = static_cast<int>(x.k - k);
+    depth_b = depth_a = static_cast<int>(x.k - k);
     columns = static_cast<int>(x.n - n);
     rows = x.m - g;
   }
 
-  __device__ __forceinline__ void load(Step& step, const Arguments& x) {
-    const int open = depth > 0 ? columns : 0;
+  __device__ __forceinline__ void load_b(Step& step, const Arguments& x) {
+    const int open = depth_b > 0 ? columns : 0;
 #pragma unroll
     for (int i = 0; i < 8; ++i)
       step.b[i] =
           stream<kAligned>(b + i * (kTransposed ? 8 * x.ldb : x.ldb), open > (kTransposed ? 8 * i : 0));
+    b += kTransposed ? kStep : kStep * x.ldb;
+    depth_b -= kStep;
+  }
+  __device__ __forceinline__ void load_a(Step& step, const Arguments& x) {
 #pragma unroll
     for (int tile = 0; tile < kTiles; ++tile)
-      step.a[tile] = fetch<kAligned>(a + tile * 8 * x.lda, depth > 0 && rows > 8 * tile);
-    b += kTransposed ? kStep : kStep * x.ldb;
+      step.a[tile] = fetch<kAligned>(a + tile * 8 * x.lda, depth_a > 0 && rows > 8 * tile);
     a += kStep;
-    depth -= kStep;
+    depth_a -= kStep;
   }
 
   // Half `h` of a step: a thread's k is 8 t + 4 h .. 8 t + 4 h + 3, the instruction's 2 t, 2 t + 1, 2 t + 8
@@ -164,15 +170,24 @@ struct Stream {
     return kTransposed ? 16 * j + 8 * half + g : 8 * g + 2 * j + half;
   }
 
-  // Adds up the products of `count` steps.
+  // Adds up the products of `count` steps. The kernel before may still be running, and b may come; a and c
+  // are its business until it has ended.
   __device__ __forceinline__ void run(const Arguments& x, int count) {
     Step even, odd;
-    if (count > 0) load(even, x);
+    auto load = [&](Step& step) {
+      load_b(step, x);
+      load_a(step, x);
+    };
+    if (count > 0) load_b(even, x);
+    if (count > 1) load_b(odd, x);
+    asm volatile("griddepcontrol.wait;" ::: "memory");
+    if (count > 0) load_a(even, x);
+    if (count > 1) load_a(odd, x);
     for (; count > 0; count -= 2) {
-      if (count > 1) load(odd, x);
       multiply(even);
-      if (count > 2) load(even, x);
+      if (count > 2) load(even);
       if (count > 1) multiply(odd);
+      if (count > 3) load(odd);
     }
   }
 };
@@ -187,8 +202,8 @@ struct Partial {
 
 // Shared memory: each warp's sums [m][64], then what each block of the cluster sends.
 template <bool kTransposed>
-__host__ __device__ constexpr int partial_floats(int m) {
-  return kWarps * m * Partial<kTransposed>::kRow;
+__host__ __device__ constexpr int partial_floats(int m, int warps) {
+  return warps * m * Partial<kTransposed>::kRow;
 }
 __host__ __device__ constexpr int received_floats(int m, int cluster_log2) {  // from each block, at most
   return ((2 * m - 1) >> cluster_log2) * 32 + 32;
@@ -243,7 +258,8 @@ __device__ void wait_for_cluster() {
 }
 
 template <class Element, bool kTransposed, int kTiles, bool kAligned>
-__global__ void __launch_bounds__(kThreads, skinny_blocks(8 * kTiles)) skinny(const Arguments x) {
+__global__ void __launch_bounds__(32 * skinny_warps(8 * kTiles), 1) skinny(const Arguments x) {
+  constexpr int kWarps = skinny_warps(8 * kTiles), kThreads = 32 * kWarps;
   extern __shared__ float shared[];
   __shared__ uint64_t inbox_memory;
   const Inbox inbox(&inbox_memory);
@@ -258,8 +274,7 @@ __global__ void __launch_bounds__(kThreads, skinny_blocks(8 * kTiles)) skinny(co
   const int64_t column = static_cast<int64_t>(blockIdx.x) * kSkinnyColumns;
   const auto steps = static_cast<uint32_t>(x.k + kStep - 1) / kStep;
   const uint32_t part = block * kWarps + warp;
-  const int shift = x.cluster_log2 + 3;  // of kWarps, too
-  static_assert(kWarps == 8);
+  const int shift = x.cluster_log2 + log2_of(kWarps);
   const auto begin = static_cast<int>(steps * part >> shift),
              end = static_cast<int>(steps * (part + 1) >> shift);
   Stream<Element, kTransposed, kTiles, kAligned> stream(x, column, begin);
@@ -283,7 +298,7 @@ __global__ void __launch_bounds__(kThreads, skinny_blocks(8 * kTiles)) skinny(co
   __syncthreads();
 
   wait_for_cluster();
-  float* const received = shared + partial_floats<kTransposed>(x.m);
+  float* const received = shared + partial_floats<kTransposed>(x.m, kWarps);
   const int per_block = received_floats(x.m, x.cluster_log2);
 #pragma unroll 1
   for (int i = thread; i < x.m * kSkinnyColumns; i += kThreads) {
@@ -309,10 +324,12 @@ __global__ void __launch_bounds__(kThreads, skinny_blocks(8 * kTiles)) skinny(co
   }
 }
 
-// Unaligned operands are rare: they share the instance for the most rows, which gives the same bits.
+// Unaligned operands are rare: they share the instance for the most rows that gives the same bits.
 template <class Element, bool kTransposed>
 const void* instance(int rows, bool is_aligned) {
-  if (!is_aligned) return reinterpret_cast<const void*>(skinny<Element, kTransposed, 4, false>);
+  if (!is_aligned)
+    return rows <= 16 ? reinterpret_cast<const void*>(skinny<Element, kTransposed, 2, false>)
+                      : reinterpret_cast<const void*>(skinny<Element, kTransposed, 4, false>);
   if (rows <= 8) return reinterpret_cast<const void*>(skinny<Element, kTransposed, 1, true>);
   if (rows <= 16) return reinterpret_cast<const void*>(skinny<Element, kTransposed, 2, true>);
   return reinterpret_cast<const void*>(skinny<Element, kTransposed, 4, true>);
@@ -325,12 +342,9 @@ const void* instance(const SkinnyProduct& p, bool is_aligned) {
   return p.is_transposed ? instance<__half, true>(p.m, is_aligned) : instance<__half, false>(p.m, is_aligned);
 }
 
-constexpr int log2_of(int power) {
-  return power == 1 ? 0 : 1 + log2_of(power / 2);
-}
-
 int shared_bytes(const SkinnyProduct& p) {
-  const int sums = p.is_transposed ? partial_floats<true>(p.m) : partial_floats<false>(p.m);
+  const int warps = skinny_warps(p.m);
+  const int sums = p.is_transposed ? partial_floats<true>(p.m, warps) : partial_floats<false>(p.m, warps);
   return static_cast<int>(sizeof(float)) * (sums + p.cluster * received_floats(p.m, log2_of(p.cluster)));
 }
 
@@ -343,7 +357,7 @@ cudaError_t load_skinny(const SkinnyProduct& product) {
     if (const cudaError_t error = cudaFuncGetAttributes(&attributes, kernel); error != cudaSuccess)
       return error;
     SkinnyProduct most = product;  // other products share the kernel
-    most.m = kSkinnyRows;
+    most.m = product.m <= 16 ? 16 : kSkinnyRows;
     most.cluster = kSkinnyCluster;
     if (shared_bytes(most) <= kUnrequestedShared) continue;
     if (const cudaError_t error =
@@ -354,7 +368,7 @@ cudaError_t load_skinny(const SkinnyProduct& product) {
   return cudaSuccess;
 }
 
-cudaError_t launch_skinny(const SkinnyProduct& p, const void* a, const void* b, void* c,
+cudaError_t launch_skinny(const SkinnyProduct& p, const void* a, const void* b, void* c, bool early,
                           cudaStream_t stream) {
   const bool is_aligned = (reinterpret_cast<uintptr_t>(a) | reinterpret_cast<uintptr_t>(b)) % 16 == 0;
   Arguments arguments{static_cast<const uint16_t*>(a),
@@ -368,17 +382,19 @@ cudaError_t launch_skinny(const SkinnyProduct& p, const void* a, const void* b, 
                       p.ldb,
                       p.ldc};
   void* parameters[] = {&arguments};
-  cudaLaunchAttribute attribute{};
-  attribute.id = cudaLaunchAttributeClusterDimension;
-  attribute.val.clusterDim = {1, static_cast<unsigned>(p.cluster), 1};
+  cudaLaunchAttribute attributes[2]{};
+  attributes[0].id = cudaLaunchAttributeClusterDimension;
+  attributes[0].val.clusterDim = {1, static_cast<unsigned>(p.cluster), 1};
+  attributes[1].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  attributes[1].val.programmaticStreamSerializationAllowed = 1;
   cudaLaunchConfig_t config{};
   config.gridDim = dim3(static_cast<unsigned>((p.n + kSkinnyColumns - 1) / kSkinnyColumns),
                         static_cast<unsigned>(p.cluster));
-  config.blockDim = dim3(kThreads);
+  config.blockDim = dim3(static_cast<unsigned>(32 * skinny_warps(p.m)));
   config.dynamicSmemBytes = static_cast<size_t>(shared_bytes(p));
   config.stream = stream;
-  config.attrs = &attribute;
-  config.numAttrs = 1;
+  config.attrs = attributes;
+  config.numAttrs = early ? 2 : 1;
   return cudaLaunchKernelExC(&config, instance(p, is_aligned), parameters);
 }
 

@@ -150,7 +150,7 @@ double error(const Problem& p) {
         size += std::abs(x);
       }
       const double off = std::abs(number(c[static_cast<size_t>(i * p.n + j)]) - sum) /
-                         (std::ldexp(std::abs(sum), -9) + 2e-6 * size);
+                         (std::ldexp(std::abs(sum), -8) + 2e-6 * size);
       worst = off <= worst ? worst : off;
     }
   return worst;
