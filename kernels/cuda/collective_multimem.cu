@@ -3,9 +3,10 @@
 // through the switch; the bytes after them, and operands that lie across words, through the members' ordinary
 // mappings in the order of the group, so any count and any place work.
 //
-// Arithmetic: the switch sums f16 and bf16 in f32 and rounds the sum, which a mean then rounds once more. In
-// which order it sums, and what min and max make of a NaN, PTX does not say: the results of floats may differ
-// from other algorithms' and from run to run. Integers are the same.
+// Arithmetic: the switch sums f16 and bf16 in f32 and rounds the sum, which overflows where it is too large
+// for the type; a mean divides it and rounds once more. In which order it sums, and what min and max make of
+// a NaN, PTX does not say: the results of floats may differ from other algorithms' and from run to run.
+// Integers are the same.
 //
 // Memory order: a member's memory has two addresses here, and accesses through one are ordered with accesses
 // through the other only by a proxy fence on both sides of the synchronisation between them (CUDA programming
