@@ -68,7 +68,8 @@ std::string doctor_report() {
   const Environment& env = environment();
   text += "settings\n";
   text += row("timeout", fmt::format("{} s for a silent rank", env.timeout));
-  text += row("NVLink multicast", env.allows_multicast() ? "asked for by PERI_MULTICAST=1" : "off");
+  const std::string multicast = env.multicast_refusal();
+  text += row("NVLink multicast", multicast.empty() ? "asked for" : "off: " + multicast);
   for (const Error& error : env.malformed) text += row("ignored", error.message);
   return text;
 }

@@ -57,8 +57,16 @@ class Variables {
 
 }  // namespace
 
-bool Environment::allows_multicast() const {
-  return multicast && nccl_nvls_enable != "0" && torch_disable_multicast.value_or("0") == "0";
+// In doubt it is forbidden: others read "off", "00" or "TRUE" in ways of their own.
+std::string Environment::multicast_refusal() const {
+  if (!multicast) return "PERI_MULTICAST is not 1";
+  if (const std::string value = nccl_nvls_enable.value_or("1"); value != "1" && value != "2")
+    return fmt::format("NCCL_NVLS_ENABLE is {}", value);
+  if (const std::string value = torch_disable_multicast.value_or("0"); value != "0")
+    return fmt::format("TORCH_SYMM_MEM_DISABLE_MULTICAST is {}", value);
+  if (const std::string value = nvshmem_disable_nvls.value_or("0"); value != "0")
+    return fmt::format("NVSHMEM_DISABLE_NVLS is {}", value);
+  return "";
 }
 
 Environment read_environment(const std::function<const char*(const char*)>& get) {
@@ -77,6 +85,7 @@ Environment read_environment(const std::function<const char*(const char*)>& get)
   env.home = variables.text("HOME");
   env.nccl_nvls_enable = variables.text("NCCL_NVLS_ENABLE");
   env.torch_disable_multicast = variables.text("TORCH_SYMM_MEM_DISABLE_MULTICAST");
+  env.nvshmem_disable_nvls = variables.text("NVSHMEM_DISABLE_NVLS");
   env.torchrun_rank = variables.text("RANK");
   env.torchrun_world_size = variables.text("WORLD_SIZE");
   env.torchrun_local_rank = variables.text("LOCAL_RANK");

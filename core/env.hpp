@@ -29,8 +29,9 @@ struct Environment {
   std::optional<std::string> home;            // HOME: else to .cache/perilune there
 
   // Others' switches that forbid NVLink multicast. Default: not set.
-  std::optional<std::string> nccl_nvls_enable;         // NCCL_NVLS_ENABLE: 0 forbids
+  std::optional<std::string> nccl_nvls_enable;         // NCCL_NVLS_ENABLE: all but 1 and 2 forbid
   std::optional<std::string> torch_disable_multicast;  // TORCH_SYMM_MEM_DISABLE_MULTICAST: all but 0 forbid
+  std::optional<std::string> nvshmem_disable_nvls;     // NVSHMEM_DISABLE_NVLS: all but 0 forbid
 
   // Other launchers' variables, as they stand: a rank takes its place from the first launcher that it finds.
   std::optional<std::string> torchrun_rank;        // RANK
@@ -53,8 +54,10 @@ struct Environment {
   // One per value that could not be read and was left at its default; the program refuses to start with any.
   std::vector<Error> malformed;
 
-  // Whether NVLink multicast may be used if the device has it: asked for, and forbidden by nobody.
-  bool allows_multicast() const;
+  // Why NVLink multicast may not be used, whatever the device has; empty if it is asked for and nobody
+  // forbids it.
+  std::string multicast_refusal() const;
+  bool allows_multicast() const { return multicast_refusal().empty(); }
 };
 
 // `get` is std::getenv, or a test's: null where a variable is not set. An empty value counts as not set.

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "core/env.hpp"
 #include "kernels/cuda/launch.hpp"
 
 namespace peri::cuda {
@@ -139,6 +140,25 @@ class DirectCall final : public CollectiveBase {
   CollectiveArguments arguments_;
 };
 
+// By NVLink multicast, whose address the operand has.
+class MultimemCall final : public CollectiveBase {
+ public:
+  MultimemCall(CollectiveCall call, const Communicator& communicator, const GroupContext& context,
+               std::byte* multicast)
+      : CollectiveBase(std::move(call), communicator), arguments_(arguments_of(c_, context)) {
+    arguments_.multicast = multicast;
+  }
+  Status enqueue() override {
+    const auto launch = c_.op == Op::all_gather       ? launch_multimem_gather
+                        : c_.algorithm.clobbers_input ? launch_multimem_split
+                                                      : launch_multimem_one_shot;
+    return check(launch(arguments_, stream_), c_.operation.text());
+  }
+
+ private:
+  CollectiveArguments arguments_;
+};
+
 class MessageCall final : public CollectiveBase {
  public:
   MessageCall(CollectiveCall call, const Communicator& communicator, const Channel& channel)
@@ -162,12 +182,47 @@ class MessageCall final : public CollectiveBase {
   uint32_t number_, signature_;
 };
 
+bool is_multimem(const CollectiveCall& c) {
+  return c.algorithm.name.starts_with("multimem");
+}
+
+// `why` is empty where nobody has asked for it.
+std::unexpected<Error> refuse_multicast(const CollectiveCall& c, const std::string& why) {
+  return c.operation.fail(Code::Unsupported,
+                          "NVLink multicast is not used by this backend" + (why.empty() ? "" : ": " + why),
+                          {"one_shot and two_shot are offered instead"});
+}
+
+// Before anything is agreed upon: all members of the call find the same.
+Status check_multimem(const Communicator& communicator, const CollectiveCall& c) {
+  if (!environment().allows_multicast()) return refuse_multicast(c, "");
+  if (c.members() == 1) return {};
+  if (const std::string why = communicator.peers().multicast_refusal(c.group); !why.empty())
+    return refuse_multicast(c, why);
+  if (c.reduction && !multimem_has(element_of(c.dtype), reduction_of(c.reduction)))
+    return refuse_multicast(c,
+                            fmt::format("it has no {} of {}", to_string(*c.reduction), to_string(c.dtype)));
+  return {};
+}
+
+// The multicast address of the symmetric operand, in the pool of the call's group.
+Result<std::byte*> multicast_address(GroupContext& context, const CollectiveCall& c) {
+  const std::shared_ptr<SymmetricPool> pool = PERI_TRY(context.pool());
+  const int64_t offset = c.symmetric(c.me()) - pool->data(c.me());
+  std::byte* address =
+      pool->multicast().address(offset, c.algorithm.symmetric == kInput ? c.input_bytes() : c.output_bytes());
+  if (!address) return refuse_multicast(c, pool->multicast().refusal());
+  return address;
+}
+
 }  // namespace
 
 Result<GroupContext*> Communicator::context(const Group& group) {
   if (auto found = contexts_.find(group); found != contexts_.end()) return found->second.get();
   PERI_TRY(check_group(group, control_.rank(), control_.options().world_size));
-  return (contexts_[group] = std::make_unique<GroupContext>(control_, monitor_, device_, group)).get();
+  return (contexts_[group] = std::make_unique<GroupContext>(control_, monitor_, device_, group,
+                                                            peers_.multicast_refusal(group)))
+      .get();
 }
 
 Result<Nccl*> Communicator::nccl(const Group& group, const host::Operation& operation) {
@@ -190,9 +245,7 @@ Result<std::unique_ptr<Call>> prepare_collective(Communicator& communicator, con
       PERI_TRY(check_collective(spec, input, output, control.options(), [&](const std::byte* address) {
         return communicator.blocks()->find(address);
       }));
-  if (c.algorithm.name.starts_with("multimem"))
-    return c.operation.fail(Code::Unsupported, "NVLink multicast is not used by this backend",
-                            {"one_shot and two_shot are offered instead"});
+  if (is_multimem(c)) PERI_TRY(check_multimem(communicator, c));
   GroupContext* context = PERI_TRY(communicator.context(c.group));
   if (c.members() == 1) return std::make_unique<CopyCall>(std::move(c), communicator);
   PERI_TRY(communicator.monitor().can_communicate(c.operation));
@@ -210,6 +263,10 @@ Result<std::unique_ptr<Call>> prepare_collective(Communicator& communicator, con
     return std::make_unique<MessageCall>(std::move(c), communicator, *channel);
   }
   PERI_TRY(context->ensure(c.operation));
+  if (c.memory && is_multimem(c)) {
+    std::byte* multicast = PERI_TRY(multicast_address(*context, c));
+    return std::make_unique<MultimemCall>(std::move(c), communicator, *context, multicast);
+  }
   if (c.memory) return std::make_unique<DirectCall>(std::move(c), communicator, *context);
   return std::make_unique<StagedCall>(std::move(c), communicator, *context);
 }

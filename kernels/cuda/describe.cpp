@@ -10,6 +10,7 @@
 
 #include "core/env.hpp"
 #include "kernels/cuda/cache.hpp"
+#include "kernels/cuda/multicast.hpp"
 #include "kernels/cuda/nccl.hpp"
 #include "kernels/cuda/peers.hpp"
 
@@ -34,6 +35,12 @@ const char* yes(bool is_so) {
 bool has(CUdevice_attribute attribute, int gpu) {
   int value = 0;
   return driver().attribute && driver().attribute(&value, attribute, gpu) == CUDA_SUCCESS && value != 0;
+}
+
+std::string multicast_of(int gpu) {
+  if (!has(CU_DEVICE_ATTRIBUTE_MULTICAST_SUPPORTED, gpu)) return "no";
+  const Status allowed = check_multicast(gpu);
+  return allowed ? "present, used where it is named" : "present, not used: " + allowed.error().message;
 }
 
 std::vector<CudaReport::Row> libraries() {
@@ -136,8 +143,7 @@ Result<CudaReport> describe() {
     report.machine.emplace_back(
         "", fmt::format("fd handles {}, fabric handles {}, multicast {}",
                         yes(has(CU_DEVICE_ATTRIBUTE_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR_SUPPORTED, i)),
-                        yes(has(CU_DEVICE_ATTRIBUTE_HANDLE_TYPE_FABRIC_SUPPORTED, i)),
-                        has(CU_DEVICE_ATTRIBUTE_MULTICAST_SUPPORTED, i) ? "present, not used" : "no"));
+                        yes(has(CU_DEVICE_ATTRIBUTE_HANDLE_TYPE_FABRIC_SUPPORTED, i)), multicast_of(i)));
     if (count > 1) report.machine.emplace_back("", links_of(i, count));
   }
   report.machine.emplace_back("kernel cache", cache_text());

@@ -9,12 +9,8 @@ namespace {
 
 template <class Function>
 void look_up(const char* name, Function& function) {
-  void* address = nullptr;
-  cudaDriverEntryPointQueryResult found;
   constexpr unsigned kVersion = 12000;  // the functions' forms since CUDA 12.0
-  if (cudaGetDriverEntryPointByVersion(name, &address, kVersion, cudaEnableDefault, &found) == cudaSuccess &&
-      found == cudaDriverEntryPointSuccess)
-    function = reinterpret_cast<Function>(address);
+  function = reinterpret_cast<Function>(driver_function(name, kVersion));
 }
 
 Driver look_up_driver() {
@@ -36,6 +32,15 @@ Driver look_up_driver() {
 }
 
 }  // namespace
+
+void* driver_function(const char* name, unsigned version) {
+  void* address = nullptr;
+  cudaDriverEntryPointQueryResult found;
+  const bool there =
+      cudaGetDriverEntryPointByVersion(name, &address, version, cudaEnableDefault, &found) == cudaSuccess &&
+      found == cudaDriverEntryPointSuccess;
+  return there ? address : nullptr;
+}
 
 const Driver& driver() {
   static const Driver instance = look_up_driver();

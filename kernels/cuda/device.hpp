@@ -38,6 +38,9 @@ struct Driver {
   decltype(&cuStreamWriteValue32) write_value = nullptr;
 };
 const Driver& driver();
+// One more of its functions, in the form that it has since a version (12010: CUDA 12.1); nullptr if the
+// driver has none.
+void* driver_function(const char* name, unsigned version);
 
 // Unsupported, with CUDA's reason, if this process can use no GPU.
 Result<int> device_count();

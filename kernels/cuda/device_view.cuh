@@ -111,6 +111,7 @@ struct CollectiveArguments {
   const std::byte* input;
   std::byte* output;
   std::byte* symmetric[kMaxMembers];  // members' symmetric operands
+  std::byte* multicast;               // all of them at once, by NVLink multicast; nullptr if it is not used
   PartWindow from[kMaxMembers];       // what the input holds for a member
   PartWindow to[kMaxMembers];         // where in the output what comes from a member lies
   int64_t at, length;                 // the positions of a part that this chunk moves

@@ -48,7 +48,7 @@ Status GroupContext::set_up(const host::Operation& operation) {
 }
 
 Result<std::shared_ptr<SymmetricPool>> GroupContext::pool() {
-  if (!pool_) pool_ = PERI_TRY(SymmetricPool::create(device_, group_));
+  if (!pool_) pool_ = PERI_TRY(SymmetricPool::create(device_, group_, multicast_refusal_));
   return pool_;
 }
 

@@ -13,12 +13,15 @@ namespace peri::cuda {
 
 class GroupContext {
  public:
-  GroupContext(host::Control& control, Monitor& monitor, std::shared_ptr<Device> device, const Group& group)
+  // `multicast_refusal`: why the group's memory gets no multicast addresses; empty if it may.
+  GroupContext(host::Control& control, Monitor& monitor, std::shared_ptr<Device> device, const Group& group,
+               std::string multicast_refusal)
       : control_(control),
         monitor_(monitor),
         device_(std::move(device)),
         group_(group),
-        index_(group.index_of(control.rank())) {}
+        index_(group.index_of(control.rank())),
+        multicast_refusal_(std::move(multicast_refusal)) {}
   ~GroupContext();
 
   host::Control& control() const { return control_; }
@@ -46,6 +49,7 @@ class GroupContext {
   std::shared_ptr<Device> device_;
   Group group_;
   int index_;
+  std::string multicast_refusal_;
   std::unique_ptr<SharedBlocks> blocks_;
   std::shared_ptr<SymmetricPool> pool_;
   GroupView view_{};

@@ -19,6 +19,18 @@ cudaError_t launch_pull(const CollectiveArguments& a, cudaStream_t stream);
 // input it then stores it into all of them, else the others fetch it.
 cudaError_t launch_split(const CollectiveArguments& a, cudaStream_t stream);
 
+// NVLink multicast, for operands that have a multicast address. Which reductions of which types the switch
+// has: floats are never multiplied, and f32 not compared.
+__host__ __device__ constexpr bool multimem_has(Element element, Reduction reduction) {
+  if (element == Element::u8 || reduction == Reduction::none || reduction == Reduction::prod) return false;
+  return element != Element::f32 || reduction == Reduction::sum || reduction == Reduction::avg;
+}
+// All-reduce: every member loads all of the input, reduced; or loads its part and stores it to all inputs,
+// from where those that want it elsewhere copy it. All-gather: every member stores its input to all outputs.
+cudaError_t launch_multimem_one_shot(const CollectiveArguments& a, cudaStream_t stream);
+cudaError_t launch_multimem_split(const CollectiveArguments& a, cudaStream_t stream);
+cudaError_t launch_multimem_gather(const CollectiveArguments& a, cudaStream_t stream);
+
 cudaError_t launch_put_signal(const GroupView& group, const Watch& watch, uint32_t operation, int member,
                               int channel, cudaStream_t stream);
 cudaError_t launch_wait_signal(const GroupView& group, const Watch& watch, uint32_t operation, int member,

@@ -6,6 +6,7 @@
 #include <sstream>
 
 #include "core/env.hpp"
+#include "kernels/cuda/multicast.hpp"
 #include "kernels/cuda/nccl.hpp"
 
 namespace peri::cuda {
@@ -54,11 +55,13 @@ Result<Peers> Peers::meet(host::Control& control, const Device& device) {
   cudaDeviceProp properties;
   PERI_TRY(check(cudaGetDeviceProperties(&properties, device.index()), "the GPU's properties"));
   const bool p2p = environment().p2p && can_share(device.index());
+  const Status multicast = check_multicast(device.index());
   const Result<NcclLibrary> nccl = find_nccl();
   // A line each, the last one the rest.
   const std::string mine =
-      fmt::format("{}\nGPU {} ({})\n{}\n{}", identity_of(properties), device.index(), properties.name,
-                  p2p ? "reaches" : "alone", nccl ? "" : nccl.error().message);
+      fmt::format("{}\nGPU {} ({})\n{}\n{}\n{}", identity_of(properties), device.index(), properties.name,
+                  p2p ? "reaches" : "alone", multicast ? "" : multicast.error().message,
+                  nccl ? "" : nccl.error().message);
   const host::Operation meeting("telling the other ranks which GPU this one has", {});
   for (const std::string& text : PERI_TRY(control.exchange(world_group(world), mine, meeting))) {
     std::istringstream lines(text);
@@ -67,6 +70,7 @@ Result<Peers> Peers::meet(host::Control& control, const Device& device) {
     std::getline(lines, member.gpu);
     std::getline(lines, member.label);
     std::getline(lines, reaches);
+    std::getline(lines, member.multicast);
     std::getline(lines, member.nccl, '\0');
     member.p2p = reaches == "reaches";
     peers.members_.push_back(std::move(member));
@@ -116,12 +120,30 @@ Status Peers::check_nccl(const Group& group, const host::Operation& operation) c
   for (int a : group.ranks) {
     const Member& one = members_[static_cast<size_t>(a)];
     if (!one.nccl.empty()) return refuse(fmt::format("rank {}: {}", a, one.nccl));
-    for (int b : group.ranks)
-      if (a < b && one.gpu == members_[static_cast<size_t>(b)].gpu)
-        return refuse(
-            fmt::format("NCCL wants a GPU for every rank, and ranks {} and {} share {}", a, b, one.label));
   }
+  if (const auto [a, b] = sharing(group); a >= 0)
+    return refuse(fmt::format("NCCL wants a GPU for every rank, and ranks {} and {} share {}", a, b,
+                              members_[static_cast<size_t>(a)].label));
   return {};
+}
+
+std::pair<int, int> Peers::sharing(const Group& group) const {
+  for (int a : group.ranks)
+    for (int b : group.ranks)
+      if (a < b && members_[static_cast<size_t>(a)].gpu == members_[static_cast<size_t>(b)].gpu)
+        return {a, b};
+  return {-1, -1};
+}
+
+std::string Peers::multicast_refusal(const Group& group) const {
+  if (group.size() == 1) return "a group of one has nobody to reach";
+  for (int rank : group.ranks)
+    if (const std::string& why = members_[static_cast<size_t>(rank)].multicast; !why.empty())
+      return fmt::format("rank {}: {}", rank, why);
+  if (const auto [a, b] = sharing(group); a >= 0)
+    return fmt::format("it wants a GPU for every rank, and ranks {} and {} share {}", a, b,
+                       members_[static_cast<size_t>(a)].label);
+  return "";
 }
 
 Links Peers::links() const {

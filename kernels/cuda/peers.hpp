@@ -1,5 +1,5 @@
-// Which GPU every rank of the job has, and so which ranks can reach each other's memory and which can use
-// NCCL. The ranks tell each other when they join, so that all of them decide alike.
+// Which GPU every rank of the job has, and so which ranks can reach each other's memory, which can use NCCL
+// and which NVLink multicast. The ranks tell each other when they join, so that all of them decide alike.
 #pragma once
 
 #include <string>
@@ -19,18 +19,23 @@ class Peers {
   Status check_memory(const Group& group, const host::Operation& operation) const;
   // Unsupported, with the reason, if they cannot use NCCL.
   Status check_nccl(const Group& group, const host::Operation& operation) const;
+  // Why a group does without NVLink multicast; empty if its members may use it. The same on all ranks.
+  std::string multicast_refusal(const Group& group) const;
   // Between all ranks of the job.
   Links links() const;
 
  private:
   struct Member {
-    std::string gpu;    // tells GPUs apart, whatever numbers processes know them by
-    std::string label;  // "GPU 0 (NVIDIA H200)"
-    bool p2p;           // may reach and be reached
-    std::string nccl;   // why it has no NCCL; empty if it has
+    std::string gpu;        // tells GPUs apart, whatever numbers processes know them by
+    std::string label;      // "GPU 0 (NVIDIA H200)"
+    bool p2p;               // may reach and be reached
+    std::string multicast;  // why it uses no multicast; empty if it may
+    std::string nccl;       // why it has no NCCL; empty if it has
   };
   void find_apart();
   std::string label(int rank) const;
+  // Two members that have the same GPU; {-1, -1} if there are none.
+  std::pair<int, int> sharing(const Group& group) const;
 
   std::vector<Member> members_;             // by rank; empty in a world of one
   std::vector<std::pair<int, int>> apart_;  // ranks that cannot map each other's memory

@@ -15,15 +15,11 @@ CUmemAllocationProp properties(int device) {
   return p;
 }
 
-// All members' outcomes of one step, so that they fail together: the first failure, or none.
+// All members' outcomes of one step, so that they fail together.
 Status agree(host::Control& control, const Group& group, const Status& mine,
              const host::Operation& operation) {
-  const std::vector<std::string> outcomes =
-      PERI_TRY(control.exchange(group, mine ? "" : mine.error().message, operation));
-  for (size_t i = 0; i < outcomes.size(); ++i)
-    if (!outcomes[i].empty())
-      return operation.fail(Code::OutOfMemory, fmt::format("rank {}: {}", group.ranks[i], outcomes[i]));
-  return {};
+  const std::string failure = PERI_TRY(first_failure(control, group, mine, operation));
+  return failure.empty() ? Status{} : operation.fail(Code::OutOfMemory, failure);
 }
 
 CUdeviceptr pointer(const std::byte* address) {
@@ -31,6 +27,30 @@ CUdeviceptr pointer(const std::byte* address) {
 }
 
 }  // namespace
+
+Result<std::string> first_failure(host::Control& control, const Group& group, const Status& mine,
+                                  const host::Operation& operation) {
+  const std::vector<std::string> outcomes =
+      PERI_TRY(control.exchange(group, mine ? "" : mine.error().message, operation));
+  for (size_t i = 0; i < outcomes.size(); ++i)
+    if (!outcomes[i].empty()) return fmt::format("rank {}: {}", group.ranks[i], outcomes[i]);
+  return "";
+}
+
+Result<host::Fd> export_memory(CUmemGenericAllocationHandle memory) {
+  int file = -1;
+  PERI_TRY(check(driver().export_handle(&file, memory, CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR, 0),
+                 "sharing memory of the GPU"));
+  return host::Fd(file);
+}
+
+Result<CUmemGenericAllocationHandle> import_memory(const host::Fd& file) {
+  CUmemGenericAllocationHandle handle = 0;
+  PERI_TRY(check(driver().import_handle(&handle, reinterpret_cast<void*>(static_cast<intptr_t>(file.get())),
+                                        CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR),
+                 "memory of a peer's GPU"));
+  return handle;
+}
 
 Status SharedBlocks::reserve_addresses(int64_t most) {
   const CUmemAllocationProp p = properties(device_->index());
@@ -75,20 +95,10 @@ Status SharedBlocks::map_own(Chunk& chunk, int member) {
 }
 
 Status SharedBlocks::map_file(Chunk& chunk, int member, const host::Fd& file) {
-  CUmemGenericAllocationHandle handle = 0;
-  PERI_TRY(check(driver().import_handle(&handle, reinterpret_cast<void*>(static_cast<intptr_t>(file.get())),
-                                        CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR),
-                 "memory of a peer's GPU"));
+  const CUmemGenericAllocationHandle handle = PERI_TRY(import_memory(file));
   Status mapped = map(chunk, member, handle);
   driver().release(handle);  // the mapping keeps it
   return mapped;
-}
-
-Result<host::Fd> SharedBlocks::share(const Chunk& chunk) const {
-  int file = -1;
-  PERI_TRY(check(driver().export_handle(&file, chunk.own, CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR, 0),
-                 "sharing memory of the GPU"));
-  return host::Fd(file);
 }
 
 Status SharedBlocks::exchange_files(Chunk& chunk, host::Control& control, const Group& group,
@@ -97,7 +107,7 @@ Status SharedBlocks::exchange_files(Chunk& chunk, host::Control& control, const 
   host::Fd own;
   Status made = map_own(chunk, index);
   if (made) {
-    Result<host::Fd> shared = share(chunk);
+    Result<host::Fd> shared = export_memory(chunk.own);
     if (shared)
       own = std::move(*shared);
     else
@@ -116,6 +126,10 @@ Status SharedBlocks::exchange_files(Chunk& chunk, host::Control& control, const 
     if (mapped) mapped = map_file(chunk, m, message.file);
   }
   return agree(control, group, mapped, operation);
+}
+
+Result<host::Fd> SharedBlocks::share() const {
+  return export_memory(chunks_.front().own);
 }
 
 void SharedBlocks::keep(Chunk chunk) {

@@ -32,10 +32,17 @@ class SharedBlocks {
   // if one has no more, or if addresses do not suffice; then nothing has changed.
   Status grow(host::Control& control, const Group& group, int64_t bytes, const host::Operation& operation);
 
+  // What the last growth has added to this rank's block.
+  struct Growth {
+    int64_t offset, bytes;
+    CUmemGenericAllocationHandle memory;
+  };
+  Growth last_growth() const { return {chunks_.back().offset, chunks_.back().bytes, chunks_.back().own}; }
+
   std::byte* data(int member) const { return data_ + member * stride_; }
   int64_t bytes() const { return bytes_; }  // of each block
   // A descriptor of this rank's block, which has not grown.
-  Result<host::Fd> share() const { return share(chunks_.front()); }
+  Result<host::Fd> share() const;
 
  private:
   // What is mapped at once: this rank's memory, and everybody's at the same offset of their blocks.
@@ -52,7 +59,6 @@ class SharedBlocks {
   Status map(Chunk& chunk, int member, CUmemGenericAllocationHandle handle);
   Status exchange_files(Chunk& chunk, host::Control& control, const Group& group,
                         const host::Operation& operation);
-  Result<host::Fd> share(const Chunk& chunk) const;
   void keep(Chunk chunk);
   void drop(const Chunk& chunk);
 
@@ -62,5 +68,13 @@ class SharedBlocks {
   std::byte* data_ = nullptr;
   std::vector<Chunk> chunks_;
 };
+
+// Collective: the outcome of the first member, in group order, whose step failed, as "rank 1: why"; empty if
+// none did. An error means that the members could not be asked.
+Result<std::string> first_failure(host::Control& control, const Group& group, const Status& mine,
+                                  const host::Operation& operation);
+// Memory of this process's GPU as a descriptor that another process maps.
+Result<host::Fd> export_memory(CUmemGenericAllocationHandle memory);
+Result<CUmemGenericAllocationHandle> import_memory(const host::Fd& file);
 
 }  // namespace peri::cuda

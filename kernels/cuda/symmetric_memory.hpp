@@ -21,7 +21,7 @@ class CudaSymmetricMemory final : public SymmetricMemory {
   int64_t bytes() const override { return bytes_; }
   int index() const override { return index_; }
   std::byte* buffer(int member) const override { return pool_->data(member) + offset_; }
-  bool has_multicast() const override { return false; }
+  bool has_multicast() const override { return pool_->multicast().address(offset_, bytes_) != nullptr; }
   uint64_t id() const override { return id_; }
 
   Status barrier(std::string_view op) override;

@@ -17,9 +17,16 @@ int64_t rounded(int64_t bytes) {
 
 }  // namespace
 
+SymmetricPool::SymmetricPool(std::shared_ptr<Device> device, const Group& group,
+                             std::string multicast_refusal)
+    : device_(device),
+      group_(group),
+      multicast_(std::move(device), group, kMostBytes, std::move(multicast_refusal)) {}
+
 Result<std::shared_ptr<SymmetricPool>> SymmetricPool::create(std::shared_ptr<Device> device,
-                                                             const Group& group) {
-  std::shared_ptr<SymmetricPool> pool(new SymmetricPool(device, group));
+                                                             const Group& group,
+                                                             std::string multicast_refusal) {
+  std::shared_ptr<SymmetricPool> pool(new SymmetricPool(device, group, std::move(multicast_refusal)));
   pool->blocks_ = PERI_TRY(SharedBlocks::reserve(std::move(device), group.size(), kMostBytes));
   return pool;
 }
@@ -43,8 +50,11 @@ Result<int64_t> SymmetricPool::take(host::Control& control, int64_t bytes, const
   if (offset < 0) {
     offset = blocks_->bytes();
     PERI_TRY(blocks_->grow(control, group_, std::max(bytes, std::min(offset, kMostSpare)), operation));
-    std::lock_guard lock(mutex_);
-    free_.add(offset, blocks_->bytes() - offset);
+    {
+      std::lock_guard lock(mutex_);
+      free_.add(offset, blocks_->bytes() - offset);
+    }
+    PERI_TRY(multicast_.extend(control, blocks_->last_growth(), operation));
   }
   std::lock_guard lock(mutex_);
   free_.take(offset, bytes);

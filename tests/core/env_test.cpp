@@ -73,7 +73,6 @@ TEST_CASE("a malformed value is an error, and the default stays") {
 }
 
 TEST_CASE("NCCL is kept off multicast") {
-  if (environment().allows_multicast()) return;  // somebody asked for it
   keep_nccl_off_multicast();
   bool off = false;
   for (char** variable = environ; *variable; ++variable)
@@ -81,11 +80,47 @@ TEST_CASE("NCCL is kept off multicast") {
   CHECK(off);
 }
 
-TEST_CASE("multicast is asked for, and forbidden by nobody") {
-  CHECK(read({{"PERI_MULTICAST", "1"}}).allows_multicast());
-  CHECK(!read({{"PERI_MULTICAST", "0"}}).allows_multicast());
-  CHECK(!read({{"PERI_MULTICAST", "1"}, {"NCCL_NVLS_ENABLE", "0"}}).allows_multicast());
-  CHECK(read({{"PERI_MULTICAST", "1"}, {"NCCL_NVLS_ENABLE", "2"}}).allows_multicast());
-  CHECK(!read({{"PERI_MULTICAST", "1"}, {"TORCH_SYMM_MEM_DISABLE_MULTICAST", "1"}}).allows_multicast());
-  CHECK(read({{"PERI_MULTICAST", "1"}, {"TORCH_SYMM_MEM_DISABLE_MULTICAST", "0"}}).allows_multicast());
+// All combinations; nullptr: not set. Every variable but the first may only add a refusal.
+TEST_CASE("multicast is used only if it is asked for and nobody forbids it") {
+  struct Value {
+    const char* text;
+    bool agrees;
+  };
+  const std::vector<Value> asked = {{nullptr, false}, {"", false}, {"0", false}, {"1", true}, {"yes", false}};
+  const std::vector<Value> nvls = {{nullptr, true}, {"", true},       {"1", true},
+                                   {"2", true},     {"0", false},     {"00", false},
+                                   {"0 ", false},   {"false", false}, {"-1", false}};
+  const std::vector<Value> disables = {{nullptr, true}, {"", true},       {"0", true},    {"1", false},
+                                       {"01", false},   {"false", false}, {"yes", false}, {"TRUE", false}};
+  int allowed = 0;
+  for (const Value& peri : asked)
+    for (const Value& nccl : nvls)
+      for (const Value& torch : disables)
+        for (const Value& nvshmem : disables) {
+          std::map<std::string, std::string> variables;
+          auto add = [&](const char* name, const Value& value) {
+            if (value.text) variables[name] = value.text;
+          };
+          add("PERI_MULTICAST", peri);
+          add("NCCL_NVLS_ENABLE", nccl);
+          add("TORCH_SYMM_MEM_DISABLE_MULTICAST", torch);
+          add("NVSHMEM_DISABLE_NVLS", nvshmem);
+          const Environment env = read(variables);
+          const bool may = peri.agrees && nccl.agrees && torch.agrees && nvshmem.agrees;
+          INFO("PERI " << (peri.text ? peri.text : "-") << " NCCL " << (nccl.text ? nccl.text : "-")
+                       << " TORCH " << (torch.text ? torch.text : "-") << " NVSHMEM "
+                       << (nvshmem.text ? nvshmem.text : "-"));
+          CHECK(env.allows_multicast() == may);
+          CHECK(env.multicast_refusal().empty() == may);
+          allowed += may;
+        }
+  CHECK(allowed == 4 * 3 * 3);
+  CHECK(read({}).multicast_refusal() == "PERI_MULTICAST is not 1");
+  CHECK(read({{"PERI_MULTICAST", "1"}, {"NCCL_NVLS_ENABLE", "0"}}).multicast_refusal() ==
+        "NCCL_NVLS_ENABLE is 0");
+}
+
+// The tests themselves run with it off, whatever the machine.
+TEST_CASE("multicast is off in this process") {
+  CHECK(!environment().allows_multicast());
 }

@@ -102,14 +102,20 @@ bool has_word(std::string_view text, std::string_view word) {
   return false;
 }
 
-// NAME=1, NAME = 1, "NAME", "1", ["NAME"] = 1: whatever gives an environment variable a value; not NAME == 1.
-bool sets_variable(std::string_view text, std::string_view name) {
+// The value that a line gives to an environment variable, from its first character on: NAME=1, NAME = 1,
+// "NAME", "1", "NAME": "1", ["NAME"] = 1; not NAME == 1.
+std::optional<std::string_view> value_set(std::string_view text, std::string_view name) {
   for (auto at = text.find(name); at != text.npos; at = text.find(name, at + 1)) {
     auto rest = text.substr(at + name.size());
+    const bool quoted = rest.starts_with('"') || rest.starts_with('\'');
     rest.remove_prefix(std::min(rest.find_first_not_of("\"'] "), rest.size()));
-    if (rest.starts_with(',') || (rest.starts_with('=') && !rest.starts_with("=="))) return true;
+    if (!rest.starts_with(',') && !(quoted && rest.starts_with(':')) &&
+        !(rest.starts_with('=') && !rest.starts_with("==")))
+      continue;
+    rest.remove_prefix(std::min(rest.find_first_not_of(",:=\"' "), rest.size()));
+    return rest;
   }
-  return false;
+  return std::nullopt;
 }
 
 std::vector<Include> includes_of(std::string_view text) {
@@ -166,12 +172,49 @@ void check_includes(const Includes& includes, std::vector<Violation>& out) {
   }
 }
 
+// NVLink multicast can put GPUs out of service that others share. So nobody turns it on but the user, who
+// sets a variable that nobody here sets, and whoever forbids it is left alone.
+void check_environment(const std::string& path, int line, std::string_view text,
+                       std::vector<Violation>& out) {
+  constexpr std::string_view kAsks = "PERI_MULTICAST";
+  constexpr std::array<std::pair<std::string_view, char>, 3> kForbids = {
+      {{"NCCL_NVLS_ENABLE", '0'}, {"TORCH_SYMM_MEM_DISABLE_MULTICAST", '1'}, {"NVSHMEM_DISABLE_NVLS", '1'}}};
+  if (value_set(text, kAsks)) out.push_back({path, line, "nobody but the user sets PERI_MULTICAST"});
+  for (const auto& [name, forbidding] : kForbids) {
+    const auto value = value_set(text, name);
+    const bool unset = (has_word(text, "unset") || has_word(text, "unsetenv")) && has_word(text, name);
+    if (unset || (value && !value->starts_with(forbidding)))
+      out.push_back({path, line, "what forbids multicast stays set: " + std::string(name)});
+  }
+}
+
+// The driver's functions for multicast objects are named in one file, and the one that creates an object in
+// one function of it, whose first statement is the gate. By name alone, so also in comments and literals.
+void check_multicast(const std::string& path, std::string_view text, std::vector<Violation>& out) {
+  constexpr std::string_view kFamily = "cuMulticast", kCreates = "cuMulticastCreate";
+  constexpr std::string_view kGate = "  PERI_TRY(check_multicast(gpu));";
+  if (path == "tests/house/rules.cpp") return;  // this one
+  const bool is_room = path == "kernels/cuda/multicast.cpp";
+  const auto lines = lines_of(text);
+  size_t begin = 0;    // of the function, or what else stands in the first column, that a line is in
+  size_t creator = 0;  // the function that creates objects; 0 is the file's first line, which is none
+  for (size_t i = 0; i < lines.size(); ++i) {
+    if (!lines[i].empty() && lines[i].front() != ' ' && lines[i].front() != '}') begin = i;
+    if (lines[i].find(kFamily) == std::string_view::npos) continue;
+    const int line = static_cast<int>(i + 1);
+    if (!is_room)
+      out.push_back({path, line, "multicast objects are the business of kernels/cuda/multicast.cpp alone"});
+    if (!is_room || lines[i].find(kCreates) == std::string_view::npos) continue;
+    if (creator == 0) creator = begin;
+    if (begin == 0 || begin != creator || !lines[begin].ends_with('{') || lines[begin + 1] != kGate)
+      out.push_back({path, line, "one function creates multicast objects, and asks check_multicast first"});
+  }
+}
+
 void check_words(const std::string& path, std::string_view text, std::vector<Violation>& out) {
   const bool one_environment_file = path == "core/env.cpp" || path == "core/env.hpp";
-  // env_test feeds the reader of the environment from a map; nothing is set.
-  const bool no_multicast = (path.starts_with("tests/") && path != "tests/core/env_test.cpp") ||
-                            path.starts_with("scripts/") || path.starts_with(".ci/") ||
-                            path.find("_bench.") != path.npos;
+  // Documents say what a user may set; env_test feeds the reader of the environment from a map.
+  const bool sets_nothing = path.ends_with(".md") || path == "tests/core/env_test.cpp";
   const std::string blanked_text = is_cpp(path) ? blank_comments_and_literals(text) : std::string(text);
   auto raw = lines_of(text);
   auto code = lines_of(blanked_text);
@@ -181,10 +224,7 @@ void check_words(const std::string& path, std::string_view text, std::vector<Vio
       out.push_back({path, line, "project code returns a Result instead of throwing"});
     if (!one_environment_file && (has_word(code[i], "getenv") || has_word(code[i], "secure_getenv")))
       out.push_back({path, line, "environment variables are read in core/env.cpp only"});
-    if (no_multicast && has_word(code[i], "cuMulticastCreate"))
-      out.push_back({path, line, "no test, benchmark or script creates a multicast object"});
-    if (no_multicast && sets_variable(raw[i], "PERI_MULTICAST"))
-      out.push_back({path, line, "no test, benchmark or script sets PERI_MULTICAST"});
+    if (!sets_nothing) check_environment(path, line, raw[i], out);
   }
 }
 
@@ -251,6 +291,7 @@ std::vector<Violation> check(const Tree& tree) {
   for (const auto& [path, text] : tree) {
     if (is_cpp(path)) includes[path] = includes_of(text);
     check_words(path, text, out);
+    check_multicast(path, text, out);
     check_shape(path, text, out);
   }
   check_includes(includes, out);

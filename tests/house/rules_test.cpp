@@ -24,7 +24,7 @@ std::string read(const fs::path& path) {
 // Sources, scripts and READMEs; not data, and not the goldens, which are as long as what they record.
 bool is_source(const fs::path& path) {
   static const std::set<std::string> kExtensions = {".hpp", ".cpp", ".cuh", ".cu", ".def",
-                                                    ".lua", ".md",  ".txt", ""};
+                                                    ".lua", ".md",  ".txt", ".py", ""};
   return kExtensions.contains(path.extension().string()) &&
          (path.extension() != ".txt" || path.filename() == "CMakeLists.txt");
 }
@@ -40,6 +40,8 @@ Tree repository() {
       if (path != "tests/house/rules_test.cpp") tree[path] = read(entry.path());
     }
   }
+  for (const char* file : {"CMakeLists.txt", "CMakePresets.json", "README.md"})
+    tree[file] = read(root / file);
   return tree;
 }
 
@@ -114,10 +116,56 @@ TEST_CASE("forbidden words are found in code, not in comments and strings") {
   CHECK(broken({{"scripts/a.lua", "local a = os.getenv(\"A\")\n"}}) == Places{"scripts/a.lua:1"});
 }
 
-TEST_CASE("multicast is never turned on by a test, a benchmark or a script") {
-  CHECK(broken({{"tests/kernels/a.cpp", "cuMulticastCreate(&h, &p);\n"}}) == Places{"tests/kernels/a.cpp:1"});
+TEST_CASE("multicast objects are created in one place, behind the gate") {
+  const std::string room = "kernels/cuda/multicast.cpp";
+  const std::string gated =
+      "// The one.\n"
+      "Result<Handle> create_object(int gpu) {\n"
+      "  PERI_TRY(check_multicast(gpu));\n"
+      "  auto create = f<decltype(&cuMulticastCreate)>(\"cuMulticastCreate\");\n"
+      "}\n";
+  CHECK(broken({{room, gated}}).empty());
+  // Elsewhere, in whatever way.
+  for (const char* path : {"tests/kernels/a.cpp", "tests/kernels/cuda/multicast.cpp", "scripts/a.lua",
+                           "scripts/bench/a.py", "scripts/test", "kernels/cuda/multicast.hpp",
+                           "kernels/cuda/device.cpp", "kernels/cuda/multicast_bench.cpp", "README.md"}) {
+    CHECK(broken({{path, "cuMulticastCreate(&h, &p);\n"}}) == Places{std::string(path) + ":1"});
+    CHECK(broken({{path, "\n  look_up(\"cuMulticastCreate\", f); // cuMulticastBindMem\n"}}) ==
+          Places{std::string(path) + ":2"});
+    CHECK(broken({{path, "driver.cuMulticastAddDevice_\n"}}) == Places{std::string(path) + ":1"});
+  }
+  // In the right file: no gate, a gate too late, in a comment, of another name or that is not asked.
+  auto with = [&](const std::string& first) {
+    std::string text = gated;
+    const std::string gate = "  PERI_TRY(check_multicast(gpu));\n";
+    return text.replace(text.find(gate), gate.size(), first);
+  };
+  CHECK(broken({{room, with("")}}) == Places{room + ":3"});
+  CHECK(broken({{room, with("  int a;\n  PERI_TRY(check_multicast(gpu));\n")}}) == Places{room + ":5"});
+  CHECK(broken({{room, with("  // PERI_TRY(check_multicast(gpu));\n")}}) == Places{room + ":4"});
+  CHECK(broken({{room, with("  PERI_TRY(check_multicast_not(gpu));\n")}}) == Places{room + ":4"});
+  CHECK(broken({{room, with("  if (gpu) PERI_TRY(check_multicast(gpu));\n")}}) == Places{room + ":4"});
+  // A second function, gated or not, and what stands in none.
+  CHECK(broken({{room, gated + gated}}) == Places{room + ":9"});
+  CHECK(broken({{room, gated + "void g() {\n  cuMulticastCreate(&h, &p);\n}\n"}}) == Places{room + ":7"});
+  CHECK(broken({{room, "#define CREATE cuMulticastCreate\n" + gated}}) == Places{room + ":1"});
+  CHECK(broken({{room, gated + "auto create = cuMulticastCreate;\n"}}) == Places{room + ":6"});
+  CHECK(broken({{room, gated + "void g() {\n  cuMulticastUnbind(h);\n}\n"}}).empty());
+}
+
+TEST_CASE("multicast is turned on by nobody but the user") {
   CHECK(broken({{"tests/kernels/a.cpp", "setenv(\"PERI_MULTICAST\", \"1\", 1);\n"}}) ==
         Places{"tests/kernels/a.cpp:1"});
+  CHECK(broken({{"bindings/a.cpp", "set(\"PERI_MULTICAST\", \"1\");\n"}}) == Places{"bindings/a.cpp:1"});
+  CHECK(broken({{"CMakePresets.json", "\"PERI_MULTICAST\": \"1\"\n"}}) == Places{"CMakePresets.json:1"});
+  CHECK(broken({{"scripts/a.py", "env = {'PERI_MULTICAST': '1'}\n"}}) == Places{"scripts/a.py:1"});
+  CHECK(broken({{".ci/run", "export NCCL_NVLS_ENABLE=1\n"}}) == Places{".ci/run:1"});
+  CHECK(broken({{".ci/run", "export NCCL_NVLS_ENABLE=0 NVSHMEM_DISABLE_NVLS=1\n"}}).empty());
+  CHECK(broken({{"scripts/test", "unset TORCH_SYMM_MEM_DISABLE_MULTICAST\n"}}) == Places{"scripts/test:1"});
+  CHECK(broken({{"scripts/a.py", "env = {\"TORCH_SYMM_MEM_DISABLE_MULTICAST\": \"0\"}\n"}}) ==
+        Places{"scripts/a.py:1"});
+  CHECK(broken({{"scripts/test", "NVSHMEM_DISABLE_NVLS=0 ./a\n"}}) == Places{"scripts/test:1"});
+  CHECK(broken({{"scripts/a.py", "if env[\"NCCL_NVLS_ENABLE\"] == \"2\":\n"}}).empty());
   CHECK(broken({{"scripts/test", "PERI_MULTICAST=1 ctest\n"}}) == Places{"scripts/test:1"});
   CHECK(broken({{"scripts/a.lua", "env[\"PERI_MULTICAST\"] = 1\n"}}) == Places{"scripts/a.lua:1"});
   CHECK(broken({{"scripts/a.lua", "-- PERI_MULTICAST is off here\n"}}).empty());
