@@ -7,11 +7,13 @@
 #include <fmt/format.h>
 
 #include <cstring>
+#include <thread>
 
 #include "core/env.hpp"
 #include "kernels/cuda/collective.hpp"
 #include "kernels/cuda/describe.hpp"
 #include "kernels/cuda/kernel.hpp"
+#include "kernels/cuda/matmul.hpp"
 #include "kernels/cuda/memory.hpp"
 #include "kernels/cuda/plugin.hpp"
 #include "kernels/cuda/symmetric_memory.hpp"
@@ -122,12 +124,13 @@ class CudaRecording final : public Recording {
 class CudaBackend final : public Backend {
  public:
   CudaBackend(std::unique_ptr<host::Control> control, std::shared_ptr<Device> device,
-              std::unique_ptr<Monitor> monitor, Peers peers)
+              std::unique_ptr<Monitor> monitor, Peers peers, std::jthread loading)
       : control_(std::move(control)),
         device_(std::move(device)),
         monitor_(std::move(monitor)),
         allocator_(std::make_shared<Allocator>(device_)),
         links_(peers.links()),
+        loading_(std::move(loading)),
         communicator_(*control_, *monitor_, device_, std::move(peers)) {}
   ~CudaBackend() override { leave(); }
 
@@ -242,6 +245,7 @@ class CudaBackend final : public Backend {
 
   void leave() override {
     if (control_->has_left()) return;
+    if (loading_.joinable()) loading_.join();
     static_cast<void>(device_->finish());  // what peers still wait for is on its way
     communicator_.close();
     monitor_->stop();
@@ -269,6 +273,7 @@ class CudaBackend final : public Backend {
   std::unique_ptr<Monitor> monitor_;
   std::shared_ptr<Allocator> allocator_;
   Links links_;
+  std::jthread loading_;  // what the first product would wait for
   Communicator communicator_;
   bool capturing_ = false;
   std::vector<std::unique_ptr<Call>> captured_;
@@ -277,11 +282,12 @@ class CudaBackend final : public Backend {
 Result<std::unique_ptr<Backend>> create(const JobOptions& options) {
   keep_nccl_off_multicast();
   auto device = PERI_TRY(Device::open(options.rank, options.may_spin));
+  std::jthread loading(load_matmul_library, device->index());
   auto control = PERI_TRY(host::Control::join(options));
   auto monitor = PERI_TRY(Monitor::start(*control, device));
   Peers peers = PERI_TRY(Peers::meet(*control, *device));
   return std::make_unique<CudaBackend>(std::move(control), std::move(device), std::move(monitor),
-                                       std::move(peers));
+                                       std::move(peers), std::move(loading));
 }
 
 }  // namespace

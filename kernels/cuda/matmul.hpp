@@ -8,6 +8,9 @@
 
 namespace peri::cuda {
 
+// Makes cuBLASLt load what it loads once for a process (80 ms), so that the first product need not wait.
+void load_matmul_library(int device);
+
 // A matrix whose rows (or, transposed, columns) are contiguous, `leading` elements apart.
 struct Matrix {
   int64_t rows, columns, leading;

@@ -346,6 +346,24 @@ class ProductKernel final : public Kernel {
 
 }  // namespace
 
+void load_matmul_library(int device) {
+  if (cudaSetDevice(device) != cudaSuccess) return;
+  const Result<cublasLtHandle_t> lt = handle();
+  Description description;
+  Layout square;
+  Preference preference;
+  cublasLtMatmulHeuristicResult_t found;
+  int count = 0;
+  // What fails here fails again, and is told, where a product is wanted.
+  if (lt &&
+      cublasLtMatmulDescCreate(description.out(), CUBLAS_COMPUTE_32F, CUDA_R_32F) == CUBLAS_STATUS_SUCCESS &&
+      cublasLtMatrixLayoutCreate(square.out(), CUDA_R_16BF, 128, 128, 128) == CUBLAS_STATUS_SUCCESS &&
+      cublasLtMatmulPreferenceCreate(preference.out()) == CUBLAS_STATUS_SUCCESS)
+    static_cast<void>(cublasLtMatmulAlgoGetHeuristic(*lt, description.get(), square.get(), square.get(),
+                                                     square.get(), square.get(), preference.get(), 1, &found,
+                                                     &count));
+}
+
 Compiled make_product(const Product& product) {
   auto kernel = std::make_shared<ProductKernel>(product);
   PERI_TRY(kernel->prepare());

@@ -23,7 +23,8 @@
 namespace peri::cuda {
 namespace {
 
-constexpr int kStep = 32;  // of k
+constexpr int kWarps = 16, kThreads = kWarps * 32, kStep = 32;  // kStep: of k
+static_assert(kWarps * kStep == kSkinnyDepth);
 constexpr int kUnrequestedShared = 48 * 1024;
 
 struct Arguments {
@@ -202,8 +203,8 @@ struct Partial {
 
 // Shared memory: each warp's sums [m][64], then what each block of the cluster sends.
 template <bool kTransposed>
-__host__ __device__ constexpr int partial_floats(int m, int warps) {
-  return warps * m * Partial<kTransposed>::kRow;
+__host__ __device__ constexpr int partial_floats(int m) {
+  return kWarps * m * Partial<kTransposed>::kRow;
 }
 __host__ __device__ constexpr int received_floats(int m, int cluster_log2) {  // from each block, at most
   return ((2 * m - 1) >> cluster_log2) * 32 + 32;
@@ -258,8 +259,7 @@ __device__ void wait_for_cluster() {
 }
 
 template <class Element, bool kTransposed, int kTiles, bool kAligned>
-__global__ void __launch_bounds__(32 * skinny_warps(8 * kTiles), 1) skinny(const Arguments x) {
-  constexpr int kWarps = skinny_warps(8 * kTiles), kThreads = 32 * kWarps;
+__global__ void __launch_bounds__(kThreads, 1) skinny(const Arguments x) {
   extern __shared__ float shared[];
   __shared__ uint64_t inbox_memory;
   const Inbox inbox(&inbox_memory);
@@ -298,7 +298,7 @@ __global__ void __launch_bounds__(32 * skinny_warps(8 * kTiles), 1) skinny(const
   __syncthreads();
 
   wait_for_cluster();
-  float* const received = shared + partial_floats<kTransposed>(x.m, kWarps);
+  float* const received = shared + partial_floats<kTransposed>(x.m);
   const int per_block = received_floats(x.m, x.cluster_log2);
 #pragma unroll 1
   for (int i = thread; i < x.m * kSkinnyColumns; i += kThreads) {
@@ -324,15 +324,12 @@ __global__ void __launch_bounds__(32 * skinny_warps(8 * kTiles), 1) skinny(const
   }
 }
 
-// Unaligned operands are rare: they share the instance for the most rows that gives the same bits.
+// Unaligned operands are rare: they share the instance for the most rows, which gives the same bits.
 template <class Element, bool kTransposed>
 const void* instance(int rows, bool is_aligned) {
-  if (!is_aligned)
-    return rows <= 16 ? reinterpret_cast<const void*>(skinny<Element, kTransposed, 2, false>)
-                      : reinterpret_cast<const void*>(skinny<Element, kTransposed, 4, false>);
+  if (!is_aligned) return reinterpret_cast<const void*>(skinny<Element, kTransposed, 2, false>);
   if (rows <= 8) return reinterpret_cast<const void*>(skinny<Element, kTransposed, 1, true>);
-  if (rows <= 16) return reinterpret_cast<const void*>(skinny<Element, kTransposed, 2, true>);
-  return reinterpret_cast<const void*>(skinny<Element, kTransposed, 4, true>);
+  return reinterpret_cast<const void*>(skinny<Element, kTransposed, 2, true>);
 }
 
 const void* instance(const SkinnyProduct& p, bool is_aligned) {
@@ -343,8 +340,7 @@ const void* instance(const SkinnyProduct& p, bool is_aligned) {
 }
 
 int shared_bytes(const SkinnyProduct& p) {
-  const int warps = skinny_warps(p.m);
-  const int sums = p.is_transposed ? partial_floats<true>(p.m, warps) : partial_floats<false>(p.m, warps);
+  const int sums = p.is_transposed ? partial_floats<true>(p.m) : partial_floats<false>(p.m);
   return static_cast<int>(sizeof(float)) * (sums + p.cluster * received_floats(p.m, log2_of(p.cluster)));
 }
 
@@ -357,7 +353,7 @@ cudaError_t load_skinny(const SkinnyProduct& product) {
     if (const cudaError_t error = cudaFuncGetAttributes(&attributes, kernel); error != cudaSuccess)
       return error;
     SkinnyProduct most = product;  // other products share the kernel
-    most.m = product.m <= 16 ? 16 : kSkinnyRows;
+    most.m = kSkinnyRows;
     most.cluster = kSkinnyCluster;
     if (shared_bytes(most) <= kUnrequestedShared) continue;
     if (const cudaError_t error =
@@ -390,7 +386,7 @@ cudaError_t launch_skinny(const SkinnyProduct& p, const void* a, const void* b, 
   cudaLaunchConfig_t config{};
   config.gridDim = dim3(static_cast<unsigned>((p.n + kSkinnyColumns - 1) / kSkinnyColumns),
                         static_cast<unsigned>(p.cluster));
-  config.blockDim = dim3(static_cast<unsigned>(32 * skinny_warps(p.m)));
+  config.blockDim = dim3(kThreads);
   config.dynamicSmemBytes = static_cast<size_t>(shared_bytes(p));
   config.stream = stream;
   config.attrs = attributes;
