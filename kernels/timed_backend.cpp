@@ -252,6 +252,7 @@ class TimedBackend final : public ForwardingBackend {
       times = times.subspan(count);
       issued_.pop_front();
     }
+    timeline_.write();
   }
 
   // `times` begin and end with those of the whole.

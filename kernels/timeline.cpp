@@ -81,7 +81,7 @@ void Timeline::add(Lane lane, const Label& label, int64_t start, int64_t end) {
   if (!count()) return;
   std::string details = label.details;
   if (label.bus_bytes > 0 && end > start)
-    details += fmt::format("\"bus GB/s\":{:.3f},", label.bus_bytes / static_cast<double>(end - start));
+    details += fmt::format("\"bus GB/s\":{:.4g},", label.bus_bytes / static_cast<double>(end - start));
   append(fmt::format(R"({{"ph":"X","pid":{},"tid":{},"ts":{},"dur":{},"name":{},"cat":"{}","args":{{{}}}}})",
                      process_, static_cast<int>(lane), microseconds(start), microseconds(end - start),
                      quoted(label.name), label.category, without_comma(details)));

@@ -211,8 +211,8 @@ class CudaBackend final : public Backend {
       PERI_TRY(monitor_->synchronize());
       PERI_TRY(clock_.set());
     }
-    auto event = PERI_TRY(Event::create(device_));
-    PERI_TRY(issue(std::make_unique<RecordEvent>(event, device_->stream(), capturing_)));
+    auto event = PERI_TRY(Event::create(device_, capturing_));
+    PERI_TRY(issue(std::make_unique<RecordEvent>(event, device_->stream())));
     return std::make_unique<CudaMark>(std::move(event));
   }
 

@@ -12,21 +12,27 @@ constexpr int kComparisons = 8;
 
 }  // namespace
 
-Result<std::shared_ptr<Event>> Event::create(std::shared_ptr<Device> device) {
-  std::shared_ptr<Event> event(new Event(std::move(device)));
+Result<std::shared_ptr<Event>> Event::create(std::shared_ptr<Device> device, bool captured) {
+  std::shared_ptr<Event> event(new Event(std::move(device), captured));
   PERI_TRY(check(cudaEventCreateWithFlags(&event->event_, cudaEventDefault), "an event"));
   return event;
 }
 
-// A graph that is still being replayed may record it.
+// CUDA itself waits for what the stream has yet to record, but not for a graph that is still being replayed.
 Event::~Event() {
-  if (event_) device_->retire([event = event_] { cudaEventDestroy(event); });
+  if (!event_) return;
+  if (captured_)
+    device_->retire([event = event_] { cudaEventDestroy(event); });
+  else
+    cudaEventDestroy(event_);
 }
 
+// In a graph it becomes a node, not an edge between nodes.
 Status RecordEvent::enqueue() {
-  return check(cudaEventRecordWithFlags(event_->get(), stream_,
-                                        captured_ ? cudaEventRecordExternal : cudaEventRecordDefault),
-               "an event");
+  return check(
+      cudaEventRecordWithFlags(event_->get(), stream_,
+                               event_->is_captured() ? cudaEventRecordExternal : cudaEventRecordDefault),
+      "an event");
 }
 
 // The shortest of a few round trips errs least: the event was recorded between its two ends.
@@ -34,7 +40,7 @@ Status EventClock::set() {
   std::shared_ptr<const Event> nearest;
   int64_t nearest_time = 0, shortest = std::numeric_limits<int64_t>::max();
   for (int i = 0; i < kComparisons; ++i) {
-    std::shared_ptr<const Event> event = PERI_TRY(Event::create(device_));
+    std::shared_ptr<const Event> event = PERI_TRY(Event::create(device_, false));
     const int64_t before = host_clock();
     PERI_TRY(check(cudaEventRecord(event->get(), device_->stream()), "an event"));
     int64_t after = before;

@@ -14,14 +14,17 @@ namespace peri::cuda {
 
 class Event {
  public:
-  static Result<std::shared_ptr<Event>> create(std::shared_ptr<Device> device);
+  // `captured`: a graph will record it.
+  static Result<std::shared_ptr<Event>> create(std::shared_ptr<Device> device, bool captured);
   ~Event();
   Event(const Event&) = delete;
   cudaEvent_t get() const { return event_; }
+  bool is_captured() const { return captured_; }
 
  private:
-  explicit Event(std::shared_ptr<Device> device) : device_(std::move(device)) {}
+  Event(std::shared_ptr<Device> device, bool captured) : device_(std::move(device)), captured_(captured) {}
   std::shared_ptr<Device> device_;
+  bool captured_;
   cudaEvent_t event_ = nullptr;
 };
 
@@ -37,14 +40,13 @@ class CudaMark final : public Mark {
 
 class RecordEvent final : public Call {
  public:
-  RecordEvent(std::shared_ptr<const Event> event, cudaStream_t stream, bool captured)
-      : event_(std::move(event)), stream_(stream), captured_(captured) {}
+  RecordEvent(std::shared_ptr<const Event> event, cudaStream_t stream)
+      : event_(std::move(event)), stream_(stream) {}
   Status enqueue() override;
 
  private:
   std::shared_ptr<const Event> event_;
   cudaStream_t stream_;
-  bool captured_;  // becomes a node of the graph, not an edge
 };
 
 class EventClock {
