@@ -2,6 +2,7 @@
 // whatever names occur; how many events are taken.
 #include <catch2/catch.hpp>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <thread>
 
@@ -107,11 +108,11 @@ TEST_CASE("a timeline names its lanes and tells every call in order") {
 
 TEST_CASE("each replay tells each of its calls") {
   Rig rig;
-  Operand x = rig.make({16}), y = rig.make({16}), z = rig.make({16});
-  reinterpret_cast<float*>(x.data)[3] = 5;
+  Operand x = rig.make({1 << 22}), y = rig.make({1 << 22}), z = rig.make({16});
+  std::fill_n(reinterpret_cast<float*>(x.data), 1 << 22, 5.0f);
   REQUIRE(rig.backend->begin_capture());
   REQUIRE(rig.backend->launch(doubling(), {&x, 1}, {&y, 1}));
-  REQUIRE(rig.backend->collective(all_reduce(1), y, z));
+  REQUIRE(rig.backend->collective(all_reduce(1), {y.data, z.type}, z));
   auto recording = rig.backend->end_capture();
   REQUIRE(recording);
   CHECK((*recording)->call_count() == 2);
@@ -134,6 +135,8 @@ TEST_CASE("each replay tells each of its calls") {
     CHECK(stream[i + 1]["ts"].get<double>() >= stream[i]["ts"].get<double>() - kRounding);
     CHECK(stream[i + 2]["ts"].get<double>() >= end_of(stream[i + 1]) - kRounding);
     CHECK(end_of(stream[i + 2]) <= end_of(stream[i]) + kRounding);
+    // The sum of 16 MiB takes longer than everything else.
+    CHECK(2 * stream[i + 1]["dur"].get<double>() > stream[i]["dur"].get<double>());
     CHECK(stream[i]["dur"] < 150e3);  // the second replay's times are not taken for the first one's
     last = end_of(stream[i]);
   }
