@@ -12,6 +12,8 @@
 #include <sstream>
 #include <thread>
 
+#include "kernels/bus_factor.hpp"
+
 namespace peri {
 namespace {
 
@@ -77,12 +79,6 @@ Status check_result(Op op, DType dtype, const Shapes& shapes, int rank, int rank
       return fail(Code::PlanInvalid, fmt::format("element {} is {}, not {}", i, got, want));
   }
   return {};
-}
-
-double bus_factor(Op op, int ranks) {
-  if (op == Op::broadcast) return 1;
-  double share = static_cast<double>(ranks - 1) / ranks;
-  return op == Op::all_reduce ? 2 * share : share;
 }
 
 CollectiveSpec spec_of(Op op, const std::string& algorithm, int ranks) {

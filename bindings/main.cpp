@@ -16,6 +16,7 @@
 #include "bindings/lua/environment.hpp"
 #include "bindings/manual.hpp"
 #include "bindings/script.hpp"
+#include "bindings/timeline_file.hpp"
 #include "core/env.hpp"
 #include "kernels/plugin.hpp"
 #include "planner/plan.hpp"
@@ -27,6 +28,7 @@ struct Options {
   int ranks = 1;
   double timeout_s = environment().timeout;
   bool merge = false;
+  std::string trace;
   ScriptOptions script;
   std::vector<std::string> topic;
   BenchOptions bench;
@@ -74,20 +76,29 @@ std::string lone_job() {
 }
 
 // `rank_main` on every rank of the job: in this process if a launcher started it or one rank is all, else in
-// new ones.
+// new ones. Under a launcher of ours a timeline outlives the ranks that it is about.
 template <class F>
 Result<int> on_every_rank(const Options& options, std::vector<std::string> command, F rank_main) {
   PERI_TRY(check_backend(options.script.backend));
   for (const Error& error : environment().malformed) return std::unexpected(error);
   if (auto rank = PERI_TRY(rank_environment(environment())))
     return rank_main(job_options(rank->rank, rank->world_size, rank->job, options.timeout_s));
-  if (options.ranks == 1) return rank_main(job_options(0, 1, lone_job(), options.timeout_s));
+  if (options.ranks == 1 && options.trace.empty())
+    return rank_main(job_options(0, 1, lone_job(), options.timeout_s));
   LaunchOptions launch_options;
   launch_options.ranks = options.ranks;
   launch_options.command = std::move(command);
   launch_options.timeout_s = options.timeout_s;
   launch_options.merge_identical = options.merge;
-  return launch(launch_options);
+  if (options.trace.empty()) return launch(launch_options);
+  const TimelineFile timeline = PERI_TRY(TimelineFile::create(options.trace, options.ranks));
+  launch_options.timelines = timeline.descriptors();
+  Result<int> code = launch(launch_options);
+  const Status written = timeline.write();  // whatever has become of the job
+  if (written) return code;
+  if (code && *code == kExitOk) return std::unexpected(written.error());
+  report(written.error());
+  return code;
 }
 
 // What a rank process is started with: this very command line, in the environment of a rank.
@@ -148,8 +159,11 @@ Status take_script(const CLI::App& command, ScriptOptions& script) {
 Result<int> script_command(Options& options, const CLI::App& command_line, int argc, char** argv) {
   PERI_TRY(check_passes(compile_options()));
   PERI_TRY(take_script(command_line, options.script));
-  return on_every_rank(options, rank_command(argc, argv),
-                       [&](const JobOptions& job) { return run_script(options.script, job); });
+  return on_every_rank(options, rank_command(argc, argv), [&](const JobOptions& job) -> Result<int> {
+    std::unique_ptr<TimelineSink> timeline;
+    if (!options.trace.empty()) timeline = PERI_TRY(rank_timeline(options.trace, job.rank, environment()));
+    return run_script(options.script, job, timeline.get());
+  });
 }
 
 Result<int> help_command(const std::vector<std::string>& topic) {
@@ -224,6 +238,9 @@ int run(int argc, char** argv) {
   auto* run =
       app.add_subcommand("run", "Launch a script on N ranks: peri run [options] script.lua [arguments]");
   add_script_options(run, options);
+  run->add_option("--trace", options.trace,
+                  "Write a timeline of all ranks to this file, for ui.perfetto.dev (under mpirun, srun or "
+                  "torchrun: of each rank to FILE.RANK)");
   run->prefix_command();  // the first word that is no option is the script; the rest is the script's
   auto* explain = app.add_subcommand(
       "explain", "Run a script and print what was compiled, and why: peri explain [options] script.lua");

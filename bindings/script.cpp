@@ -18,6 +18,7 @@
 #include "bindings/session.hpp"
 #include "core/env.hpp"
 #include "kernels/plugin.hpp"
+#include "kernels/timed_backend.hpp"
 
 namespace peri {
 namespace {
@@ -147,7 +148,7 @@ JobOptions job_options(int rank, int world_size, std::string job, double timeout
   return options;
 }
 
-int run_script(const ScriptOptions& options, const JobOptions& job) {
+int run_script(const ScriptOptions& options, const JobOptions& job, TimelineSink* timeline) {
   setvbuf(stdout, nullptr, _IOLBF, 1 << 16);
   signal(SIGPIPE, SIG_IGN);
   auto backend = create_backend(options.backend, job);
@@ -155,7 +156,7 @@ int run_script(const ScriptOptions& options, const JobOptions& job) {
     fmt::print(stderr, "{}\n", backend.error().to_string());
     return exit_code_for(backend.error().code);
   }
-  Session session(std::move(*backend));
+  Session session(timeline ? with_timeline(std::move(*backend), *timeline) : std::move(*backend));
   lua_State* L = luaL_newstate();
   if (!L) {
     fmt::print(stderr, "no memory for a Lua state\n");

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "kernels/backend.hpp"
+#include "kernels/timeline.hpp"
 
 namespace peri {
 
@@ -19,8 +20,9 @@ struct ScriptOptions {
   std::string html;              // with explain: the report, into this file
 };
 
-// The exit code (launcher/exit_codes.hpp). Whatever went wrong has been printed on stderr.
-int run_script(const ScriptOptions& options, const JobOptions& job);
+// The exit code (launcher/exit_codes.hpp). Whatever went wrong has been printed on stderr. The rank's
+// timeline goes to `timeline`, if there is one.
+int run_script(const ScriptOptions& options, const JobOptions& job, TimelineSink* timeline);
 
 // How many threads and whether to spin, from cores and ranks; rank, size and job as given.
 JobOptions job_options(int rank, int world_size, std::string job, double timeout_s);

@@ -75,6 +75,7 @@ Environment read_environment(const std::function<const char*(const char*)>& get)
   env.job = variables.text("PERI_JOB");
   env.rank = variables.number<int>("PERI_RANK", 0, "a rank, from 0");
   env.world_size = variables.number<int>("PERI_WORLD_SIZE", 1, "a count of ranks, at least 1");
+  env.timeline = variables.number<int>("PERI_TIMELINE", 0, "a file descriptor");
   env.timeout =
       variables.number<double>("PERI_TIMEOUT", 1e-3, "seconds, at least 0.001").value_or(env.timeout);
   env.threads = variables.number<int>("PERI_THREADS", 0, "a count of threads").value_or(env.threads);

@@ -16,6 +16,8 @@ struct Environment {
   std::optional<int> rank;         // PERI_RANK: this rank, from 0
   std::optional<int> world_size;   // PERI_WORLD_SIZE: how many ranks there are, at least 1
 
+  std::optional<int> timeline;  // PERI_TIMELINE: the descriptor of the file for this rank's events
+
   // For the user.
   double timeout = 60;  // PERI_TIMEOUT: seconds until an absent rank is given up, at least 0.001. Default: 60
   int threads = 0;      // PERI_THREADS: threads of one rank. Default: 0, the machine's cores over its ranks

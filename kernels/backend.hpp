@@ -7,7 +7,9 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -46,6 +48,18 @@ class Recording {
   virtual int call_count() const = 0;
 };
 
+// A place in the stream whose time can be asked for.
+class Mark {
+ public:
+  virtual ~Mark() = default;
+};
+
+// The clock of marks, in ns: the same for all processes of a machine.
+inline int64_t host_clock() {
+  using namespace std::chrono;
+  return duration_cast<nanoseconds>(steady_clock::now().time_since_epoch()).count();
+}
+
 // How the ranks of a job reach each other: what collectives may be carried out by.
 struct Links {
   bool symmetric_memory = true;  // they can map each other's memory
@@ -57,6 +71,7 @@ class Backend {
   virtual ~Backend() = default;
   virtual std::string name() const = 0;
   virtual const JobOptions& job() const = 0;
+  virtual std::string device_name() const = 0;  // where this rank computes: "GPU 0", "host"
   // The same on all ranks.
   virtual Links links() const { return {}; }
 
@@ -88,6 +103,14 @@ class Backend {
   virtual void abandon_capture() = 0;
   virtual Status replay(const Recording& recording) = 0;
   virtual Status synchronize() = 0;
+
+  // Marks this place in the stream or, while capturing, in the recording, each of whose replays passes it
+  // anew.
+  virtual Result<std::unique_ptr<Mark>> mark() = 0;
+  // When the stream passed these marks last, on `host_clock` (GPUs: to a few microseconds); nothing for those
+  // that it has not reached. Never waits. Whoever asks for some asks for all that he still wants to know
+  // about, as the clocks may be compared anew after that.
+  virtual std::vector<std::optional<int64_t>> times(std::span<const Mark* const> marks) = 0;
 
   // Every member's text, in group order: for agreement on plans. Not capturable. `what` names the step in
   // messages.

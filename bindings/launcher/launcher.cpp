@@ -181,7 +181,7 @@ std::string random_job_id() {
 // itself was started by one of them, it is not about these ranks.
 std::vector<std::string> rank_variables(int rank, const LaunchOptions& options, const std::string& job,
                                         int threads) {
-  const std::vector<std::string> ours = {
+  std::vector<std::string> ours = {
       "PERI_JOB=" + job,
       fmt::format("PERI_RANK={}", rank),
       fmt::format("PERI_WORLD_SIZE={}", options.ranks),
@@ -190,6 +190,8 @@ std::vector<std::string> rank_variables(int rank, const LaunchOptions& options, 
       fmt::format("WORLD_SIZE={}", options.ranks),
       fmt::format("LOCAL_RANK={}", rank),
   };
+  if (!options.timelines.empty())
+    ours.push_back(fmt::format("PERI_TIMELINE={}", options.timelines[static_cast<size_t>(rank)]));
   const std::vector<std::string> defaults = {
       fmt::format("PERI_THREADS={}", threads),
       fmt::format("OMP_NUM_THREADS={}", threads),
@@ -213,7 +215,7 @@ std::vector<std::string> rank_variables(int rank, const LaunchOptions& options, 
   return variables;
 }
 
-// Three descriptors per rank may be more than the usual soft limit of 1024.
+// Three descriptors per rank, and one for its timeline, may be more than the usual soft limit of 1024.
 void raise_descriptor_limit() {
   rlimit limit{};
   if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
@@ -234,6 +236,7 @@ Status Job::start() {
     if (cores.size() >= count)
       start.cores.assign(cores.begin() + rank * cores.size() / count,
                          cores.begin() + (rank + 1) * cores.size() / count);
+    if (!options_.timelines.empty()) start.inherited = options_.timelines[rank];
     start.inherit_stdin = rank == 0;
     // A process that reads the terminal must be in its foreground group, which is ours: Ctrl-C then reaches
     // rank 0 by itself. All others hear of it from us.

@@ -17,6 +17,7 @@ struct LaunchOptions {
   int ranks = 1;                     // 1 to kMaxRanks
   std::vector<std::string> command;  // argv of a rank: {"/proc/self/exe", "rank", ...}
   double timeout_s = 60;             // the ranks' deadline for each other, handed down as PERI_TIMEOUT
+  std::vector<int> timelines = {};   // per rank, a descriptor that it inherits for its timeline
   bool merge_identical = false;      // show lines of stdout that all ranks wrote alike once; stderr always
 };
 
@@ -26,9 +27,10 @@ struct LaunchOptions {
 // is left.
 //
 // A rank finds in its environment PERI_JOB (128 random bits in hex), PERI_RANK, PERI_WORLD_SIZE,
-// PERI_TIMEOUT; for the user's own tools RANK, WORLD_SIZE, LOCAL_RANK; and, unless the user has set them,
-// PERI_THREADS, OMP_NUM_THREADS and OPENBLAS_NUM_THREADS = cores / ranks. It is pinned to its share of the
-// cores when there is one for each rank. Rank 0 has the launcher's stdin, the others /dev/null.
+// PERI_TIMEOUT, PERI_TIMELINE (if there are any); for the user's own tools RANK, WORLD_SIZE, LOCAL_RANK; and,
+// unless the user has set them, PERI_THREADS, OMP_NUM_THREADS and OPENBLAS_NUM_THREADS = cores / ranks. It is
+// pinned to its share of the cores when there is one for each rank. Rank 0 has the launcher's stdin, the
+// others /dev/null.
 //
 // After the first failure the others have 1.2 s to end by themselves, then SIGTERM, and SIGKILL at 1.6 s. The
 // first SIGINT, SIGTERM or SIGHUP is passed on, and the ranks have 1.5 s; the second kills them.

@@ -51,6 +51,7 @@ void become_rank(const RankStart& start, char** argv, char** envp, const cpu_set
       close(null);
     }
   }
+  if (start.inherited >= 0 && fcntl(start.inherited, F_SETFD, 0) != 0) return;
   if (dup2(out, STDOUT_FILENO) < 0 || dup2(err, STDERR_FILENO) < 0) return;
   pthread_sigmask(SIG_SETMASK, &start.signal_mask, nullptr);
   execve(argv[0], argv, envp);

@@ -17,6 +17,7 @@ struct RankStart {
   std::vector<std::string> command;      // argv; command[0] is a path, not looked up
   std::vector<std::string> environment;  // "NAME=value", all of it
   std::vector<int> cores;                // to run on; empty: wherever it likes
+  int inherited = -1;                    // a descriptor that stays open in it
   bool inherit_stdin = false;            // else /dev/null
   bool own_process_group =
       true;              // signals from the terminal do not reach it, and it is ended with its children

@@ -13,6 +13,7 @@
 #include "kernels/cuda/collective.hpp"
 #include "kernels/cuda/describe.hpp"
 #include "kernels/cuda/kernel.hpp"
+#include "kernels/cuda/mark.hpp"
 #include "kernels/cuda/matmul.hpp"
 #include "kernels/cuda/memory.hpp"
 #include "kernels/cuda/plugin.hpp"
@@ -129,6 +130,7 @@ class CudaBackend final : public Backend {
         device_(std::move(device)),
         monitor_(std::move(monitor)),
         allocator_(std::make_shared<Allocator>(device_)),
+        clock_(device_),
         links_(peers.links()),
         loading_(std::move(loading)),
         communicator_(*control_, *monitor_, device_, std::move(peers)) {}
@@ -136,6 +138,7 @@ class CudaBackend final : public Backend {
 
   std::string name() const override { return "cuda"; }
   const JobOptions& job() const override { return control_->options(); }
+  std::string device_name() const override { return fmt::format("GPU {}", device_->index()); }
   Links links() const override { return links_; }
 
   Result<std::shared_ptr<Storage>> allocate(int64_t bytes, Place place) override {
@@ -229,6 +232,26 @@ class CudaBackend final : public Backend {
     return monitor_->synchronize();
   }
 
+  Result<std::unique_ptr<Mark>> mark() override {
+    if (!clock_.is_set()) {  // no capture has begun for CUDA, so the stream may be waited for
+      PERI_TRY(monitor_->synchronize());
+      PERI_TRY(clock_.set());
+    }
+    auto event = PERI_TRY(Event::create(device_, capturing_));
+    PERI_TRY(issue(std::make_unique<RecordEvent>(event, device_->stream())));
+    return std::make_unique<CudaMark>(std::move(event));
+  }
+
+  std::vector<std::optional<int64_t>> times(std::span<const Mark* const> marks) override {
+    std::vector<std::optional<int64_t>> result;
+    for (const Mark* mark : marks) {
+      auto* ours = dynamic_cast<const CudaMark*>(mark);
+      result.push_back(ours ? clock_.time(ours->event()) : std::nullopt);
+    }
+    clock_.keep_set();
+    return result;
+  }
+
   Result<std::vector<std::string>> exchange(const Group& group, const std::string& text,
                                             const std::string& what) override {
     PERI_TRY(check_usable());
@@ -272,6 +295,7 @@ class CudaBackend final : public Backend {
   std::shared_ptr<Device> device_;  // shared with storages and recordings, which may outlive the backend
   std::unique_ptr<Monitor> monitor_;
   std::shared_ptr<Allocator> allocator_;
+  EventClock clock_;
   Links links_;
   std::jthread loading_;  // what the first product would wait for
   Communicator communicator_;

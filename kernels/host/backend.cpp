@@ -32,6 +32,29 @@ class KernelCall final : public Call {
   std::vector<std::byte*> inputs_, outputs_;
 };
 
+using Time = std::optional<int64_t>;  // on host_clock
+
+class HostMark final : public Mark {
+ public:
+  explicit HostMark(std::shared_ptr<const Time> passed) : passed_(std::move(passed)) {}
+  Time passed() const { return *passed_; }
+
+ private:
+  std::shared_ptr<const Time> passed_;  // shared with the call, either of which may be gone first
+};
+
+class MarkCall final : public Call {
+ public:
+  explicit MarkCall(std::shared_ptr<Time> passed) : passed_(std::move(passed)) {}
+  Status run() override {
+    *passed_ = host_clock();
+    return {};
+  }
+
+ private:
+  std::shared_ptr<Time> passed_;
+};
+
 class HostRecording final : public Recording {
  public:
   explicit HostRecording(std::vector<std::unique_ptr<Call>> calls) : calls_(std::move(calls)) {}
@@ -59,6 +82,7 @@ class HostBackend final : public Backend {
 
   std::string name() const override { return "host"; }
   const JobOptions& job() const override { return control().options(); }
+  std::string device_name() const override { return "host"; }
 
   Result<std::shared_ptr<Storage>> allocate(int64_t bytes, Place place) override {
     return allocator_->allocate(bytes, place);
@@ -125,6 +149,21 @@ class HostBackend final : public Backend {
   }
 
   Status synchronize() override { return {}; }  // every call has completed when it returns
+
+  Result<std::unique_ptr<Mark>> mark() override {
+    auto passed = std::make_shared<Time>();
+    PERI_TRY(issue(std::make_unique<MarkCall>(passed)));
+    return std::make_unique<HostMark>(std::move(passed));
+  }
+
+  std::vector<Time> times(std::span<const Mark* const> marks) override {
+    std::vector<Time> result;
+    for (const Mark* mark : marks) {
+      auto* ours = dynamic_cast<const HostMark*>(mark);
+      result.push_back(ours ? ours->passed() : std::nullopt);
+    }
+    return result;
+  }
 
   Result<std::vector<std::string>> exchange(const Group& group, const std::string& text,
                                             const std::string& what) override {

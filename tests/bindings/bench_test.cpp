@@ -3,7 +3,7 @@
 #include <catch2/catch.hpp>
 
 #include "bindings/bench.hpp"
-#include "tests/support/forwarding_backend.hpp"
+#include "kernels/forwarding_backend.hpp"
 #include "tests/support/ranks.hpp"
 
 namespace peri::test {

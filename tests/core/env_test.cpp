@@ -38,6 +38,7 @@ TEST_CASE("values are read") {
                                 {"PERI_TIMEOUT", "2.5"},
                                 {"PERI_THREADS", "3"},
                                 {"PERI_P2P", "0"},
+                                {"PERI_TIMELINE", "5"},
                                 {"PERI_NCCL", "/opt/libnccl.so.2"},
                                 {"SLURM_PROCID", "7"},
                                 {"OMPI_COMM_WORLD_SIZE", "8"},
@@ -49,6 +50,7 @@ TEST_CASE("values are read") {
   CHECK(env.timeout == 2.5);
   CHECK(env.threads == 3);
   CHECK(!env.p2p);
+  CHECK(env.timeline == 5);
   CHECK(env.nccl == "/opt/libnccl.so.2");
   CHECK(env.slurm_rank == "7");
   CHECK(env.ompi_world_size == "8");

@@ -3,9 +3,9 @@
 #pragma once
 
 #include "cudagraph/executable.hpp"
+#include "kernels/forwarding_backend.hpp"
 #include "tests/planner/programs.hpp"
 #include "tests/support/elements.hpp"
-#include "tests/support/forwarding_backend.hpp"
 #include "tests/support/ranks.hpp"
 
 namespace peri::test {

@@ -1,9 +1,9 @@
-// A backend that hands every call on to another: tests override what they count, refuse or watch.
+// A backend that hands every call on to another, for those that override a part: the timeline's, and tests'.
 #pragma once
 
 #include "kernels/backend.hpp"
 
-namespace peri::test {
+namespace peri {
 
 class ForwardingBackend : public Backend {
  public:
@@ -11,6 +11,7 @@ class ForwardingBackend : public Backend {
 
   std::string name() const override { return to_.name(); }
   const JobOptions& job() const override { return to_.job(); }
+  std::string device_name() const override { return to_.device_name(); }
   Links links() const override { return to_.links(); }
   Result<std::shared_ptr<Storage>> allocate(int64_t bytes, Place place) override {
     return to_.allocate(bytes, place);
@@ -37,6 +38,10 @@ class ForwardingBackend : public Backend {
   void abandon_capture() override { to_.abandon_capture(); }
   Status replay(const Recording& recording) override { return to_.replay(recording); }
   Status synchronize() override { return to_.synchronize(); }
+  Result<std::unique_ptr<Mark>> mark() override { return to_.mark(); }
+  std::vector<std::optional<int64_t>> times(std::span<const Mark* const> marks) override {
+    return to_.times(marks);
+  }
   Result<std::vector<std::string>> exchange(const Group& group, const std::string& text,
                                             const std::string& what) override {
     return to_.exchange(group, text, what);
@@ -45,8 +50,8 @@ class ForwardingBackend : public Backend {
   void abort(const Error& cause) override { to_.abort(cause); }
   void leave() override { to_.leave(); }
 
- private:
+ protected:
   Backend& to_;
 };
 
-}  // namespace peri::test
+}  // namespace peri

@@ -1,0 +1,290 @@
+// A mark's time is known once the stream has passed it, so what was issued waits here for its times. They are
+// read whenever the stream has been waited for anyway, and before a recording is replayed again, whose marks
+// are passed anew: a traced program waits for each replay before the next one of the same recording.
+#include "kernels/timed_backend.hpp"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <deque>
+
+#include "kernels/bus_factor.hpp"
+#include "kernels/forwarding_backend.hpp"
+
+namespace peri {
+namespace {
+
+constexpr size_t kLookAfter = 64;    // issued and not yet read
+constexpr size_t kWaitAfter = 1024;  // then the stream is waited for: marks are the device's resources
+
+std::string describe(std::span<const Operand> operands) {
+  std::vector<std::string> texts;
+  for (const Operand& operand : operands)
+    texts.push_back(fmt::format("{}{}", to_string(operand.type.dtype), operand.type.view.shape.to_string()));
+  return fmt::format("{}", fmt::join(texts, ", "));
+}
+
+int64_t bytes_of(std::span<const Operand> operands) {
+  int64_t bytes = 0;
+  for (const Operand& operand : operands)
+    bytes += numel(operand.type.view.shape) * size_of(operand.type.dtype);
+  return bytes;
+}
+
+Label label_of(const KernelSpec& spec, std::span<const Operand> inputs, std::span<const Operand> outputs) {
+  Label label{.name = spec.name(), .category = "kernel"};
+  label.add("inputs", describe(inputs));
+  label.add("outputs", describe(outputs));
+  label.add("bytes", bytes_of(inputs) + bytes_of(outputs));
+  if (spec.is_fused()) label.add("program", spec.fused.to_string());
+  return label;
+}
+
+// Bytes of a collective: of the larger of what a member gives and gets, as nccl-tests count.
+Label label_of(const CollectiveSpec& spec, const Operand& input, const Operand& output) {
+  Label label{.name = std::string(to_string(spec.op)), .category = "collective"};
+  const int64_t bytes = std::max(bytes_of({&input, 1}), bytes_of({&output, 1}));
+  label.add("input", describe({&input, 1}));
+  label.add("output", describe({&output, 1}));
+  label.add("bytes", bytes);
+  label.add("algorithm", spec.algorithm);
+  label.add("group", spec.group().to_string());
+  if (!spec.end_barrier) label.add("end barrier", "elided");
+  if (spec.origin.known()) label.add("at", spec.origin.to_string());
+  label.bus_bytes = static_cast<double>(bytes) * bus_factor(spec.op, spec.group().size());
+  return label;
+}
+
+// A sequence of calls with a mark before the first and one after each.
+struct MarkedCalls {
+  std::vector<Label> labels;
+  std::vector<std::unique_ptr<Mark>> marks;
+  bool unread = false;  // since the last replay
+};
+
+class TimedRecording final : public Recording {
+ public:
+  TimedRecording(std::unique_ptr<Recording> recording, std::shared_ptr<MarkedCalls> calls)
+      : recording_(std::move(recording)), calls_(std::move(calls)) {}
+  int call_count() const override { return static_cast<int>(calls_->labels.size()); }
+  const Recording& recording() const { return *recording_; }
+  const std::shared_ptr<MarkedCalls>& calls() const { return calls_; }
+
+ private:
+  std::unique_ptr<Recording> recording_;
+  std::shared_ptr<MarkedCalls> calls_;  // shared with a replay whose times are not read yet
+};
+
+// What has been issued and has not told its times.
+struct Issued {
+  Label label;
+  std::unique_ptr<Mark> start, end;
+  std::shared_ptr<MarkedCalls> calls;  // of a replay
+};
+
+using Times = std::span<const std::optional<int64_t>>;
+
+class TimedBackend final : public ForwardingBackend {
+ public:
+  TimedBackend(std::unique_ptr<Backend> backend, TimelineSink& sink, int64_t most_events)
+      : ForwardingBackend(*backend),
+        backend_(std::move(backend)),
+        timeline_(sink, job(), device_name(), most_events) {}
+  ~TimedBackend() override { leave(); }
+
+  Result<std::shared_ptr<Storage>> allocate_symmetric(int64_t bytes, const Group& group) override {
+    Label label{.name = "allocate_symmetric", .category = "memory"};
+    label.add("bytes", bytes);
+    label.add("group", group.to_string());
+    return in_script(std::move(label), [&] { return to_.allocate_symmetric(bytes, group); });
+  }
+
+  Status launch(const KernelSpec& spec, std::span<const Operand> inputs,
+                std::span<const Operand> outputs) override {
+    if (timeline_.is_full() && !captured_) return to_.launch(spec, inputs, outputs);
+    return issue(label_of(spec, inputs, outputs), [&] { return to_.launch(spec, inputs, outputs); });
+  }
+
+  Status collective(const CollectiveSpec& spec, const Operand& input, const Operand& output) override {
+    if (timeline_.is_full() && !captured_) return to_.collective(spec, input, output);
+    return issue(label_of(spec, input, output), [&] { return to_.collective(spec, input, output); });
+  }
+
+  Status copy(const Operand& from, const Operand& to) override {
+    if (timeline_.is_full() && !captured_) return to_.copy(from, to);
+    Label label{.name = "copy", .category = "copy"};
+    label.add("from", describe({&from, 1}));
+    label.add("to", describe({&to, 1}));
+    label.add("bytes", bytes_of({&from, 1}));
+    return issue(std::move(label), [&] { return to_.copy(from, to); });
+  }
+
+  Status begin_capture() override {
+    PERI_TRY(to_.begin_capture());
+    capture_began_ = host_clock();
+    captured_ = std::make_shared<MarkedCalls>();
+    Status marked = add_mark();
+    if (!marked) abandon_capture();
+    return marked;
+  }
+
+  Result<std::unique_ptr<Recording>> end_capture() override {
+    auto calls = std::exchange(captured_, nullptr);
+    auto recording = PERI_TRY(to_.end_capture());
+    Label label{.name = "record", .category = "graph"};
+    label.add("calls", static_cast<int64_t>(calls->labels.size()));
+    timeline_.add(Lane::script, label, capture_began_, host_clock());
+    return std::make_unique<TimedRecording>(std::move(recording), std::move(calls));
+  }
+
+  void abandon_capture() override {
+    captured_.reset();
+    to_.abandon_capture();
+  }
+
+  Status replay(const Recording& recording) override {
+    auto* ours = dynamic_cast<const TimedRecording*>(&recording);
+    if (!ours) return fail(Code::InvalidArgument, "the recording was made by another backend");
+    if (captured_ || timeline_.is_full()) return to_.replay(ours->recording());
+    if (ours->calls()->unread) PERI_TRY(wait("wait for times"));
+    Label label{.name = "replay", .category = "graph"};
+    label.add("calls", int64_t{ours->call_count()});
+    PERI_TRY(run(std::move(label), [&] { return to_.replay(ours->recording()); }));
+    issued_.back().calls = ours->calls();
+    ours->calls()->unread = true;
+    return collect_some();
+  }
+
+  Status synchronize() override { return wait("synchronize"); }
+
+  Result<std::vector<std::string>> exchange(const Group& group, const std::string& text,
+                                            const std::string& what) override {
+    Label label{.name = "exchange", .category = "exchange"};
+    label.add("what", what);
+    label.add("group", group.to_string());
+    return in_script(std::move(label), [&] { return to_.exchange(group, text, what); });
+  }
+
+  void abort(const Error& cause) override {
+    to_.abort(cause);
+    collect(Unfinished::keep);
+    Label label{.name = "error", .category = "error"};
+    label.add("message", cause.to_string());
+    timeline_.add_instant(label);
+    timeline_.write();
+  }
+
+  void leave() override {
+    to_.leave();
+    collect(Unfinished::take);
+    timeline_.finish();
+  }
+
+ private:
+  enum class Unfinished { keep, take };
+
+  // What the script's thread does, failed or not.
+  template <class F>
+  auto in_script(Label label, F what) -> decltype(what()) {
+    const int64_t start = host_clock();
+    auto result = what();
+    if (!result) label.add("error", result.error().to_string());
+    timeline_.add(Lane::script, label, start, host_clock());
+    return result;
+  }
+
+  // One thing between two marks, from the script to the stream.
+  template <class F>
+  Status run(Label label, F what) {
+    Issued issued{.label = label, .start = nullptr, .end = nullptr, .calls = nullptr};
+    issued.start = PERI_TRY(to_.mark());
+    PERI_TRY(in_script(std::move(label), what));
+    issued.end = PERI_TRY(to_.mark());
+    issued_.push_back(std::move(issued));
+    return {};
+  }
+
+  template <class F>
+  Status issue(Label label, F call) {
+    if (captured_) {
+      PERI_TRY(call());
+      captured_->labels.push_back(std::move(label));
+      return add_mark();
+    }
+    PERI_TRY(run(std::move(label), call));
+    return collect_some();
+  }
+
+  Status add_mark() {
+    captured_->marks.push_back(PERI_TRY(to_.mark()));
+    return {};
+  }
+
+  Status wait(std::string why) {
+    Status done = in_script({.name = std::move(why), .category = "wait"}, [&] { return to_.synchronize(); });
+    collect(done ? Unfinished::take : Unfinished::keep);
+    return done;
+  }
+
+  Status collect_some() {
+    if (issued_.size() % kLookAfter == 0) collect(Unfinished::keep);
+    return issued_.size() < kWaitAfter ? Status{} : wait("wait for times");
+  }
+
+  // Takes from what was issued what the stream has done; at the end also the beginning of what it has not.
+  void collect(Unfinished unfinished) {
+    std::vector<const Mark*> marks;
+    for (const Issued& issued : issued_) {
+      marks.push_back(issued.start.get());
+      if (issued.calls)
+        for (const auto& mark : issued.calls->marks) marks.push_back(mark.get());
+      marks.push_back(issued.end.get());
+    }
+    const auto all = to_.times(marks);
+    Times times = all;
+    while (!issued_.empty()) {
+      const Issued& issued = issued_.front();
+      const size_t count = 2 + (issued.calls ? issued.calls->marks.size() : 0);
+      if (!times[count - 1] && unfinished == Unfinished::keep) break;
+      add(issued, times.first(count));
+      if (issued.calls) issued.calls->unread = false;
+      times = times.subspan(count);
+      issued_.pop_front();
+    }
+    timeline_.write();
+  }
+
+  // `times` begin and end with those of the whole.
+  void add(const Issued& issued, Times times) {
+    // A mark that a replay has not reached may have the time of an earlier one; and after the clocks were
+    // compared anew, what follows may seem to begin before the end of what it followed.
+    std::vector<int64_t> passed;
+    for (const auto& time : times) {
+      if (!time || (!passed.empty() && *time < *times[0])) break;
+      passed.push_back(std::max({*time, stream_is_at_, passed.empty() ? *time : passed.back()}));
+    }
+    if (passed.size() < 2) return;
+    timeline_.add(Lane::stream, issued.label, passed.front(), passed.back());
+    if (issued.calls)
+      for (size_t i = 0; i < issued.calls->labels.size() && i + 2 < passed.size(); ++i)
+        timeline_.add(Lane::stream, issued.calls->labels[i], passed[i + 1], passed[i + 2]);
+    stream_is_at_ = passed.back();
+  }
+
+  std::unique_ptr<Backend> backend_;
+  Timeline timeline_;
+  std::shared_ptr<MarkedCalls> captured_;  // while capturing
+  int64_t capture_began_ = 0;
+  std::deque<Issued> issued_;
+  int64_t stream_is_at_ = 0;  // the end of the last event of its lane
+};
+
+}  // namespace
+
+std::unique_ptr<Backend> with_timeline(std::unique_ptr<Backend> backend, TimelineSink& sink,
+                                       int64_t most_events) {
+  return std::make_unique<TimedBackend>(std::move(backend), sink, most_events);
+}
+
+}  // namespace peri
