@@ -28,7 +28,7 @@ __device__ void push(uint4* packet, uint64_t data, uint32_t flag) {
 __device__ uint64_t receive(const CollectiveArguments& a, int from, int64_t index, uint32_t flag) {
   const uint4* packet = packets_of(a.group, a.group.me, from, flag) + index;
   uint32_t low = 0, low_flag, high = 0, high_flag;
-  wait_until(a.watch, a.operation, a.group.ranks[from], [&] {
+  await_data(a, from, flag, [&] {
     asm volatile("ld.relaxed.sys.global.v4.u32 {%0, %1, %2, %3}, [%4];"
                  : "=r"(low), "=r"(low_flag), "=r"(high), "=r"(high_flag)
                  : "l"(packet)

@@ -43,9 +43,9 @@ __device__ uint4 peek(const uint4* slot) {
   return word;
 }
 // What member `m` pushed into the slot, of which `seen` is the last look; the slot is empty then.
-__device__ uint4 taken(const CollectiveArguments& a, uint4* slot, int m, uint4 seen) {
+__device__ uint4 taken(const CollectiveArguments& a, uint32_t epoch, uint4* slot, int m, uint4 seen) {
   if (!is_filled(seen))
-    wait_until(a.watch, a.operation, a.group.ranks[m], [&] {
+    await_data(a, m, epoch, [&] {
       seen = peek(slot);
       return is_filled(seen);
     });
@@ -133,7 +133,7 @@ __global__ void __launch_bounds__(kThreads, 1) push_kernel(const __grid_constant
       if (m < members)
 #pragma unroll
         for (int k = 0; k < n; ++k)
-          word[m][k] = m == me ? mine[k] : taken(a, set_of(me, m) + i + k * step, m, word[m][k]);
+          word[m][k] = m == me ? mine[k] : taken(a, epoch, set_of(me, m) + i + k * step, m, word[m][k]);
 #pragma unroll
     for (int k = 0; k < n; ++k) {
       Accumulator<element, uint4, kPlain> sum;
@@ -160,7 +160,7 @@ __global__ void __launch_bounds__(kThreads, 1) push_kernel(const __grid_constant
         if (has(m)) word[m] = peek(set_of(me, members + m) + i);
 #pragma unroll
       for (int m = 0; m < kCap; ++m)
-        if (has(m)) store(begin_of(m) + i, taken(a, set_of(me, members + m) + i, m, word[m]));
+        if (has(m)) store(begin_of(m) + i, taken(a, epoch, set_of(me, members + m) + i, m, word[m]));
     });
 
   if (meets) await_member(a.group, a.watch, threadIdx.x, epoch, a.signature, a.operation);

@@ -42,10 +42,11 @@ __device__ inline void give_up(const Watch& watch, Failure why, uint32_t operati
   record->state = static_cast<uint32_t>(why);
 }
 
-// Polls until ready() or the bound; false means that the wait was given up. Looks at the clock and at host
-// memory only every so often: a read of it takes about a microsecond.
-template <class Ready>
-__device__ bool wait_until(const Watch& watch, uint32_t operation, int peer, Ready ready) {
+// Polls until ready() or the bound; false means that the wait was given up. Looks at the clock, at host
+// memory and whether the peer is_elsewhere() only every so often: it takes about a microsecond.
+template <class Ready, class Elsewhere>
+__device__ bool wait_until(const Watch& watch, uint32_t operation, int peer, Ready ready,
+                           Elsewhere is_elsewhere) {
   constexpr int kPollsPerLook = 256;
   constexpr uint64_t kTellAfter = 1'000'000;  // ns: nobody needs to know of shorter waits
   uint64_t begun = 0;
@@ -55,15 +56,25 @@ __device__ bool wait_until(const Watch& watch, uint32_t operation, int peer, Rea
     if (*reinterpret_cast<volatile uint32_t*>(watch.failed) != 0) return false;
     const uint64_t now = now_ns();
     if (begun == 0) begun = now;
+    const bool elsewhere = is_elsewhere();
     const bool aborted = *reinterpret_cast<const volatile uint32_t*>(watch.abort) != 0;
-    if (aborted || now - begun > watch.timeout_ns) {
+    if (elsewhere || aborted || now - begun > watch.timeout_ns) {
       if (ready()) return true;  // the value counts first
-      give_up(watch, aborted ? Failure::aborted : Failure::timeout, operation, peer);
+      give_up(watch,
+              elsewhere ? Failure::mismatch
+              : aborted ? Failure::aborted
+                        : Failure::timeout,
+              operation, peer);
       return false;
     }
     if (now - begun > kTellAfter)
       *reinterpret_cast<volatile uint64_t*>(watch.waiting) = (now << 8) + 1 + static_cast<uint64_t>(peer);
   }
+}
+
+template <class Ready>
+__device__ bool wait_until(const Watch& watch, uint32_t operation, int peer, Ready ready) {
+  return wait_until(watch, operation, peer, ready, [] { return false; });
 }
 
 // Tells member `m` that this block has arrived at an epoch, in this operation. One slot per parity of the
@@ -84,6 +95,17 @@ __device__ inline void await_member(const GroupView& group, const Watch& watch, 
   });
   if (there && static_cast<uint32_t>(seen >> 32) == epoch && static_cast<uint32_t>(seen) != signature)
     give_up(watch, Failure::mismatch, operation, group.ranks[m]);
+}
+
+// Waits for what member `m` sends in this epoch. All collectives of a group arrive in their first block
+// before they send, so there a member can be seen that is in another one.
+template <class Ready>
+__device__ void await_data(const CollectiveArguments& a, int m, uint32_t epoch, Ready ready) {
+  const uint64_t* word = &a.group.blocks[a.group.me]->arrivals.word[0][m][epoch & 1];
+  wait_until(a.watch, a.operation, a.group.ranks[m], ready, [&] {
+    const uint64_t seen = observe(word);
+    return static_cast<uint32_t>(seen >> 32) == epoch && static_cast<uint32_t>(seen) != a.signature;
+  });
 }
 
 // The epoch before this kernel's first. Every thread reads it before the block calls `pass_epoch`.
