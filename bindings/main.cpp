@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 
 #include <algorithm>
+#include <csignal>
 #include <filesystem>
 #include <optional>
 #include <random>
@@ -44,7 +45,14 @@ int report(const Error& error) {
 // Only what is asked for and cannot be had is an error; `auto` takes what is there. Looked for here, so that
 // a job of many ranks says it once.
 Status check_backend(const std::string& backend) {
-  if (backend == "cuda") PERI_TRY(describe_cuda());
+  if (backend != "cuda") return {};
+  // The driver starts threads of its own. None of them may take the signals that the launcher reads.
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  const auto found = describe_cuda();
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  if (!found) return std::unexpected(found.error());
   return {};
 }
 

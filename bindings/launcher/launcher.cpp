@@ -153,6 +153,11 @@ class Job {
   bool running() const {
     return std::any_of(ranks_.begin(), ranks_.end(), [](const RankProcess& rank) { return rank.running(); });
   }
+  // A stopped rank does not end by itself, whatever moment it is given.
+  bool only_stopped_run() const {
+    return std::all_of(ranks_.begin(), ranks_.end(),
+                       [](const RankProcess& rank) { return !rank.running() || rank.stopped_by(); });
+  }
   static FileDescriptor& pipe_of(RankProcess& rank, Stream stream) {
     return stream == Stream::out ? rank.out : rank.err;
   }
@@ -326,6 +331,7 @@ void Job::on_end(int rank) {
     terminate_at_ = end.at + kMomentAfterFailure;
     kill_at_ = end.at + kKillAfterFailure;
   }
+  if (terminate_at_ && only_stopped_run()) terminate_at_ = kill_at_ = end.at;
 }
 
 // One piece of a rank's output. False when there is nothing now, or nothing more.

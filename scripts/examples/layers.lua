@@ -16,9 +16,13 @@ local function measure(lowering)
   local policy = { all_reduce = "one_shot", lowering = lowering, planning = "reuse", barriers = "full" }
   local model = peri.compile(layers, { policy = policy })
   local y = model(x)
-  local start = peri.clock()
-  local iterations = 3
-  for _ = 1, iterations do y = model(x) end
+  local iterations, start = 0, peri.clock()
+  repeat
+    for _ = 1, 3 do y = model(x) end
+    iterations = iterations + 3
+    -- All ranks stop at the same iteration.
+    local elapsed = peri.all_reduce(peri.tensor { peri.clock() - start }, "max"):item()
+  until elapsed > 0.1
   return model:stats(), (peri.clock() - start) / iterations, y
 end
 

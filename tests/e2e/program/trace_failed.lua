@@ -3,6 +3,9 @@
 -- stdout: 137
 -- stdout: 2 ranks, 2 all_reduce of 64 bytes
 -- stdout: 1
+-- stdout(cuda): 137
+-- stdout(cuda): 2 ranks, * all_reduce of 64 bytes
+-- stdout(cuda): 1
 -- stderr: *rank 1 was killed by SIGKILL
 -- stderr: peri: */tmp: cannot write it: a folder
 -- stderr: peri: */no/t.json: cannot write it: No such file or directory

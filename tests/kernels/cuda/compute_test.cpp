@@ -192,6 +192,6 @@ int main(int count, char** arguments) {
   backend_launch = launch_on_device;
   Catch::Session session;
   if (const int wrong = session.applyCommandLine(count, arguments)) return wrong;
-  if (session.configData().testsOrTags.empty()) session.configData().testsOrTags = {"~[host]"};
+  if (session.configData().testsOrTags.empty()) session.configData().testsOrTags = {"~[host]~[.]"};
   return session.run();
 }
