@@ -118,7 +118,7 @@ std::vector<std::string> rank_command(int argc, char** argv) {
 
 void add_job_options(CLI::App* command, Options& options) {
   command->add_option("-n,--ranks", options.ranks, "How many ranks")->capture_default_str();
-  command->add_option("--backend", options.script.backend, "host, cuda or auto")
+  command->add_option("--backend", options.script.backend, "Where to compute; auto: on GPUs if there are any")
       ->check(CLI::IsMember({"host", "cuda", "auto"}))
       ->capture_default_str();
   command->add_option("--timeout", options.timeout_s, "Seconds to wait for a silent rank")
@@ -138,10 +138,12 @@ void add_script_options(CLI::App* command, Options& options) {
   command
       ->add_option("--print-after", compile_options().print_after,
                    "Print the program after this pass (repeatable)")
+      ->type_name("PASS")
       ->allow_extra_args(false);
   command->add_flag("--print-changed", compile_options().print_changed,
                     "Print the program after each pass that changed it");
   command->add_option("--skip", compile_options().skip, "Leave out this pass (repeatable)")
+      ->type_name("PASS")
       ->allow_extra_args(false);
 }
 
@@ -190,6 +192,7 @@ int report(const CLI::App& app, const CLI::ParseError& error, int argc, char** a
   for (const CLI::App* command : app.get_subcommands(nullptr)) commands.push_back(command->get_name());
   Error ours{
       Code::InvalidArgument, error.what(), {}, {}, "`peri --help` lists the commands and their options"};
+  if (error.get_name() == "RequiredError") ours.message = "no command is named";
   const std::string first = argc > 1 ? argv[1] : "-";
   if (first[0] != '-' && std::find(commands.begin(), commands.end(), first) == commands.end()) {
     ours.message = fmt::format("no command '{}'", first);
@@ -201,15 +204,18 @@ int report(const CLI::App& app, const CLI::ParseError& error, int argc, char** a
 void add_bench_options(CLI::App* command, Options& options) {
   add_job_options(command, options);
   command->add_option("op", options.bench_op, "A collective")->capture_default_str();
-  command->add_option("--algorithms", options.bench.algorithms, "Only these; all of the op's if absent");
+  command->add_option("--algorithms", options.bench.algorithms, "Only these; all of the op's if absent")
+      ->type_name("NAME");
   command->add_option("--sizes", options.bench.sizes, "Bytes; 4 KiB to 16 MiB if absent");
   command->add_option("--dtype", options.bench_dtype, "The element type")->capture_default_str();
   command
       ->add_option("--rounds", options.bench.rounds,
-                   "How often everything is repeated, ours and the peer's in turns")
+                   "How often everything is repeated; peri and Open MPI take turns")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  command->add_flag("!--no-peer", options.bench.peer, "Leave out Open MPI (host only)");
+  command->add_flag_callback(
+      "--no-peer", [&options] { options.bench.peer = false; },
+      "Leave out Open MPI, which is measured for f32 on the host");
 }
 
 Result<int> bench_command(Options& options, const std::vector<std::string>& command) {
@@ -242,25 +248,30 @@ int run(int argc, char** argv) {
   CLI::App app{"Perilune compiles tensor programs written in Lua and runs them on every rank of a job.",
                "peri"};
   app.require_subcommand(1);
+  app.footer(
+      "`peri help environment` lists the environment variables, `peri help exit-codes` how a job may end.");
   app.set_version_flag("--version", std::string("peri 0.1.0"));
   auto* run =
       app.add_subcommand("run", "Launch a script on N ranks: peri run [options] script.lua [arguments]");
   add_script_options(run, options);
   run->add_option("--trace", options.trace,
                   "Write a timeline of all ranks to this file, for ui.perfetto.dev (under mpirun, srun or "
-                  "torchrun: of each rank to FILE.RANK)");
+                  "torchrun: of each rank to FILE.RANK)")
+      ->type_name("FILE");
   run->prefix_command();  // the first word that is no option is the script; the rest is the script's
   auto* explain = app.add_subcommand(
       "explain", "Run a script and print what was compiled, and why: peri explain [options] script.lua");
   add_script_options(explain, options);
   explain->allow_extras();  // its options may also follow the script
-  explain->add_option("--dot", options.script.dot, "Write the graphs in DOT to this file");
-  explain->add_option("--html", options.script.html, "Write a report to this file");
-  auto* bench = app.add_subcommand("bench", "Time collectives: sizes x algorithms, beside Open MPI");
+  explain->add_option("--dot", options.script.dot, "Write the graphs in DOT to this file")->type_name("FILE");
+  explain->add_option("--html", options.script.html, "Write a report to this file")->type_name("FILE");
+  auto* bench = app.add_subcommand(
+      "bench",
+      "Time collectives, sizes x algorithms; on the host beside Open MPI: peri bench all_reduce -n 2");
   add_bench_options(bench, options);
   auto* doctor = app.add_subcommand("doctor", "What this machine has and what peri will use");
-  auto* help = app.add_subcommand("help", "The reference manual: peri help all_reduce");
-  help->add_option("op", options.topic, "An op");
+  auto* help = app.add_subcommand("help", "The reference manual of Lua's functions: peri help [all_reduce]");
+  help->add_option("topic", options.topic, "An op, exit-codes or environment");
 
   try {
     app.parse(argc, argv);

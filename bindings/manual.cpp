@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <utility>
 
 #include "bindings/launcher/exit_codes.hpp"
 #include "core/op.hpp"
@@ -20,7 +21,7 @@ const char* kind_name(Kind kind) {
     case Kind::number:
       return "number";
     case Kind::string:
-      return "string";
+      return "one of the names below; the policy chooses if absent";
     case Kind::ints:
       return "table of whole numbers";
     case Kind::shape:
@@ -92,6 +93,24 @@ constexpr std::array kFamilies = {Family{"creation", kCreation}, Family{"pointwi
                                   Family{"collectives", kCollective}};
 
 constexpr const char* kExitCodesTopic = "exit-codes";
+constexpr const char* kEnvironmentTopic = "environment";
+
+// What core/env.hpp reads, for users; tests/e2e/program/help.lua compares the names.
+constexpr const char* kEnvironment =
+    R"(PERI_TIMEOUT    seconds until a silent rank is given up, as --timeout; default 60
+PERI_THREADS    threads of a rank; default: the cores over the ranks
+PERI_NCCL       the file of NCCL's library; default: the first libnccl.so.2 that is found
+PERI_P2P        0 treats GPUs as if none could reach another's memory, to try NCCL; default 1
+PERI_MULTICAST  1 allows NVLink multicast, for the multimem algorithms; default 0. Only on a machine
+                that is yours alone: it can put GPUs out of service that others share.
+NCCL_NVLS_ENABLE=0, TORCH_SYMM_MEM_DISABLE_MULTICAST=1, NVSHMEM_DISABLE_NVLS=1
+                each forbids NVLink multicast, whatever PERI_MULTICAST says
+XDG_CACHE_HOME  compiled GPU kernels and the choices of matmul algorithms are kept in its
+                folder perilune; default: .cache under HOME
+RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT, TORCHELASTIC_RUN_ID; OMPI_*; SLURM_*
+                a rank's place, under torchrun, mpirun and srun
+`peri run` tells its ranks theirs by PERI_JOB, PERI_RANK, PERI_WORLD_SIZE and PERI_TIMELINE.
+)";
 
 std::string exit_codes() {
   std::string text;
@@ -103,6 +122,7 @@ std::string exit_codes() {
 
 Result<std::string> manual(const std::string& name) {
   if (name == kExitCodesTopic) return exit_codes();
+  if (name == kEnvironmentTopic) return kEnvironment;
   const auto op = find_op(name);
   if (!op || info(*op).has(kSource)) {
     auto near = nearest(name, op_names());
@@ -115,8 +135,10 @@ Result<std::string> manual(const std::string& name) {
     text += fmt::format("    {:<12} {}{}\n", a.name, kind_name(a.kind), shown_default(a));
   if (row.min_operands > 0) text += fmt::format("    dtypes       {}\n", dtypes_name(row.dtypes));
   if (!row.expression.empty()) text += fmt::format("    computes     {}\n", row.expression);
+  const char* title = "    algorithms\n";
   for (const AlgorithmInfo& a : algorithms())
-    if (a.op == *op) text += fmt::format("    algorithm    {:<18} {}\n", a.name, a.documentation);
+    if (a.op == *op)
+      text += std::exchange(title, "") + fmt::format("      {:<18} {}\n", a.name, a.documentation);
   return text;
 }
 
@@ -137,7 +159,9 @@ std::string manual_index() {
       if (row.has(static_cast<Trait>(f.trait))) return false;
     return true;
   });
-  return text + "`peri help OP` says more about one, `peri help exit-codes` how a job may end.\n";
+  return text +
+         "`peri help OP` says more about one. Other pages: `peri help environment`, `peri help "
+         "exit-codes`.\n";
 }
 
 }  // namespace peri

@@ -1,4 +1,5 @@
-// The reference manual, made from the op table: what `peri help` and peri.help print.
+// The reference manual, made from the op table, and two pages beside it: what `peri help` and peri.help
+// print.
 #pragma once
 
 #include <string>
@@ -8,7 +9,7 @@
 namespace peri {
 
 Result<std::string> manual(
-    const std::string& name);  // one op, or "exit-codes"; unknown names are errors with the nearest
+    const std::string& name);  // one op, "exit-codes" or "environment"; unknown: an error with the nearest
 std::string manual_index();    // every op, a line each, by family
 
 }  // namespace peri

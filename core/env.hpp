@@ -1,4 +1,5 @@
 // The environment variables that Perilune reads, all of them here and nowhere else, each with its default.
+// What users read of them is `peri help environment` (bindings/manual.cpp).
 #pragma once
 
 #include <functional>
@@ -27,8 +28,9 @@ struct Environment {
   std::optional<std::string> nccl;  // PERI_NCCL: the library's file. Default: libnccl.so.2, where it is found
 
   // Where a user's files belong. Default: not set.
-  std::optional<std::string> xdg_cache_home;  // XDG_CACHE_HOME: compiled kernels go to its folder perilune
-  std::optional<std::string> home;            // HOME: else to .cache/perilune there
+  std::optional<std::string>
+      xdg_cache_home;               // XDG_CACHE_HOME: kernels/cuda/cache lies in its folder perilune
+  std::optional<std::string> home;  // HOME: else in .cache/perilune there
 
   // Others' switches that forbid NVLink multicast. Default: not set.
   std::optional<std::string> nccl_nvls_enable;         // NCCL_NVLS_ENABLE: all but 1 and 2 forbid

@@ -1,5 +1,5 @@
 // The backend contract: memory, kernels, collectives, capture and replay. `host` is linked in; others keep
-// the same promises and pass the same conformance suite (tests/kernels/conformance).
+// the same promises and pass the same cases (tests/CMakeLists.txt: peri_test_cuda).
 //
 // Calls are issued in order on one stream; on the host backend each has completed when it returns. Every call
 // that involves peers has a deadline (JobOptions::timeout_s) and ends early when the job is aborted:

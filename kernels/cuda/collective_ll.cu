@@ -1,5 +1,6 @@
 // The algorithm `ll`: packets of 8 data bytes and two flags, pushed into peers' workspace, so that data and
-// its arrival are one store and no barrier stands between. Needs no symmetric operand.
+// its arrival are one store and no barrier stands between. Needs no symmetric operand. All-reduces of floats
+// go through collective_push.cu instead.
 //
 // Threads: thread t of the grid takes packets t, t + T, ... of the chunk, for all members.
 // Memory order: a packet is one 16-byte store whose two 8-byte halves each carry their flag, the epoch; a

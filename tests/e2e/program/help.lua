@@ -1,4 +1,4 @@
--- run: peri help | grep -c ' all_reduce ' && peri help all_reduce | head -n 3 && peri help exit-codes | head -n 2; peri help all_reduec; peri --version; peri help exp matmul | grep peri.
+-- run: peri help | grep -c ' all_reduce ' && peri help all_reduce | head -n 3 && peri help exit-codes | head -n 2; peri help all_reduec; peri --version; peri help exp matmul | grep peri.; for name in $(grep -o "PERI_[A-Z0-9_]*" "$(dirname "$FILE")/../../../core/env.hpp" | sort -u); do peri help environment | grep -q "$name" || echo "$name is not documented"; done
 -- exit: 0
 -- stdout: 1
 -- stdout: peri.all_reduce(a, reduce, group, algorithm)

@@ -23,7 +23,7 @@
 -- stderr: peri: .: a folder, not a script
 -- stderr: peri: no command 'runn'
 -- stderr:    hint: did you mean `peri run`?
--- stderr: peri: A subcommand is required
+-- stderr: peri: no command is named
 -- stderr:    hint: `peri --help` lists the commands and their options
 -- stderr: peri: the number of ranks must be from 1 to 1024, and it is 0
 -- stderr: peri: Could not convert: --ranks = x
