@@ -203,6 +203,7 @@ int report(const CLI::App& app, const CLI::ParseError& error, int argc, char** a
 
 void add_bench_options(CLI::App* command, Options& options) {
   add_job_options(command, options);
+  command->get_option("--ranks")->default_str("2");  // one has nobody to talk to
   command->add_option("op", options.bench_op, "A collective")->capture_default_str();
   command->add_option("--algorithms", options.bench.algorithms, "Only these; all of the op's if absent")
       ->type_name("NAME");
@@ -284,6 +285,7 @@ int run(int argc, char** argv) {
     options.script.explain = static_cast<bool>(*explain);
     result = script_command(options, *run ? *run : *explain, argc, argv);
   } else if (*bench) {
+    if (bench->count("--ranks") == 0) options.ranks = 2;
     result = bench_command(options, rank_command(argc, argv));
   } else if (*doctor) {
     fmt::print("{}", doctor_report());

@@ -30,7 +30,7 @@ struct Arrays {
     auto bytes = bytes_of(*backend, from);
     REQUIRE(bytes);
     Floats values(bytes->size() / 4);
-    std::memcpy(values.data(), bytes->data(), bytes->size());
+    if (!values.empty()) std::memcpy(values.data(), bytes->data(), bytes->size());
     return values;
   }
 };

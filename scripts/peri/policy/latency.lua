@@ -1,11 +1,11 @@
--- Chooses what answers soonest: staged packets for small messages, then every operand read whole, then a part
--- for each rank. The limits are those that were measured, in bytes.
-local limits = { host = { ll = 4096, one_shot = 4096 }, cuda = { ll = 256 * 1024, one_shot = 512 * 1024 } }
+-- Chooses what answers soonest: what is pushed through the workspace, then a part for each rank. The limits
+-- are those that were measured, in bytes, as the planner's own (planner/select.cpp): a policy to begin with.
+local limits = { host = 4 * 1024, cuda = 256 * 1024, cuda_floats = 4 * 1024 * 1024 }
 
 return {
   all_reduce = function(op)
-    local up_to = limits[op.machine]
-    if op.bytes <= up_to.ll then return "ll" end
-    return op.bytes <= up_to.one_shot and "one_shot" or "two_shot"
+    local is_float = op.dtype:find "f" ~= nil
+    local up_to = limits[op.machine == "cuda" and is_float and "cuda_floats" or op.machine]
+    return op.bytes <= up_to and "ll" or "two_shot"
   end,
 }
