@@ -254,7 +254,7 @@ Result<std::unique_ptr<Call>> prepare_collective(Communicator& communicator, con
   const Status reach =
       communicator.peers().check_memory(c.peer < 0 ? c.group : Group{{control.rank(), c.peer}}, c.operation);
   if (c.algorithm.name == "nccl" || (!reach && c.peer < 0))
-    return PERI_TRY(communicator.nccl(c.group, c.operation))->prepare(std::move(c));
+    return PERI_TRY(communicator.nccl(c.group, c.operation))->prepare(std::move(c), !now);
   PERI_TRY(reach);
   if (c.op == Op::send || c.op == Op::recv) {
     const bool sending = c.op == Op::send;

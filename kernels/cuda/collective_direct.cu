@@ -6,7 +6,8 @@ namespace {
 
 template <Element element, int kMembers, bool kPlain>
 __global__ void __launch_bounds__(kThreads, 1) pull_kernel(const __grid_constant__ CollectiveArguments a) {
-  const uint32_t before = current_epoch(a.group);
+  uint32_t before;
+  if (!takes_part(a, before)) return;
   meet(a, before + 1, kStart);
   pass_epoch(a.group, before, a.end_barrier ? 2 : 1);
   const PartMemory output = PartMemory::of<uint4>(a.output, a.to[a.group.me]);
@@ -19,7 +20,8 @@ __global__ void __launch_bounds__(kThreads, 1) pull_kernel(const __grid_constant
 template <Element element, bool kPlain>
 __global__ void __launch_bounds__(kThreads, 1) fetch_kernel(const __grid_constant__ CollectiveArguments a) {
   const int members = a.group.members, me = a.group.me;
-  const uint32_t before = current_epoch(a.group);
+  uint32_t before;
+  if (!takes_part(a, before)) return;
   meet(a, before + 1, kStart);
   pass_epoch(a.group, before, a.end_barrier ? 2 : 1);
   for (int turn = 0; turn < members; ++turn) {
@@ -37,9 +39,11 @@ __global__ void __launch_bounds__(kThreads, 1) split_kernel(const __grid_constan
   const int members = kMembers > 0 ? kMembers : a.group.members, me = a.group.me;
   const bool pushes = a.output == a.symmetric[me];
   const bool ends = a.end_barrier && !pushes;
-  const uint32_t before = current_epoch(a.group);
-  meet(a, before + 1, kStart);
+  uint32_t before;
+  if (!takes_part(a, before)) return;
+  const bool met = meet(a, before + 1, kStart);
   pass_epoch(a.group, before, ends ? 3 : 2);
+  if (!met) return;  // its part would be wrong, and others would take it
 
   auto operand = [&](int m) { return PartMemory::of<uint4>(a.symmetric[m], a.from[me]); };
   const PartMemory output = PartMemory::of<uint4>(a.output, a.to[me]);

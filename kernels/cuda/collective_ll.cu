@@ -43,7 +43,9 @@ template <Element element>
 __global__ void __launch_bounds__(kThreads) ll_kernel(const __grid_constant__ CollectiveArguments a) {
   const GroupView& group = a.group;
   const int members = group.members, me = group.me;
-  const uint32_t before = current_epoch(group), epoch = before + 1;
+  uint32_t before;
+  if (!takes_part(a, before)) return;
+  const uint32_t epoch = before + 1;
   const bool meets = blockIdx.x == 0 && threadIdx.x < members && threadIdx.x != me;
   if (meets) arrive(group, threadIdx.x, epoch, a.signature);
 

@@ -42,13 +42,17 @@ __device__ uint4 peek(const uint4* slot) {
                : "memory");
   return word;
 }
-// What member `m` pushed into the slot, of which `seen` is the last look; the slot is empty then.
-__device__ uint4 taken(const CollectiveArguments& a, uint32_t epoch, uint4* slot, int m, uint4 seen) {
-  if (!is_filled(seen))
-    await_data(a, m, epoch, [&] {
+// What member `m` pushed into the slot, of which `seen` is the last look; the slot is empty then. `complete`
+// becomes false if nothing came.
+__device__ uint4 taken(const CollectiveArguments& a, uint32_t epoch, uint4* slot, int m, uint4 seen,
+                       bool& complete) {
+  if (!is_filled(seen)) {
+    const bool came = await_data(a, m, epoch, [&] {
       seen = peek(slot);
       return is_filled(seen);
     });
+    if (!came) complete = false;
+  }
   *slot = {kEmpty, kEmpty, kEmpty, kEmpty};
   return seen;
 }
@@ -72,7 +76,9 @@ __global__ void __launch_bounds__(kThreads, 1) push_kernel(const __grid_constant
   constexpr int kInFlight = kPlain && kCap <= 4 ? 8 / kCap : 1;  // words of every member
   const int members = kMembers > 0 ? kMembers : a.group.members, me = a.group.me;
   if (a.lets_next_begin) asm volatile("griddepcontrol.launch_dependents;");
-  const uint32_t before = current_epoch(a.group), epoch = before + 1;
+  uint32_t before;
+  if (!takes_part(a, before)) return;
+  const uint32_t epoch = before + 1;
   const bool meets = blockIdx.x == 0 && threadIdx.x < members && threadIdx.x != me;
   if (meets) arrive(a.group, threadIdx.x, epoch, a.signature);
 
@@ -120,6 +126,7 @@ __global__ void __launch_bounds__(kThreads, 1) push_kernel(const __grid_constant
   const int64_t begin = kTwoSteps ? begin_of(me) : 0;
   for_each_word<kInFlight>(kTwoSteps ? begin_of(me + 1) - begin : words, [&]<int n>(int64_t i) {
     uint4 mine[n], word[kCap][n];
+    bool complete = true;
 #pragma unroll
     for (int k = 0; k < n; ++k) mine[k] = own(begin + i + k * step);
 #pragma unroll
@@ -133,7 +140,8 @@ __global__ void __launch_bounds__(kThreads, 1) push_kernel(const __grid_constant
       if (m < members)
 #pragma unroll
         for (int k = 0; k < n; ++k)
-          word[m][k] = m == me ? mine[k] : taken(a, epoch, set_of(me, m) + i + k * step, m, word[m][k]);
+          word[m][k] =
+              m == me ? mine[k] : taken(a, epoch, set_of(me, m) + i + k * step, m, word[m][k], complete);
 #pragma unroll
     for (int k = 0; k < n; ++k) {
       Accumulator<element, uint4, kPlain> sum;
@@ -142,7 +150,7 @@ __global__ void __launch_bounds__(kThreads, 1) push_kernel(const __grid_constant
       for (int m = 1; m < kCap; ++m)
         if (m < members) sum.add(a.reduction, word[m][k]);
       uint4 result = sum.result(a.reduction, members);
-      if (kTwoSteps) {
+      if (kTwoSteps && complete) {
         result = marked(result);
         for (int turn = 1; turn < members; ++turn)
           push(set_of((me + turn) % members, members + me) + i + k * step, result);
@@ -154,13 +162,15 @@ __global__ void __launch_bounds__(kThreads, 1) push_kernel(const __grid_constant
   if (kTwoSteps)
     for_each_word<1>(begin_of(1), [&]<int n>(int64_t i) {  // no part is longer than the first
       uint4 word[kCap];
+      bool complete = true;
       auto has = [&](int m) { return m < members && m != me && begin_of(m) + i < begin_of(m + 1); };
 #pragma unroll
       for (int m = 0; m < kCap; ++m)
         if (has(m)) word[m] = peek(set_of(me, members + m) + i);
 #pragma unroll
       for (int m = 0; m < kCap; ++m)
-        if (has(m)) store(begin_of(m) + i, taken(a, epoch, set_of(me, members + m) + i, m, word[m]));
+        if (has(m))
+          store(begin_of(m) + i, taken(a, epoch, set_of(me, members + m) + i, m, word[m], complete));
     });
 
   if (meets) await_member(a.group, a.watch, threadIdx.x, epoch, a.signature, a.operation);

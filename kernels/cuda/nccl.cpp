@@ -13,6 +13,7 @@
 #include <map>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <thread>
 
 #include "kernels/cuda/collective.hpp"
@@ -103,7 +104,7 @@ class NcclImpl final : public Nccl {
     return {};
   }
 
-  Result<std::unique_ptr<Call>> prepare(CollectiveCall call) override;
+  Result<std::unique_ptr<Call>> prepare(CollectiveCall call, bool recorded) override;
   Status issue(std::shared_ptr<const NcclWork> work, const std::function<Status()>& enqueue) override;
   void close() override;
 
@@ -147,6 +148,7 @@ class NcclImpl final : public Nccl {
   host::Control& control_;
   Monitor& monitor_;
   std::shared_ptr<Device> device_;
+  std::set<std::string> recorded_;  // operations that members have compared for a recording
   uint32_t* done_ = nullptr;  // in pinned memory: the number of the last work that the stream has passed
 
   std::mutex mutex_;  // between the rank and the monitor; never held for long
@@ -270,12 +272,15 @@ class NcclCall final : public Call {
   std::optional<Scratch> packed_input_, packed_output_;
 };
 
-Result<std::unique_ptr<Call>> NcclImpl::prepare(CollectiveCall call) {
+Result<std::unique_ptr<Call>> NcclImpl::prepare(CollectiveCall call, bool recorded) {
   NcclWork work{monitor_.number(call.operation), {}};
   for (int rank : call.group.ranks)
     if (rank != control_.rank()) work.peers.push_back(rank);
-  // Everybody's text is compared: another call is RankMismatch.
-  PERI_TRY(control_.exchange(call.group, "", call.operation));
+  // Everybody's text is compared: another call is RankMismatch. A rank whose operands have moved records
+  // again, alone.
+  if (!recorded || !recorded_.contains(call.operation.text()))
+    PERI_TRY(control_.exchange(call.group, "", call.operation));
+  if (recorded) recorded_.insert(call.operation.text());
   ncclComm_t comm = PERI_TRY(communicator(call.group, work, call.operation));
   auto made = std::make_unique<NcclCall>(*this, std::move(call), comm,
                                          std::make_shared<const NcclWork>(std::move(work)));

@@ -2,8 +2,9 @@
 // other's memory. Separate from ours because its kernels know neither our deadline nor our abort word: here
 // is what bounds them.
 //
-// NCCL is loaded at run time. An operation's members first compare what they are about to do (as text, once
-// per call or recording), since NCCL would not notice a difference. After each operation or replay the stream
+// NCCL is loaded at run time. An operation's members first compare what they are about to do (as text, before
+// every call, and before the first recording of such an operation, as one rank may record again where others
+// need not), since NCCL would not notice a difference. After each operation or replay the stream
 // writes its number to host memory; the monitor, seeing that one is overdue or that the job has failed,
 // aborts all communicators, which ends NCCL's kernels, and NCCL is not used by this process again. Overdue is
 // what the stream has not passed by the deadline, counted from its issue or from the one before it: so a
@@ -40,8 +41,9 @@ class Nccl {
                                               std::shared_ptr<Device> device);
   virtual ~Nccl() = default;
 
-  // Collective over the call's group. The call refers to this object.
-  virtual Result<std::unique_ptr<Call>> prepare(CollectiveCall call) = 0;
+  // Collective over the call's group, unless it is to be recorded and one like it has been. The call refers
+  // to this object.
+  virtual Result<std::unique_ptr<Call>> prepare(CollectiveCall call, bool recorded) = 0;
   // Carries out `enqueue`, which puts the work (or a graph of which it is a part) into the stream.
   virtual Status issue(std::shared_ptr<const NcclWork> work, const std::function<Status()>& enqueue) = 0;
   // Gives the communicators up, once the stream is done. NCCL keeps them while graphs use them: that is not

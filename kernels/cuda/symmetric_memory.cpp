@@ -21,6 +21,7 @@ CudaSymmetricMemory::CudaSymmetricMemory(GroupContext& context, std::shared_ptr<
 
 Status CudaSymmetricMemory::barrier(std::string_view op) {
   host::Operation operation(fmt::format("{} over {}", op, group_.to_string()), {});
+  PERI_TRY(context_.monitor().can_communicate(operation));
   context_.control().enter(operation);
   PERI_TRY(context_.ensure(operation));
   return issue_barrier(context_, host::topic_of(group_, "barrier of symmetric memory"), operation);
@@ -38,6 +39,7 @@ Status CudaSymmetricMemory::check_channel(int member, int channel, const host::O
 
 Status CudaSymmetricMemory::put_signal(int member, int channel, std::string_view op) {
   host::Operation operation(fmt::format("{} over {}", op, group_.to_string()), {});
+  PERI_TRY(context_.monitor().can_communicate(operation));
   context_.control().enter(operation);
   PERI_TRY(check_channel(member, channel, operation));
   PERI_TRY(context_.ensure(operation));
@@ -49,6 +51,7 @@ Status CudaSymmetricMemory::put_signal(int member, int channel, std::string_view
 
 Status CudaSymmetricMemory::wait_signal(int member, int channel, std::string_view op) {
   host::Operation operation(fmt::format("{} over {}", op, group_.to_string()), {});
+  PERI_TRY(context_.monitor().can_communicate(operation));
   context_.control().enter(operation);
   PERI_TRY(check_channel(member, channel, operation));
   PERI_TRY(context_.ensure(operation));

@@ -49,7 +49,11 @@ Result<int64_t> SymmetricPool::take(host::Control& control, int64_t bytes, const
   int64_t offset = common.first_fit(bytes);
   if (offset < 0) {
     offset = blocks_->bytes();
-    PERI_TRY(blocks_->grow(control, group_, std::max(bytes, std::min(offset, kMostSpare)), operation));
+    const int64_t spare = std::min(offset, kMostSpare);
+    Status grown = blocks_->grow(control, group_, std::max(bytes, spare), operation);
+    if (!grown && grown.error().code == Code::OutOfMemory && bytes < spare)  // the same on all members
+      grown = blocks_->grow(control, group_, bytes, operation);
+    PERI_TRY(grown);
     {
       std::lock_guard lock(mutex_);
       free_.add(offset, blocks_->bytes() - offset);

@@ -32,6 +32,12 @@ __device__ inline uint64_t observe(const uint64_t* word) {
   return value;
 }
 
+// Whether a kernel of this rank has given up. What the rank holds may be wrong then, so it tells its peers
+// nothing more: they give up, too, rather than take it.
+__device__ inline bool has_given_up(const Watch& watch) {
+  return *reinterpret_cast<const volatile uint32_t*>(watch.failed) != 0;
+}
+
 // The first failure is the one that is told; kernels that follow see `failed` and do not wait.
 __device__ inline void give_up(const Watch& watch, Failure why, uint32_t operation, int peer) {
   if (atomicCAS(watch.failed, 0u, static_cast<uint32_t>(why)) != 0) return;
@@ -53,7 +59,7 @@ __device__ bool wait_until(const Watch& watch, uint32_t operation, int peer, Rea
   for (;;) {
     for (int i = 0; i < kPollsPerLook; ++i)
       if (ready()) return true;
-    if (*reinterpret_cast<volatile uint32_t*>(watch.failed) != 0) return false;
+    if (has_given_up(watch)) return false;
     const uint64_t now = now_ns();
     if (begun == 0) begun = now;
     const bool elsewhere = is_elsewhere();
@@ -84,8 +90,8 @@ __device__ inline void arrive(const GroupView& group, int m, uint32_t epoch, uin
        (static_cast<uint64_t>(epoch) << 32) + signature);
 }
 // Waits for the same block of member `m` to arrive there too; another signature means that the ranks are in
-// different operations.
-__device__ inline void await_member(const GroupView& group, const Watch& watch, int m, uint32_t epoch,
+// different operations. False if they do not meet.
+__device__ inline bool await_member(const GroupView& group, const Watch& watch, int m, uint32_t epoch,
                                     uint32_t signature, uint32_t operation) {
   const uint64_t* word = &group.blocks[group.me]->arrivals.word[blockIdx.x][m][epoch & 1];
   uint64_t seen = 0;
@@ -93,16 +99,18 @@ __device__ inline void await_member(const GroupView& group, const Watch& watch, 
     seen = observe(word);
     return static_cast<int32_t>(static_cast<uint32_t>(seen >> 32) - epoch) >= 0;
   });
-  if (there && static_cast<uint32_t>(seen >> 32) == epoch && static_cast<uint32_t>(seen) != signature)
-    give_up(watch, Failure::mismatch, operation, group.ranks[m]);
+  const bool differs =
+      there && static_cast<uint32_t>(seen >> 32) == epoch && static_cast<uint32_t>(seen) != signature;
+  if (differs) give_up(watch, Failure::mismatch, operation, group.ranks[m]);
+  return there && !differs;
 }
 
 // Waits for what member `m` sends in this epoch. All collectives of a group arrive in their first block
-// before they send, so there a member can be seen that is in another one.
+// before they send, so there a member can be seen that is in another one. False if the wait was given up.
 template <class Ready>
-__device__ void await_data(const CollectiveArguments& a, int m, uint32_t epoch, Ready ready) {
+__device__ bool await_data(const CollectiveArguments& a, int m, uint32_t epoch, Ready ready) {
   const uint64_t* word = &a.group.blocks[a.group.me]->arrivals.word[0][m][epoch & 1];
-  wait_until(a.watch, a.operation, a.group.ranks[m], ready, [&] {
+  return wait_until(a.watch, a.operation, a.group.ranks[m], ready, [&] {
     const uint64_t seen = observe(word);
     return static_cast<uint32_t>(seen >> 32) == epoch && static_cast<uint32_t>(seen) != a.signature;
   });
@@ -111,6 +119,12 @@ __device__ void await_data(const CollectiveArguments& a, int m, uint32_t epoch, 
 // The epoch before this kernel's first. Every thread reads it before the block calls `pass_epoch`.
 __device__ inline uint32_t current_epoch(const GroupView& group) {
   return *reinterpret_cast<const volatile uint32_t*>(&group.state->epoch);
+}
+// Whether this kernel takes part: not if one before it has given up. Both words are loaded at once.
+__device__ inline bool takes_part(const CollectiveArguments& a, uint32_t& before) {
+  const bool gave_up = has_given_up(a.watch);
+  before = current_epoch(a.group);
+  return !gave_up;
 }
 // Called once by each block, after a barrier of its threads, with the number of epochs that the kernel takes:
 // the last block advances the epoch, for the kernels that follow. No block waits for another.

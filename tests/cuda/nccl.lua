@@ -80,6 +80,21 @@ local function check_all(algorithm)
   end
 end
 
+-- Rank 0's operand moves, so that rank records again, alone.
+local function check_moving(algorithm)
+  local compiled = peri.compile(function(x) return x:all_reduce { algorithm = algorithm } + 1 end)
+  local fixed, moving = peri.ones { 4096 }, {}
+  for call = 1, 5 do
+    moving[call] = peri.ones { 4096 }
+    count = count + 1
+    local sum = compiled(r == 0 and moving[call] or fixed):sum():item()
+    if sum ~= 4096 * (n + 1) then
+      wrong = wrong + 1
+      print(string.format("%s, moved %d times: %g", algorithm, call - 1, sum))
+    end
+  end
+end
+
 local function microseconds(algorithm, kib)
   local x, chain, best = peri.randn({ kib * 512 }, { dtype = "bf16", seed = 1 + r }), 4, math.huge
   local f = peri.compile(function(t)
@@ -104,7 +119,10 @@ if arg[1] == "time" then
     if r == 0 then print(string.format("%10d%12.1f%12.1f", kib, ours, theirs)) end
   end
 else
-  for _, algorithm in ipairs { arg[1] or "nccl", not arg[1] and "ll" or nil } do check_all(algorithm) end
+  for _, algorithm in ipairs { arg[1] or "nccl", not arg[1] and "ll" or nil } do
+    check_all(algorithm)
+    check_moving(algorithm)
+  end
   peri.barrier()
   if r == 0 then print(string.format("%d results, %d wrong", count, wrong)) end
   assert(wrong == 0)
