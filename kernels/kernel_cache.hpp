@@ -17,6 +17,9 @@ namespace peri {
 template <class Kernel>
 class KernelCache {
  public:
+  // `before_clearing`: what must be done before kernels that may still be running are forgotten.
+  explicit KernelCache(void (*before_clearing)() = [] {}) : before_clearing_(before_clearing) {}
+
   // The kernel of these types; `compile()` makes it if there is none. One thread compiles at a time.
   template <class Compile>
   Result<std::shared_ptr<const Kernel>> find(const KernelSpec& spec, std::span<const OperandType> inputs,
@@ -25,7 +28,10 @@ class KernelCache {
     if (auto found = kernels_.find(KeyView(spec, inputs, outputs)); found != kernels_.end())
       return found->second;
     std::shared_ptr<const Kernel> kernel = PERI_TRY(compile());
-    if (kernels_.size() >= kMostKernels) kernels_.clear();
+    if (kernels_.size() >= kMostKernels) {
+      before_clearing_();
+      kernels_.clear();
+    }
     kernels_.emplace(Key{spec, {inputs.begin(), inputs.end()}, {outputs.begin(), outputs.end()}}, kernel);
     return kernel;
   }
@@ -75,6 +81,7 @@ class KernelCache {
     }
   };
 
+  void (*before_clearing_)();
   std::mutex mutex_;
   std::unordered_map<Key, std::shared_ptr<const Kernel>, KeyHash, KeyEqual> kernels_;
 };

@@ -82,7 +82,10 @@ Result<int> exit_script(lua_State* L) {
   int code = lua_isboolean(L, 1) && !lua_toboolean(L, 1) ? 1 : 0;
   if (lua_isnumber(L, 1)) code = static_cast<int>(PERI_TRY(to_integer(L, 1, "os.exit: the code")));
   Backend& backend = session(L).backend();
-  if (code != 0) backend.abort({Code::ScriptError, fmt::format("os.exit({})", code), origin(L)});
+  if (code == 0)
+    PERI_TRY(backend.synchronize());  // what a device has yet to tell
+  else
+    backend.abort({Code::ScriptError, fmt::format("os.exit({})", code), origin(L)});
   backend.leave();
   std::fflush(nullptr);
   lua_close(L);

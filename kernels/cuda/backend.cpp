@@ -152,7 +152,13 @@ class CudaBackend final : public Backend {
                               {});
     PERI_TRY(communicator_.peers().check_memory(group, operation));
     control_->enter(operation);
-    return cuda::allocate_symmetric(*context, communicator_.blocks(), bytes, operation);
+    auto allocate = [&] {
+      return cuda::allocate_symmetric(*context, communicator_.blocks(), bytes, operation);
+    };
+    auto made = allocate();
+    if (made || made.error().code != Code::OutOfMemory) return made;
+    allocator_->free_cached();  // all members are told of it alike, and try again
+    return allocate();
   }
 
   const Group* symmetric_group(const std::byte* address) const override {

@@ -197,7 +197,7 @@ Result<std::shared_ptr<const Kernel>> compile_kernel(const KernelSpec& spec,
   KernelCache<Kernel>* cache;
   {
     std::lock_guard lock(mutex);
-    cache = &caches[device];
+    cache = &caches.try_emplace(device, [] { static_cast<void>(cudaDeviceSynchronize()); }).first->second;
   }
   return cache->find(spec, inputs, outputs, [&] { return compile({spec, inputs, outputs}); });
 }

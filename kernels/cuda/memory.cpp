@@ -45,7 +45,7 @@ Result<std::shared_ptr<Storage>> Allocator::allocate(int64_t bytes, Place place)
   if (bytes < 0 || bytes > std::numeric_limits<int64_t>::max() / 2)
     return fail(Code::InvalidArgument, fmt::format("an allocation of {} bytes", bytes));
   const int64_t size = size_class(bytes);
-  if (place == Place::host && waiting_ > kMostWaiting) PERI_TRY(device_->finish());
+  if (place == Place::host && has_many_waiting()) PERI_TRY(device_->finish());
   std::byte* data = nullptr;
   {
     std::lock_guard lock(mutex_);
@@ -61,6 +61,11 @@ Result<std::shared_ptr<Storage>> Allocator::allocate(int64_t bytes, Place place)
     live_.emplace(data, Block{size, place});
   }
   return std::make_shared<OrdinaryStorage>(shared_from_this(), data, bytes, place);
+}
+
+bool Allocator::has_many_waiting() const {
+  std::lock_guard lock(mutex_);
+  return waiting_ > kMostWaiting;
 }
 
 Result<std::byte*> Allocator::fresh(int64_t bytes, Place place) {

@@ -31,6 +31,7 @@ class Allocator : public std::enable_shared_from_this<Allocator> {
     int64_t bytes;
     Place place;
   };
+  bool has_many_waiting() const;
   Result<std::byte*> fresh(int64_t bytes, Place place);
   void release(std::byte* data);
   void keep(std::byte* data, Block block);
