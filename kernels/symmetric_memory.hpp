@@ -31,9 +31,17 @@ class SymmetricMemory {
   virtual Status wait_signal(int member, int channel,
                              std::string_view op) = 0;  // consumes one signal from member
   // Into member's block, from ordinary memory; visible to it after a later signal or barrier.
-  virtual Status copy(int member, int64_t offset, const std::byte* source, int64_t bytes) = 0;
-  virtual Status memset32(int member, int64_t offset, uint32_t value, int64_t count) = 0;
-  virtual Status write_value32(int member, int64_t offset, uint32_t value) = 0;
+  // InvalidArgument for what does not lie in the block.
+  Status copy(int member, int64_t offset, const std::byte* source, int64_t bytes);
+  Status memset32(int member, int64_t offset, uint32_t value, int64_t count);
+  Status write_value32(int member, int64_t offset, uint32_t value) {
+    return memset32(member, offset, value, 1);
+  }
+
+ private:
+  virtual Status write(std::byte* to, const std::byte* source, int64_t bytes) = 0;
+  virtual Status fill(std::byte* to, uint32_t value, int64_t count) = 0;
+  Status check_window(int member, int64_t offset, int64_t bytes, std::string_view op) const;
 };
 
 }  // namespace peri

@@ -17,70 +17,6 @@
 namespace peri::cuda {
 namespace {
 
-// The compiler of each op that is not pointwise; nullptr: not a compute kernel (views, collectives, sources,
-// composites).
-Compiled (*family(Op op))(const Call&) {
-  switch (op) {
-    case Op::full:
-    case Op::arange:
-    case Op::rand:
-    case Op::randn:
-      return compile_creation;
-    case Op::sum:
-    case Op::mean:
-    case Op::prod:
-    case Op::max:
-    case Op::min:
-      return compile_reduction;
-    case Op::argmax:
-    case Op::argmin:
-      return compile_position;
-    case Op::softmax:
-    case Op::rms_norm:
-    case Op::layer_norm:
-      return compile_rows;
-    case Op::matmul:
-      return compile_matmul;
-    case Op::embedding:
-    case Op::index_select:
-      return compile_select;
-    case Op::index_copy:
-      return compile_index_copy;
-    case Op::contiguous:
-    case Op::cat:
-      return compile_copy;
-    case Op::rope:
-      return compile_rope;
-    case Op::attention:
-      return compile_attention;
-#define PERI_POINTWISE(name, ...) case Op::name:
-#define PERI_OP(...)
-#include "core/ops.def"
-      return nullptr;  // reaches the kernels as a fused program
-    case Op::input:
-    case Op::constant:
-    case Op::linear:
-    case Op::reshape:
-    case Op::permute:
-    case Op::slice:
-    case Op::expand:
-    case Op::shard:
-    case Op::transpose:
-    case Op::stack:
-    case Op::copy_to:
-    case Op::all_reduce:
-    case Op::all_gather:
-    case Op::reduce_scatter:
-    case Op::all_to_all:
-    case Op::broadcast:
-    case Op::send:
-    case Op::recv:
-    case Op::barrier:
-      return nullptr;
-  }
-  return nullptr;
-}
-
 // Of one launch: all of its operands and the scratch. Far below CUDA's limit of 4 KB for parameters.
 constexpr size_t kMostAddresses = 128;
 
@@ -88,11 +24,34 @@ Compiled compile(const Call& call) {
   if (call.spec.is_fused() && call.inputs.size() + call.outputs.size() >= kMostAddresses)
     return fail(Code::Unsupported,
                 fmt::format("{} has too many operands for a CUDA kernel", call.spec.name()));
-  auto* compile_op = call.spec.is_fused() ? compile_pointwise : family(call.spec.op);
-  if (!compile_op)
-    return fail(Code::InvalidArgument, fmt::format("{} is not a compute kernel", to_string(call.spec.op)));
+  const Family family = PERI_TRY(family_of(call.spec));
   const KernelSpec spec = PERI_TRY(checked(call));
-  return compile_op({spec, call.inputs, call.outputs});
+  const Call complete{spec, call.inputs, call.outputs};
+  switch (family) {
+    case Family::pointwise:
+      break;
+    case Family::creation:
+      return compile_creation(complete);
+    case Family::reduction:
+      return compile_reduction(complete);
+    case Family::position:
+      return compile_position(complete);
+    case Family::rows:
+      return compile_rows(complete);
+    case Family::matmul:
+      return compile_matmul(complete);
+    case Family::select:
+      return compile_select(complete);
+    case Family::index_copy:
+      return compile_index_copy(complete);
+    case Family::copy:
+      return compile_copy(complete);
+    case Family::rope:
+      return compile_rope(complete);
+    case Family::attention:
+      return compile_attention(complete);
+  }
+  return compile_pointwise(complete);
 }
 
 struct Loaded {

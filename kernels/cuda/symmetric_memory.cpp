@@ -61,35 +61,14 @@ Status CudaSymmetricMemory::wait_signal(int member, int channel, std::string_vie
                operation.text());
 }
 
-Status CudaSymmetricMemory::check_window(int member, int64_t offset, int64_t bytes,
-                                         std::string_view op) const {
-  if (member < 0 || member >= group_.size())
-    return fail(Code::InvalidArgument,
-                fmt::format("{}: no member {} in group {}", op, member, group_.to_string()));
-  if (offset < 0 || bytes < 0 || offset > bytes_ || bytes > bytes_ - offset)
-    return fail(Code::InvalidArgument,
-                fmt::format("{}: {} bytes at {} do not lie in a block of {}", op, bytes, offset, bytes_));
-  return {};
+Status CudaSymmetricMemory::write(std::byte* to, const std::byte* source, int64_t bytes) {
+  return check(
+      cudaMemcpyAsync(to, source, static_cast<size_t>(bytes), cudaMemcpyDefault, context_.device()->stream()),
+      "copy to symmetric memory");
 }
 
-Status CudaSymmetricMemory::copy(int member, int64_t offset, const std::byte* source, int64_t bytes) {
-  PERI_TRY(check_window(member, offset, bytes, "copy"));
-  return check(cudaMemcpyAsync(buffer(member) + offset, source, static_cast<size_t>(bytes), cudaMemcpyDefault,
-                               context_.device()->stream()),
-               "copy to symmetric memory");
-}
-
-Status CudaSymmetricMemory::memset32(int member, int64_t offset, uint32_t value, int64_t count) {
-  if (count < 0 || count > bytes_ / 4 || offset % 4 != 0)
-    return fail(Code::InvalidArgument,
-                fmt::format("memset32: {} words at {} of a block of {} bytes", count, offset, bytes_));
-  PERI_TRY(check_window(member, offset, count * 4, "memset32"));
-  return check(launch_memset32(buffer(member) + offset, value, count, context_.device()->stream()),
-               "memset32");
-}
-
-Status CudaSymmetricMemory::write_value32(int member, int64_t offset, uint32_t value) {
-  return memset32(member, offset, value, 1);
+Status CudaSymmetricMemory::fill(std::byte* to, uint32_t value, int64_t count) {
+  return check(launch_memset32(to, value, count, context_.device()->stream()), "memset32");
 }
 
 namespace {

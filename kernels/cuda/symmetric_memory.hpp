@@ -27,12 +27,10 @@ class CudaSymmetricMemory final : public SymmetricMemory {
   Status barrier(std::string_view op) override;
   Status put_signal(int member, int channel, std::string_view op) override;
   Status wait_signal(int member, int channel, std::string_view op) override;
-  Status copy(int member, int64_t offset, const std::byte* source, int64_t bytes) override;
-  Status memset32(int member, int64_t offset, uint32_t value, int64_t count) override;
-  Status write_value32(int member, int64_t offset, uint32_t value) override;
 
  private:
-  Status check_window(int member, int64_t offset, int64_t bytes, std::string_view op) const;
+  Status write(std::byte* to, const std::byte* source, int64_t bytes) override;
+  Status fill(std::byte* to, uint32_t value, int64_t count) override;
   Status check_channel(int member, int channel, const host::Operation& operation) const;
 
   GroupContext& context_;

@@ -87,33 +87,14 @@ Status HostSymmetricMemory::wait_signal(int member, int channel, std::string_vie
   return context_.wait_signal(member, channel, operation);
 }
 
-Status HostSymmetricMemory::check(int member, int64_t offset, int64_t bytes, std::string_view op) const {
-  if (member < 0 || member >= group_.size())
-    return fail(Code::InvalidArgument,
-                fmt::format("{}: no member {} in group {}", op, member, group_.to_string()));
-  if (offset < 0 || bytes < 0 || offset > bytes_ || bytes > bytes_ - offset)
-    return fail(Code::InvalidArgument,
-                fmt::format("{}: {} bytes at {} do not lie in a block of {}", op, bytes, offset, bytes_));
+Status HostSymmetricMemory::write(std::byte* to, const std::byte* source, int64_t bytes) {
+  copy_bytes(to, source, bytes);
   return {};
 }
 
-Status HostSymmetricMemory::copy(int member, int64_t offset, const std::byte* source, int64_t bytes) {
-  PERI_TRY(check(member, offset, bytes, "copy"));
-  copy_bytes(buffer(member) + offset, source, bytes);
+Status HostSymmetricMemory::fill(std::byte* to, uint32_t value, int64_t count) {
+  std::fill_n(reinterpret_cast<uint32_t*>(to), count, value);
   return {};
-}
-
-Status HostSymmetricMemory::memset32(int member, int64_t offset, uint32_t value, int64_t count) {
-  if (count < 0 || count > bytes_ / 4 || offset % 4 != 0)
-    return fail(Code::InvalidArgument,
-                fmt::format("memset32: {} words at {} of a block of {} bytes", count, offset, bytes_));
-  PERI_TRY(check(member, offset, count * 4, "memset32"));
-  std::fill_n(reinterpret_cast<uint32_t*>(buffer(member) + offset), count, value);
-  return {};
-}
-
-Status HostSymmetricMemory::write_value32(int member, int64_t offset, uint32_t value) {
-  return memset32(member, offset, value, 1);
 }
 
 SymmetricMemory* SymmetricBlocks::find(const std::byte* address) const {

@@ -32,14 +32,12 @@ class HostSymmetricMemory final : public SymmetricMemory {
   Status barrier(std::string_view op) override;
   Status put_signal(int member, int channel, std::string_view op) override;
   Status wait_signal(int member, int channel, std::string_view op) override;
-  Status copy(int member, int64_t offset, const std::byte* source, int64_t bytes) override;
-  Status memset32(int member, int64_t offset, uint32_t value, int64_t count) override;
-  Status write_value32(int member, int64_t offset, uint32_t value) override;
 
   uint64_t id() const override { return id_; }
 
  private:
-  Status check(int member, int64_t offset, int64_t bytes, std::string_view op) const;
+  Status write(std::byte* to, const std::byte* source, int64_t bytes) override;
+  Status fill(std::byte* to, uint32_t value, int64_t count) override;
 
   GroupContext& context_;
   Group group_;  // a copy: the storage may outlive the backend and its contexts
