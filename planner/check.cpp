@@ -1,6 +1,5 @@
-// check_plan: executes a plan symbolically over its storages and refuses what could read or write wrong data.
-// It shares no code with the passes and believes only the names: a read of `buf7` must find what was last
-// written to `buf7`.
+// check_plan: executes a plan symbolically over its storages and refuses what could go wrong. It shares no
+// code with the passes and believes only the names: a read of `buf7` finds what was last written to `buf7`.
 #include <fmt/format.h>
 
 #include "planner/check_line.hpp"
@@ -98,11 +97,12 @@ class Checker {
   void check(const CollectiveLine& line) {
     const AlgorithmInfo& row = *find_algorithm(line.op, line.algorithm);
     const BufferId in = line.input.buffer, out = line.output.buffer;
-    const Group& group = line.attributes.get<Group>("group");  // all have come, so all have read
-    std::erase_if(exposed_, [&](const auto& entry) { return *entry.second == group; });
     if (line.op == Op::recv) return write(out, line.output.type.view);
     read(in);
-    if (line.op == Op::send || line.op == Op::barrier) return;
+    if (line.op == Op::send) return;
+    const Group& group = line.attributes.get<Group>("group");  // all have come, so all have read
+    std::erase_if(exposed_, [&](const auto& entry) { return *entry.second == group; });
+    if (line.op == Op::barrier) return;
     if (kind(out) == BufferKind::fallback) place(out, BufferId());
     const bool in_place = line.input == line.output && row.clobbers_input;
     expect(!shared(in, out) || in_place, "is written while peers read it", out);

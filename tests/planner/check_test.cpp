@@ -225,6 +225,18 @@ TEST_CASE("check_plan accepts an end barrier left out where a later synchronisat
   CHECK_FALSE(check_plan(plan));
 }
 
+TEST_CASE("check_plan knows that a message between two is no synchronisation of their group") {
+  Program p;
+  const Group group{{0, 1}};
+  NodeId sum = p.all_reduce(p.op(Op::neg, {p.input(DType::f32, {64})}), group, "one_shot");
+  Plan plan = planned(p.returning({p.op(Op::send, {sum}, {{"peer", int64_t{1}}, {"group", group}})}));
+  REQUIRE(check_plan(plan));
+  line<CollectiveLine>(plan, 0).end_barrier = false;
+  const Status status = check_plan(plan);
+  REQUIRE(!status);
+  CHECK(status.error().message.find("the call ends while peers") != std::string::npos);
+}
+
 // Any line left out or exchanged with its neighbour is noticed, unless the plan stays right.
 TEST_CASE("check_plan notices lines left out") {
   for (auto graph : {eight_layers, two_operands_at_once, operands_not_ours, graph_inputs, three_siblings}) {
