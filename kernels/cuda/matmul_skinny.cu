@@ -300,6 +300,10 @@ __global__ void __launch_bounds__(kThreads, 1) skinny(const Arguments x) {
   wait_for_cluster();
   float* const received = shared + partial_floats<kTransposed>(x.m);
   const int per_block = received_floats(x.m, x.cluster_log2);
+  auto store = [&](int i, float sum) {
+    const int64_t n = column + i % kSkinnyColumns;
+    if (n < x.n) x.c[i / kSkinnyColumns * x.ldc + n] = rounded(sum, Element());
+  };
 #pragma unroll 1
   for (int i = thread; i < x.m * kSkinnyColumns; i += kThreads) {
     const float* from = shared + Place::at(i / kSkinnyColumns, i % kSkinnyColumns);
@@ -307,20 +311,22 @@ __global__ void __launch_bounds__(kThreads, 1) skinny(const Arguments x) {
 #pragma unroll
     for (int w = 1; w < kWarps; ++w) sum += from[w * per_warp];
     const int run = i / 32;
-    inbox.send(received + block * per_block + (run >> x.cluster_log2) * 32 + i % 32, sum, run & (blocks - 1));
+    if (blocks == 1)
+      store(i, sum);
+    else
+      inbox.send(received + block * per_block + (run >> x.cluster_log2) * 32 + i % 32, sum,
+                 run & (blocks - 1));
   }
+  if (blocks == 1) return;
 
   // Then nobody writes here any more, and this block may end.
   if (runs > 0) inbox.wait();
 #pragma unroll 1
   for (int i = thread; i < runs * 32; i += kThreads) {
-    const int at = (((i / 32) << x.cluster_log2) + block) * 32 + i % 32;
-    const int64_t n = column + at % kSkinnyColumns;
-    if (n >= x.n) continue;
     float sum = received[i];
 #pragma unroll 1
     for (int b = 1; b < blocks; ++b) sum += received[b * per_block + i];
-    x.c[at / kSkinnyColumns * x.ldc + n] = rounded(sum, Element());
+    store((((i / 32) << x.cluster_log2) + block) * 32 + i % 32, sum);
   }
 }
 
