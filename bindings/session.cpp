@@ -60,7 +60,7 @@ Result<Tensor> Session::readable(const Tensor& t) {
   return copy;
 }
 
-Result<ScriptValue> Session::apply(Op op, std::vector<Argument> operands, Attributes attributes,
+Result<ScriptValue> Session::apply(Op op, const std::vector<Argument>& operands, Attributes attributes,
                                    const Origin& origin) {
   if (info(op).has(kComposite)) {
     std::vector<TensorType> types;
@@ -69,7 +69,7 @@ Result<ScriptValue> Session::apply(Op op, std::vector<Argument> operands, Attrib
         return fail(Code::InvalidArgument, std::string(to_string(op)) + ": takes tensors only", origin);
       types.push_back(std::get<ScriptValue>(a).type());
     }
-    auto completed = complete(op, std::move(attributes), types);
+    auto completed = complete(op, attributes, types);
     if (!completed) return std::unexpected(with_operands(completed.error(), operands, origin, op));
     auto steps = decompose(op, types, *completed);
     if (!steps) return std::unexpected(with_operands(steps.error(), operands, origin, op));
@@ -77,7 +77,7 @@ Result<ScriptValue> Session::apply(Op op, std::vector<Argument> operands, Attrib
     for (const Step& step : *steps) {
       std::vector<Argument> chosen;
       for (int i : step.operands) chosen.push_back(values[static_cast<size_t>(i)]);
-      auto value = apply(step.op, std::move(chosen), step.attributes, origin);
+      auto value = apply(step.op, chosen, step.attributes, origin);
       if (!value) return std::unexpected(with_operands(value.error(), operands, origin, op));
       values.emplace_back(std::move(*value));
     }

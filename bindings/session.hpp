@@ -23,7 +23,7 @@ class Session {
   Group world() const { return world_group(world_size()); }
 
   // Any op of the table, composite ones included. Errors carry `origin` and each operand's type and origin.
-  Result<ScriptValue> apply(Op op, std::vector<Argument> operands, Attributes attributes,
+  Result<ScriptValue> apply(Op op, const std::vector<Argument>& operands, Attributes attributes,
                             const Origin& origin);
   // Writes `value` into `target`'s memory, or makes the traced `target` mean it.
   Status assign(ScriptValue& target, const ScriptValue& value, const Origin& origin);

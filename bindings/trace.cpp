@@ -11,7 +11,7 @@ DType scalar_dtype(Op op, const std::vector<Argument>& operands) {
   return DType::f32;
 }
 
-Result<ScriptValue> Trace::input(const TensorType& type, const Allocator& allocator, Origin origin) {
+Result<ScriptValue> Trace::input(const TensorType& type, const Allocator& allocator, const Origin& origin) {
   const auto index = static_cast<int64_t>(inputs_.size());
   NodeId id = PERI_TRY(graph_.add(Op::input, {},
                                   {{"index", index},
@@ -81,7 +81,8 @@ Result<NodeId> Trace::node_of(const Argument& argument, DType scalar_dtype, cons
   return value.symbol().node;
 }
 
-Result<ScriptValue> Trace::add(Op op, std::vector<Argument> operands, Attributes attributes, Origin origin) {
+Result<ScriptValue> Trace::add(Op op, const std::vector<Argument>& operands, Attributes attributes,
+                               const Origin& origin) {
   const DType dtype = peri::scalar_dtype(op, operands);
   std::vector<NodeId> nodes;
   for (const Argument& a : operands) nodes.push_back(PERI_TRY(node_of(a, dtype, origin)));
@@ -89,7 +90,7 @@ Result<ScriptValue> Trace::add(Op op, std::vector<Argument> operands, Attributes
   return ScriptValue{Symbol{shared_from_this(), id, graph_.node(id).type}, origin};
 }
 
-Status Trace::assign(ScriptValue& target, const ScriptValue& value, Origin origin) {
+Status Trace::assign(ScriptValue& target, const ScriptValue& value, const Origin& origin) {
   if (!target.is_symbol())
     return fail(Code::InvalidArgument,
                 "a captured tensor can't be changed in place inside a compiled function", origin,

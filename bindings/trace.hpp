@@ -12,12 +12,13 @@ namespace peri {
 class Trace : public std::enable_shared_from_this<Trace> {
  public:
   // The index-th argument of the function.
-  Result<ScriptValue> input(const TensorType& type, const Allocator& allocator, Origin origin);
+  Result<ScriptValue> input(const TensorType& type, const Allocator& allocator, const Origin& origin);
   // Appends an operation; tensors become captured constants, numbers become `full` of scalar_dtype.
-  Result<ScriptValue> add(Op op, std::vector<Argument> operands, Attributes attributes, Origin origin);
+  Result<ScriptValue> add(Op op, const std::vector<Argument>& operands, Attributes attributes,
+                          const Origin& origin);
   // `target` (a symbol) now means `value`; if it was an argument, the argument is written back when the call
   // ends.
-  Status assign(ScriptValue& target, const ScriptValue& value, Origin origin);
+  Status assign(ScriptValue& target, const ScriptValue& value, const Origin& origin);
 
   // Ends the trace: the graph with these results and the write-backs as outputs.
   Result<Graph> finish(const std::vector<ScriptValue>& results);

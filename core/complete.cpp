@@ -68,7 +68,7 @@ Status check_names(const OpInfo& row, const Attributes& given) {
 
 }  // namespace
 
-Result<Attributes> complete(Op op, Attributes given, std::span<const TensorType> operands) {
+Result<Attributes> complete(Op op, const Attributes& given, std::span<const TensorType> operands) {
   const OpInfo& row = info(op);
   PERI_TRY(shape_rules::check_count(row, operands.size()));  // names of dimensions refer to operands
   PERI_TRY(check_names(row, given));

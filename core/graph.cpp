@@ -63,7 +63,7 @@ Result<NodeId> Graph::add(Op op, std::vector<NodeId> operands, Attributes attrib
     if (info(op).has(kComposite))
       return fail(Code::Unsupported,
                   "a graph does not hold composite operations; add what it decomposes into");
-    attributes = PERI_TRY(complete(op, std::move(attributes), types));
+    attributes = PERI_TRY(complete(op, attributes, types));
     return infer(op, types, attributes);
   };
   Result<TensorType> type = type_of_result();

@@ -15,8 +15,6 @@
 namespace peri {
 namespace {
 
-using reference::Call;
-
 // The relative size of one unit in the last place of a 16-bit float, at most.
 double last_place(DType t) {
   return t == DType::bf16 ? 0x1p-7 : t == DType::f16 ? 0x1p-10 : 0.0;

@@ -102,7 +102,7 @@ const AlgorithmInfo* find_algorithm(Op op, std::string_view name);
 // operand (of the result for stack) and slice's negative start (-1: the last) and stop (-1: past the last)
 // from the end of their dimension, turns an int into a float where one is declared, and refuses unknown names
 // (with the nearest) and wrong types.
-Result<Attributes> complete(Op op, Attributes given, std::span<const TensorType> operands);
+Result<Attributes> complete(Op op, const Attributes& given, std::span<const TensorType> operands);
 
 // The shape and dtype rule of an op: checks count, dtypes, places and shapes of the operands against
 // completed attributes. Messages name dimensions 1-based and operands a, b, ...; they begin without the op's

@@ -179,14 +179,15 @@ PERI_SCALAR To convert(From x) {
   if constexpr (std::same_as<To, bool>) {
     return x != From(0);
   } else if constexpr (std::integral<To> && std::floating_point<From>) {
-    // `above` is the first value too large: a power of two, so exact in From, unlike the largest that fits.
-    constexpr From lowest = static_cast<From>(std::numeric_limits<To>::min());
-    constexpr From above = static_cast<From>(std::numeric_limits<To>::max() / 2 + 1) * From(2);
-    bool fits = x > lowest && x < above;
+    // kAbove is the first value too large: a power of two, so exact in From, unlike the largest that fits.
+    constexpr To kHalf = std::numeric_limits<To>::max() / 2 + 1;
+    constexpr From kLowest = static_cast<From>(std::numeric_limits<To>::min());
+    constexpr From kAbove = static_cast<From>(kHalf) * From(2);
+    bool fits = x > kLowest && x < kAbove;
     To inside = static_cast<To>(select(fits, x, From(0)));
-    To outside = x >= above    ? std::numeric_limits<To>::max()
-                 : x <= lowest ? std::numeric_limits<To>::min()
-                               : To(0);
+    To outside = x >= kAbove    ? std::numeric_limits<To>::max()
+                 : x <= kLowest ? std::numeric_limits<To>::min()
+                                : To(0);
     return fits ? inside : outside;
   } else {
     return static_cast<To>(x);

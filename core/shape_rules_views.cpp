@@ -78,7 +78,7 @@ Result<TensorType> expand(const Call& call) {
                 fmt::format("shape {} has fewer dimensions than a's {}", to_string(dims), shape.to_string()));
   if (dims.size() <= kMaxRank)
     for (int i = 0; i < shape.rank(); ++i) {
-      int64_t& dim = dims[static_cast<size_t>(added + i)];
+      int64_t& dim = dims[static_cast<size_t>(added) + static_cast<size_t>(i)];
       if (dim == -1) dim = shape[i];  // as it is
       if (dim != shape[i] && shape[i] != 1)
         return fail(

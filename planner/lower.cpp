@@ -159,7 +159,7 @@ class Lowerer {
       if (known == read.size()) {
         read.push_back(operand);
         line.spec.fused.operand_dtypes.push_back(in.type.dtype);
-        line.inputs.push_back(std::move(in));
+        line.inputs.push_back(in);
       }
     }
     line.spec.fused.instructions.push_back(std::move(instruction));

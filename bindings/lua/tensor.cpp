@@ -18,7 +18,7 @@ Op op_of(lua_State* L) {
 Result<ScriptValue> apply_from_stack(lua_State* L, Op op, const std::string& name) {
   auto arguments = read_arguments(L, op, 1);
   if (!arguments) return std::unexpected(named(arguments.error(), name));
-  return session(L).apply(op, std::move(arguments->operands), std::move(arguments->attributes), origin(L));
+  return session(L).apply(op, arguments->operands, std::move(arguments->attributes), origin(L));
 }
 
 Result<int> call_op(lua_State* L) {
@@ -65,8 +65,8 @@ Result<int> call_algorithm(lua_State* L) {
   auto arguments = read_arguments(L, op, 1);
   if (!arguments) return std::unexpected(named(arguments.error(), name));
   arguments->attributes.set("algorithm", algorithm);
-  const ScriptValue result = PERI_TRY(
-      session(L).apply(op, std::move(arguments->operands), std::move(arguments->attributes), origin(L)));
+  const ScriptValue result =
+      PERI_TRY(session(L).apply(op, arguments->operands, std::move(arguments->attributes), origin(L)));
   if (!out) {
     push_tensor(L, result);
     return 1;

@@ -15,7 +15,11 @@ struct Tree {
   double number = 0;  // or the tensor's position among the leaves
   std::string string;
   Group group;
-  std::vector<std::pair<Tree, Tree>> items;  // of a table: array part first, then by key
+  struct Item;
+  std::vector<Item> items;  // of a table: array part first, then by key
+};
+struct Tree::Item {
+  Tree key, value;
 };
 
 // Takes apart the value at `index`: tensors go to `leaves` in order. Depth is limited; functions and other

@@ -56,7 +56,7 @@ GroupContext::~GroupContext() {
   device_->retire([state = view_.state] { cudaFree(state); });
 }
 
-Result<std::unique_ptr<Channel>> Channel::open(host::Control& control, std::shared_ptr<Device> device,
+Result<std::unique_ptr<Channel>> Channel::open(host::Control& control, const std::shared_ptr<Device>& device,
                                                const Group& group, int from, int to,
                                                const host::Operation& operation) {
   const host::MessageKey key{host::topic_of(group, fmt::format("channel {} to {}", from, to)), 0};

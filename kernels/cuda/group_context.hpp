@@ -58,7 +58,7 @@ class GroupContext {
 // One side of the messages from one rank to another within a group.
 class Channel {
  public:
-  static Result<std::unique_ptr<Channel>> open(host::Control& control, std::shared_ptr<Device> device,
+  static Result<std::unique_ptr<Channel>> open(host::Control& control, const std::shared_ptr<Device>& device,
                                                const Group& group, int from, int to,
                                                const host::Operation& operation);
   ~Channel();

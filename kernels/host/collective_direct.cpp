@@ -124,8 +124,8 @@ class SplitReduce final : public DirectCall {
     return c.algorithm.name == "multimem" || c.output == c.input;
   }
 
-  explicit SplitReduce(CheckedCollective checked)
-      : DirectCall(std::move(checked), !pushes(checked)), pushes_(pushes(c_)) {
+  explicit SplitReduce(const CheckedCollective& checked)
+      : DirectCall(checked, !pushes(checked)), pushes_(pushes(c_)) {
     c_.signature += pushes_;
     // Parts are whole cache lines, so that no line is written by two.
     const int64_t even = (c_.input_bytes() + c_.members() - 1) / c_.members();

@@ -88,7 +88,7 @@ std::mutex pool_mutex;  // held during a run: a second thread that runs a kernel
 std::unique_ptr<Pool> pool;
 
 // A forked child has none of its parent's threads; it makes its own pool when it first needs one.
-const int fork_handler = pthread_atfork([] { pool_mutex.lock(); }, [] { pool_mutex.unlock(); },
+const int kForkHandler = pthread_atfork([] { pool_mutex.lock(); }, [] { pool_mutex.unlock(); },
                                         [] {
                                           (void)pool.release();
                                           pool_mutex.unlock();
