@@ -1,0 +1,54 @@
+// The text of device code compiles where there is no device, so that a broken header is seen before a GPU is.
+#include <fmt/format.h>
+#include <catch2/catch.hpp>
+
+#include <array>
+
+#include "core/op.hpp"
+#include "kernels/cuda/nvrtc.hpp"
+#include "kernels/cuda/source.hpp"
+
+using namespace peri;
+
+namespace {
+
+std::string trouble(const std::string& text) {
+  const auto code = cuda::compile_text(text, "sm_90");
+  return code ? "" : code.error().to_string();
+}
+
+std::string kernel(const std::string& lines) {
+  return "#include \"kernels/cuda/pointwise.cuh\"\nusing namespace peri;\nusing namespace peri::cuda;\n"
+         "extern \"C\" __global__ void probe(byte* m) {\n" +
+         lines + "}\n";
+}
+
+}  // namespace
+
+TEST_CASE("every embedded header compiles on its own", "[no_device]") {
+  for (const cuda::Header& header : cuda::headers())
+    CHECK(trouble(fmt::format("#include \"{}\"\n", header.name)) == "");
+  CHECK(trouble("#include \"kernels/cuda/source_elements.cuh\"\nint f() { return unknown; }\n") != "");
+}
+
+TEST_CASE("every cast compiles between all elements", "[no_device]") {
+  constexpr std::array kElements = {"f32", "f16", "bf16", "i32", "i64", "u8", "boolean"};
+  std::string lines;
+  for (const char* from : kElements)
+    for (const char* to : kElements)
+      lines += fmt::format("  store<{1}>(m, 0, cast<{1}>(load<{0}>(m, 1)));\n", from, to);
+  CHECK(trouble(kernel(lines)) == "");
+}
+
+TEST_CASE("every pointwise op compiles on a dtype that it takes", "[no_device]") {
+  for (int i = 0; i < kOpCount; ++i) {
+    const OpInfo& row = info(static_cast<Op>(i));
+    if (!row.has(kPointwise) || row.op == Op::cast || row.op == Op::where)
+      continue;  // have forms of their own
+    const bool takes_floats = row.dtypes != DTypes::integers;
+    const char *element = takes_floats ? "f32" : "i64", *type = takes_floats ? "float" : "int64_t";
+    CHECK(trouble(kernel(fmt::format("  const {2} x = load<{1}>(m, 0);\n"
+                                     "  store<{1}>(m, 1, apply<Op::{0}, {1}, {2}>(x, x, x));\n",
+                                     row.name, element, type))) == "");
+  }
+}
