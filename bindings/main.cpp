@@ -220,6 +220,9 @@ void add_bench_options(CLI::App* command, Options& options) {
 }
 
 Result<int> bench_command(Options& options, const std::vector<std::string>& command) {
+  if (environment().allows_multicast())
+    return fail(Code::InvalidArgument, "NVLink multicast stays off in peri bench", {},
+                "unset PERI_MULTICAST");
   std::error_code ignored;
   const auto op = find_op(options.bench_op);
   if (!op || !info(*op).has(kCollective)) {

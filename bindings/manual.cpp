@@ -102,7 +102,8 @@ PERI_THREADS    threads of a rank; default: the cores over the ranks
 PERI_NCCL       the file of NCCL's library; default: the first libnccl.so.2 that is found
 PERI_P2P        0 treats GPUs as if none could reach another's memory, to try NCCL; default 1
 PERI_MULTICAST  1 allows NVLink multicast, for the multimem algorithms; default 0. Only on a machine
-                that is yours alone: it can put GPUs out of service that others share.
+                that is yours alone: it can put GPUs out of service that others share. Tests clear
+                it, and benchmarks refuse to start.
 NCCL_NVLS_ENABLE=0, TORCH_SYMM_MEM_DISABLE_MULTICAST=1, NVSHMEM_DISABLE_NVLS=1
                 each forbids NVLink multicast, whatever PERI_MULTICAST says
 XDG_CACHE_HOME  compiled GPU kernels and the choices of matmul algorithms are kept in its

@@ -19,19 +19,9 @@ struct Call {
   int dim() const { return static_cast<int>(spec.attributes.get<int64_t>("dim")); }
 };
 
-// The families of compute kernels: every backend has a compiler for each of them.
 enum class Family : uint8_t {
-  pointwise,  // a FusedProgram
-  creation,   // full, arange, rand, randn
-  reduction,  // sum, mean, prod, max, min
-  position,   // argmax, argmin
-  rows,       // softmax, rms_norm, layer_norm
-  matmul,
-  select,  // embedding, index_select
-  index_copy,
-  copy,  // contiguous, cat
-  rope,
-  attention,
+#define PERI_FAMILY(name) name,
+#include "kernels/families.def"
 };
 // InvalidArgument for what is not a compute kernel: views, collectives, sources, composites.
 Result<Family> family_of(const KernelSpec& spec);

@@ -10,9 +10,9 @@
 // its way: 8 to 16 loads of 16 bytes per thread, 64 to 128 KB per multiprocessor.
 //
 // Sums are in f32 and in a fixed order: along k in a warp, over the warps of a block, over the blocks of the
-// cluster, which push their sums into the shared memory of the block that rounds and stores them. So the bits
-// depend on shapes and the kind of device only. The only waits are barriers of a block and of a cluster,
-// whose blocks run at the same time.
+// cluster, which push their sums into the shared memory of the block that rounds and stores them (one block
+// alone stores them at once). So the bits depend on shapes and the kind of device only. The only waits are
+// barriers of a block and of a cluster, whose blocks run at the same time.
 #include "kernels/cuda/matmul_skinny.hpp"
 
 #include <cuda_bf16.h>

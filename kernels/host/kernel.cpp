@@ -1,8 +1,6 @@
 // From a spec to a kernel: picks the family, and keeps what was compiled.
 #include "kernels/host/kernel.hpp"
 
-#include <fmt/format.h>
-
 #include "kernels/host/compile.hpp"
 #include "kernels/kernel_cache.hpp"
 
@@ -14,30 +12,12 @@ Compiled compile(const Call& call) {
   const KernelSpec spec = PERI_TRY(checked(call));
   const Call complete{spec, call.inputs, call.outputs};
   switch (family) {
-    case Family::pointwise:
-      break;
-    case Family::creation:
-      return compile_creation(complete);
-    case Family::reduction:
-      return compile_reduction(complete);
-    case Family::position:
-      return compile_position(complete);
-    case Family::rows:
-      return compile_rows(complete);
-    case Family::matmul:
-      return compile_matmul(complete);
-    case Family::select:
-      return compile_select(complete);
-    case Family::index_copy:
-      return compile_index_copy(complete);
-    case Family::copy:
-      return compile_copy(complete);
-    case Family::rope:
-      return compile_rope(complete);
-    case Family::attention:
-      return compile_attention(complete);
+#define PERI_FAMILY(name) \
+  case Family::name:      \
+    return compile_##name(complete);
+#include "kernels/families.def"
   }
-  return compile_pointwise(complete);
+  PERI_CHECK(false, "every family is a row");
 }
 
 }  // namespace

@@ -34,6 +34,7 @@ bool has_gpu() {
 }  // namespace
 
 int main(int argc, char** argv) {
+  unsetenv("PERI_MULTICAST");  // stays off in tests, whoever runs them
   using peri::test::tested;
   tested.create = peri::create_cuda_backend;
   tested.is_cuda = true;

@@ -211,6 +211,23 @@ void check_multicast(const std::string& path, std::string_view text, std::vector
   }
 }
 
+// Who runs the tests may have asked for multicast for something else: what starts programs on GPUs clears
+// that.
+void check_tests_clear_multicast(const std::string& path, std::string_view text,
+                                 std::vector<Violation>& out) {
+  const bool is_script =
+      (path.starts_with("tests/cuda/") || path.starts_with("tests/e2e/")) && path.find('.') == path.npos;
+  const bool is_program = (path.starts_with("tests/cuda/") || path.starts_with("tests/kernels/cuda/")) &&
+                          text.contains("int main(");
+  if (!is_script && !is_program) return;
+  for (std::string_view line : lines_of(text)) {
+    line.remove_prefix(std::min(line.find_first_not_of(' '), line.size()));
+    for (const char* clears : {"unset ", "unsetenv(\"", "os.unsetenv(\""})
+      if (line.starts_with(clears + std::string("PERI_MULTICAST"))) return;
+  }
+  out.push_back({path, 0, "tests on GPUs clear PERI_MULTICAST before anything else"});
+}
+
 void check_words(const std::string& path, std::string_view text, std::vector<Violation>& out) {
   const bool one_environment_file = path == "core/env.cpp" || path == "core/env.hpp";
   // Documents say what a user may set; env_test feeds the reader of the environment from a map.
@@ -292,6 +309,7 @@ std::vector<Violation> check(const Tree& tree) {
     if (is_cpp(path)) includes[path] = includes_of(text);
     check_words(path, text, out);
     check_multicast(path, text, out);
+    check_tests_clear_multicast(path, text, out);
     check_shape(path, text, out);
   }
   check_includes(includes, out);

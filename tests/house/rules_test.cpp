@@ -172,6 +172,21 @@ TEST_CASE("multicast is turned on by nobody but the user") {
   CHECK(broken({{"tests/kernels/a.cpp", "unsetenv(\"PERI_MULTICAST\");\n"}}).empty());
 }
 
+TEST_CASE("tests on GPUs clear the user's wish for multicast") {
+  for (const char* path : {"tests/cuda/a", "tests/e2e/a"}) {
+    CHECK(broken({{path, "unset PERI_MULTICAST  # off\n"}}).empty());
+    CHECK(broken({{path, "os.unsetenv(\"PERI_MULTICAST\")\n"}}).empty());
+    CHECK(broken({{path, "# unset PERI_MULTICAST\n"}}) == Places{std::string(path) + ":0"});
+    CHECK(broken({{path, "peri run a.lua\n"}}) == Places{std::string(path) + ":0"});
+  }
+  for (const char* path : {"tests/cuda/a.cpp", "tests/kernels/cuda/a.cpp"}) {
+    CHECK(broken({{path, "int main() {\n  unsetenv(\"PERI_MULTICAST\");\n}\n"}}).empty());
+    CHECK(broken({{path, "int main() {}\n"}}) == Places{std::string(path) + ":0"});
+    CHECK(broken({{path, "int a;\n"}}).empty());
+  }
+  CHECK(broken({{"tests/cuda/a.lua", ""}, {"tests/core/a.cpp", "int main() {}\n"}}).empty());
+}
+
 TEST_CASE("a file that is too long or too deep is found") {
   CHECK(broken({{"core/a.cpp", std::string(600, '\n')}}).empty());
   CHECK(broken({{"core/a.cpp", std::string(601, '\n')}}) == Places{"core/a.cpp:0"});

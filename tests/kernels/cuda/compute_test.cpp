@@ -177,6 +177,7 @@ TEST_CASE("long reductions, positions and rows") {
 }
 
 int main(int count, char** arguments) {
+  unsetenv("PERI_MULTICAST");  // stays off in tests, whoever runs them
   int devices = 0;
   if (cudaGetDeviceCount(&devices) != cudaSuccess || devices == 0) {
     Catch::Session session;
