@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "core/error.hpp"
-#include "core/kernel.hpp"
+#include "core/ops/kernel.hpp"
 #include "kernels/symmetric_memory.hpp"
 #include "kernels/tensor.hpp"
 

@@ -2,7 +2,7 @@
 // that must cross a link, so that one number can be held against the hardware's whatever the op and group.
 #pragma once
 
-#include "core/op.hpp"
+#include "core/ops/op.hpp"
 
 namespace peri {
 

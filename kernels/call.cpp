@@ -129,7 +129,7 @@ std::optional<Family> family_of(Op op) {
       return Family::attention;
 #define PERI_POINTWISE(name, ...) case Op::name:
 #define PERI_OP(...)
-#include "core/ops.def"
+#include "core/ops/ops.def"
       return std::nullopt;  // reaches the kernels as a fused program
     case Op::input:
     case Op::constant:

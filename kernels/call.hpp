@@ -5,7 +5,7 @@
 #include <span>
 
 #include "core/error.hpp"
-#include "core/kernel.hpp"
+#include "core/ops/kernel.hpp"
 
 namespace peri {
 

@@ -9,7 +9,7 @@
 #include <optional>
 
 #include "kernels/backend.hpp"
-#include "kernels/host/control.hpp"
+#include "kernels/job/control.hpp"
 
 namespace peri {
 

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "core/error.hpp"
-#include "core/kernel.hpp"
+#include "core/ops/kernel.hpp"
 
 namespace peri {
 

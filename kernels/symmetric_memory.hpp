@@ -9,8 +9,8 @@
 #include <string_view>
 
 #include "core/error.hpp"
-#include "core/group.hpp"
-#include "core/kernel.hpp"
+#include "core/types/group.hpp"
+#include "core/ops/kernel.hpp"
 
 namespace peri {
 

@@ -5,10 +5,10 @@
 #include <memory>
 #include <utility>
 
-#include "core/group.hpp"
-#include "core/kernel.hpp"
-#include "core/layout.hpp"
-#include "core/shape.hpp"
+#include "core/types/group.hpp"
+#include "core/ops/kernel.hpp"
+#include "core/types/layout.hpp"
+#include "core/types/shape.hpp"
 
 namespace peri {
 

@@ -1,6 +1,6 @@
 // The timeline of one rank as Perfetto reads it: Chrome's trace event format, one line of JSON for each
 // event, handed on in pieces so that a rank that is killed has left what it saw. Separate from what is timed
-// (timed_backend.hpp) and from the file that the ranks' parts become (bindings/timeline_file.hpp).
+// (timed_backend.hpp) and from the file that the ranks' parts become (bindings/files/timeline_file.hpp).
 #pragma once
 
 #include <cstdint>

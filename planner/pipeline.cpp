@@ -6,7 +6,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "planner/passes.hpp"
+#include "planner/passes/passes.hpp"
 
 namespace peri {
 namespace {

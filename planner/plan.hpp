@@ -8,10 +8,10 @@
 #include <variant>
 #include <vector>
 
-#include "core/graph.hpp"
+#include "core/graph/graph.hpp"
 #include "core/id.hpp"
-#include "core/kernel.hpp"
-#include "core/layout.hpp"
+#include "core/ops/kernel.hpp"
+#include "core/types/layout.hpp"
 #include "planner/policy.hpp"
 
 namespace peri {

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "core/error.hpp"
-#include "core/op.hpp"
+#include "core/ops/op.hpp"
 
 namespace peri {
 

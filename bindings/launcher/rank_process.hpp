@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "bindings/file_descriptor.hpp"
+#include "bindings/files/file_descriptor.hpp"
 #include "core/error.hpp"
 
 namespace peri {

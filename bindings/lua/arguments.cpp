@@ -6,7 +6,7 @@
 #include <algorithm>
 
 #include "bindings/lua/tensor.hpp"
-#include "bindings/session.hpp"
+#include "bindings/session/session.hpp"
 
 namespace peri::lua {
 namespace {

@@ -5,9 +5,9 @@
 #include <vector>
 
 #include "bindings/lua/lua.hpp"
-#include "bindings/value.hpp"
-#include "core/attributes.hpp"
-#include "core/op.hpp"
+#include "bindings/session/value.hpp"
+#include "core/ops/attributes.hpp"
+#include "core/ops/op.hpp"
 
 namespace peri::lua {
 

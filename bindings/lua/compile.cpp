@@ -7,7 +7,7 @@
 #include <map>
 #include <memory>
 
-#include "bindings/compiled.hpp"
+#include "bindings/session/compiled.hpp"
 #include "bindings/lua/policy.hpp"
 #include "bindings/lua/tensor.hpp"
 #include "bindings/lua/tree.hpp"

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "bindings/lua/lua.hpp"
-#include "bindings/report.hpp"
+#include "bindings/commands/report.hpp"
 
 namespace peri::lua {
 

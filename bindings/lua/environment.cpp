@@ -12,7 +12,7 @@
 
 #include "bindings/lua/chunk.hpp"
 #include "bindings/lua/module.hpp"
-#include "bindings/session.hpp"
+#include "bindings/session/session.hpp"
 
 namespace peri::lua {
 namespace {

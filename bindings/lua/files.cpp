@@ -5,8 +5,8 @@
 
 #include "bindings/lua/module.hpp"
 #include "bindings/lua/tensor.hpp"
-#include "bindings/safetensors.hpp"
-#include "bindings/session.hpp"
+#include "bindings/files/safetensors.hpp"
+#include "bindings/session/session.hpp"
 
 namespace peri::lua {
 namespace {

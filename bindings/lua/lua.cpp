@@ -7,7 +7,7 @@
 #include <cstring>
 
 #include "bindings/lua/tensor.hpp"
-#include "bindings/session.hpp"
+#include "bindings/session/session.hpp"
 
 namespace peri::lua {
 namespace {

@@ -11,9 +11,9 @@
 #include "bindings/lua/arguments.hpp"
 #include "bindings/lua/compile.hpp"
 #include "bindings/lua/tensor.hpp"
-#include "bindings/manual.hpp"
-#include "bindings/print_tensor.hpp"
-#include "bindings/session.hpp"
+#include "bindings/commands/manual.hpp"
+#include "bindings/session/print_tensor.hpp"
+#include "bindings/session/session.hpp"
 
 namespace peri::lua {
 namespace {

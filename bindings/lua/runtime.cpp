@@ -10,7 +10,7 @@
 #include "bindings/lua/arguments.hpp"
 #include "bindings/lua/module.hpp"
 #include "bindings/lua/tensor.hpp"
-#include "bindings/session.hpp"
+#include "bindings/session/session.hpp"
 
 namespace peri::lua {
 namespace {

@@ -5,8 +5,8 @@
 #include <fmt/format.h>
 
 #include "bindings/lua/arguments.hpp"
-#include "bindings/print_tensor.hpp"
-#include "bindings/session.hpp"
+#include "bindings/session/print_tensor.hpp"
+#include "bindings/session/session.hpp"
 
 namespace peri::lua {
 namespace {

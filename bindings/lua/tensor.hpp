@@ -3,7 +3,7 @@
 #pragma once
 
 #include "bindings/lua/lua.hpp"
-#include "bindings/value.hpp"
+#include "bindings/session/value.hpp"
 
 namespace peri::lua {
 

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "bindings/lua/lua.hpp"
-#include "bindings/value.hpp"
+#include "bindings/session/value.hpp"
 
 namespace peri::lua {
 

@@ -10,14 +10,14 @@
 #include <thread>
 
 #include "core/env.hpp"
-#include "kernels/cuda/collective.hpp"
+#include "kernels/cuda/collectives/collective.hpp"
 #include "kernels/cuda/describe.hpp"
-#include "kernels/cuda/kernel.hpp"
+#include "kernels/cuda/compute/kernel.hpp"
 #include "kernels/cuda/mark.hpp"
-#include "kernels/cuda/matmul.hpp"
-#include "kernels/cuda/memory.hpp"
+#include "kernels/cuda/matmul/matmul.hpp"
+#include "kernels/cuda/memory/memory.hpp"
 #include "kernels/cuda/plugin.hpp"
-#include "kernels/cuda/symmetric_memory.hpp"
+#include "kernels/cuda/symmetric/symmetric_memory.hpp"
 
 namespace peri::cuda {
 namespace {

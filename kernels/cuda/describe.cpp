@@ -9,9 +9,9 @@
 #include <filesystem>
 
 #include "core/env.hpp"
-#include "kernels/cuda/cache.hpp"
-#include "kernels/cuda/multicast.hpp"
-#include "kernels/cuda/nccl.hpp"
+#include "kernels/cuda/nvrtc/cache.hpp"
+#include "kernels/cuda/symmetric/multicast.hpp"
+#include "kernels/cuda/nccl/nccl.hpp"
 #include "kernels/cuda/peers.hpp"
 
 namespace peri::cuda {

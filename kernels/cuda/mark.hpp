@@ -7,8 +7,8 @@
 #include <optional>
 
 #include "kernels/backend.hpp"
-#include "kernels/cuda/collective.hpp"
-#include "kernels/cuda/device.hpp"
+#include "kernels/cuda/collectives/collective.hpp"
+#include "kernels/cuda/memory/device.hpp"
 
 namespace peri::cuda {
 

@@ -16,9 +16,9 @@
 #include <thread>
 #include <vector>
 
-#include "kernels/cuda/device.hpp"
-#include "kernels/cuda/device_view.cuh"
-#include "kernels/host/control.hpp"
+#include "kernels/cuda/memory/device.hpp"
+#include "kernels/cuda/symmetric/device_view.cuh"
+#include "kernels/job/control.hpp"
 
 namespace peri::cuda {
 

@@ -6,8 +6,8 @@
 #include <sstream>
 
 #include "core/env.hpp"
-#include "kernels/cuda/multicast.hpp"
-#include "kernels/cuda/nccl.hpp"
+#include "kernels/cuda/symmetric/multicast.hpp"
+#include "kernels/cuda/nccl/nccl.hpp"
 
 namespace peri::cuda {
 namespace {

@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "kernels/cuda/device.hpp"
-#include "kernels/host/control.hpp"
+#include "kernels/cuda/memory/device.hpp"
+#include "kernels/job/control.hpp"
 
 namespace peri::cuda {
 

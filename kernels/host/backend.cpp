@@ -5,8 +5,8 @@
 #include <cstring>
 
 #include "kernels/backend.hpp"
-#include "kernels/host/collective.hpp"
-#include "kernels/host/kernel.hpp"
+#include "kernels/host/collectives/collective.hpp"
+#include "kernels/host/compute/kernel.hpp"
 #include "kernels/host/memory.hpp"
 
 namespace peri {

@@ -5,8 +5,8 @@
 #include <array>
 #include <vector>
 
-#include "core/kernel.hpp"
-#include "core/shape.hpp"
+#include "core/ops/kernel.hpp"
+#include "core/types/shape.hpp"
 
 namespace peri::host {
 

@@ -2,7 +2,7 @@
 // and a collective that computes something else.
 #include <catch2/catch.hpp>
 
-#include "bindings/bench.hpp"
+#include "bindings/commands/bench.hpp"
 #include "kernels/forwarding_backend.hpp"
 #include "tests/support/ranks.hpp"
 

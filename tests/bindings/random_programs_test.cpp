@@ -9,7 +9,7 @@
 #include "bindings/lua/environment.hpp"
 #include "bindings/lua/lua.hpp"
 #include "bindings/lua/tensor.hpp"
-#include "bindings/session.hpp"
+#include "bindings/session/session.hpp"
 #include "cudagraph/executable.hpp"
 #include "kernels/forwarding_backend.hpp"
 #include "tests/support/elements.hpp"

@@ -1,7 +1,7 @@
 // The safetensors reader on good, lying and broken files, and the writer. The files are written out byte by
 // byte here; each bad one is a shape of a bug that was published for some reader (or the check of a rule in
 // the format's README).
-#include "bindings/safetensors.hpp"
+#include "bindings/files/safetensors.hpp"
 
 #include <dirent.h>
 #include <signal.h>

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <limits>
 
-#include "core/dtype.hpp"
+#include "core/types/dtype.hpp"
 
 using namespace peri;
 

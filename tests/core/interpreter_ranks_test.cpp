@@ -2,7 +2,7 @@
 // together.
 #include <catch2/catch.hpp>
 
-#include "core/interpreter.hpp"
+#include "core/interpreter/interpreter.hpp"
 
 using namespace peri;
 

@@ -1,5 +1,5 @@
 // The reference interpreter against results worked out by hand, one family of ops after the other.
-#include "core/interpreter.hpp"
+#include "core/interpreter/interpreter.hpp"
 
 #include <catch2/catch.hpp>
 #include <cmath>

@@ -5,7 +5,7 @@
 #include <limits>
 #include <random>
 
-#include "core/kernel.hpp"
+#include "core/ops/kernel.hpp"
 #include "tests/core/types.hpp"
 
 using namespace peri;

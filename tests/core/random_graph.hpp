@@ -5,7 +5,7 @@
 #include <limits>
 #include <random>
 
-#include "core/graph.hpp"
+#include "core/graph/graph.hpp"
 
 namespace peri {
 

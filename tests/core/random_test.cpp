@@ -1,4 +1,4 @@
-#include "core/random.hpp"
+#include "core/types/random.hpp"
 
 #include <catch2/catch.hpp>
 #include <cmath>

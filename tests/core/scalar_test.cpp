@@ -1,6 +1,6 @@
 // Each float expression of the table against its double version within the row's tolerance, over samples of
 // every binade, and the special cases, casts and integers by hand.
-#include "core/scalar.hpp"
+#include "core/types/scalar.hpp"
 
 #include <catch2/catch.hpp>
 #include <vector>

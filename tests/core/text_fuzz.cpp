@@ -1,6 +1,6 @@
 // Any bytes: `parse` refuses them or makes a graph that prints and reads back; the passes of core survive
 // that graph.
-#include "core/graph.hpp"
+#include "core/graph/graph.hpp"
 
 using namespace peri;
 

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "core/op.hpp"
+#include "core/ops/op.hpp"
 
 namespace peri {
 

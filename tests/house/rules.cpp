@@ -194,7 +194,7 @@ void check_multicast(const std::string& path, std::string_view text, std::vector
   constexpr std::string_view kFamily = "cuMulticast", kCreates = "cuMulticastCreate";
   constexpr std::string_view kGate = "  PERI_TRY(check_multicast(gpu));";
   if (path == "tests/house/rules.cpp") return;  // this one
-  const bool is_room = path == "kernels/cuda/multicast.cpp";
+  const bool is_room = path == "kernels/cuda/symmetric/multicast.cpp";
   const auto lines = lines_of(text);
   size_t begin = 0;    // of the function, or what else stands in the first column, that a line is in
   size_t creator = 0;  // the function that creates objects; 0 is the file's first line, which is none
@@ -203,7 +203,7 @@ void check_multicast(const std::string& path, std::string_view text, std::vector
     if (lines[i].find(kFamily) == std::string_view::npos) continue;
     const int line = static_cast<int>(i + 1);
     if (!is_room)
-      out.push_back({path, line, "multicast objects are the business of kernels/cuda/multicast.cpp alone"});
+      out.push_back({path, line, "multicast objects are the business of kernels/cuda/symmetric/multicast.cpp alone"});
     if (!is_room || lines[i].find(kCreates) == std::string_view::npos) continue;
     if (creator == 0) creator = begin;
     if (begin == 0 || begin != creator || !lines[begin].ends_with('{') || lines[begin + 1] != kGate)

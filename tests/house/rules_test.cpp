@@ -117,7 +117,7 @@ TEST_CASE("forbidden words are found in code, not in comments and strings") {
 }
 
 TEST_CASE("multicast objects are created in one place, behind the gate") {
-  const std::string room = "kernels/cuda/multicast.cpp";
+  const std::string room = "kernels/cuda/symmetric/multicast.cpp";
   const std::string gated =
       "// The one.\n"
       "Result<Handle> create_object(int gpu) {\n"
@@ -127,8 +127,8 @@ TEST_CASE("multicast objects are created in one place, behind the gate") {
   CHECK(broken({{room, gated}}).empty());
   // Elsewhere, in whatever way.
   for (const char* path : {"tests/kernels/a.cpp", "tests/kernels/cuda/multicast.cpp", "scripts/a.lua",
-                           "scripts/bench/a.py", "scripts/test", "kernels/cuda/multicast.hpp",
-                           "kernels/cuda/device.cpp", "kernels/cuda/multicast_bench.cpp", "README.md"}) {
+                           "scripts/bench/a.py", "scripts/test", "kernels/cuda/symmetric/multicast.hpp",
+                           "kernels/cuda/memory/device.cpp", "kernels/cuda/multicast_bench.cpp", "README.md"}) {
     CHECK(broken({{path, "cuMulticastCreate(&h, &p);\n"}}) == Places{std::string(path) + ":1"});
     CHECK(broken({{path, "\n  look_up(\"cuMulticastCreate\", f); // cuMulticastBindMem\n"}}) ==
           Places{std::string(path) + ":2"});

@@ -2,7 +2,7 @@
 #include <catch2/catch.hpp>
 #include <cmath>
 
-#include "core/random.hpp"
+#include "core/types/random.hpp"
 #include "tests/kernels/kernel_runner.hpp"
 
 using namespace peri;

@@ -3,7 +3,7 @@
 #include <catch2/catch.hpp>
 #include <cmath>
 
-#include "kernels/host/isa.hpp"
+#include "kernels/host/simd/isa.hpp"
 #include "tests/kernels/kernel_runner.hpp"
 
 using namespace peri;

@@ -9,8 +9,8 @@
 #include <thread>
 #include <vector>
 
-#include "kernels/host/kernel.hpp"
-#include "kernels/host/threads.hpp"
+#include "kernels/host/compute/kernel.hpp"
+#include "kernels/host/compute/threads.hpp"
 
 using namespace peri::host;
 

@@ -4,8 +4,8 @@
 
 #include <filesystem>
 
-#include "kernels/host/control.hpp"
-#include "kernels/host/rendezvous.hpp"
+#include "kernels/job/control.hpp"
+#include "kernels/job/rendezvous.hpp"
 #include "tests/support/ranks.hpp"
 
 using namespace peri;

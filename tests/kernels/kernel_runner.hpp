@@ -9,8 +9,8 @@
 
 #include <fmt/format.h>
 
-#include "core/interpreter.hpp"
-#include "kernels/host/kernel.hpp"
+#include "core/interpreter/interpreter.hpp"
+#include "kernels/host/compute/kernel.hpp"
 #include "tests/support/elements.hpp"
 #include "tests/support/random.hpp"
 #include "tests/support/random_program.hpp"

@@ -3,7 +3,7 @@
 // bit.
 #pragma once
 
-#include "core/interpreter.hpp"
+#include "core/interpreter/interpreter.hpp"
 #include "planner/plan.hpp"
 
 namespace peri::test {

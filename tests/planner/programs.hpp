@@ -3,7 +3,7 @@
 
 #include <catch2/catch.hpp>
 
-#include "core/graph.hpp"
+#include "core/graph/graph.hpp"
 #include "planner/plan.hpp"
 
 namespace peri::test {

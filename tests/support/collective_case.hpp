@@ -9,8 +9,8 @@
 #include <string>
 #include <vector>
 
-#include "core/dtype.hpp"
-#include "core/op.hpp"
+#include "core/types/dtype.hpp"
+#include "core/ops/op.hpp"
 #include "kernels/backend.hpp"
 
 namespace peri::test {

@@ -5,7 +5,7 @@
 #include <cstring>
 #include <string>
 
-#include "core/interpreter.hpp"
+#include "core/interpreter/interpreter.hpp"
 #include "kernels/backend.hpp"
 
 namespace peri::testing {

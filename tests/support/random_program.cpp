@@ -201,7 +201,7 @@ class Builder {
   void try_op(Op op) {
     switch (op) {
 #define PERI_POINTWISE(name, ...) case Op::name:
-#include "core/ops.def"
+#include "core/ops/ops.def"
       return try_pointwise(op);
       case Op::sum:
       case Op::mean:

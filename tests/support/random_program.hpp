@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-#include "core/interpreter.hpp"
+#include "core/interpreter/interpreter.hpp"
 
 namespace peri::testing {
 

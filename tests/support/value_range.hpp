@@ -6,7 +6,7 @@
 #include <optional>
 #include <span>
 
-#include "core/graph.hpp"
+#include "core/graph/graph.hpp"
 
 namespace peri::testing {
 

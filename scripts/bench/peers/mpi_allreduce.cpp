@@ -77,7 +77,7 @@ int main(int argc, char** argv) {
     auto in_place = [&] {
       MPI_Allreduce(MPI_IN_PLACE, output.data(), count, MPI_FLOAT, MPI_SUM, MPI_COMM_WORLD);
     };
-    // As many calls as move 16 MiB, between 1 and 200; the same numbers as bindings/bench.cpp.
+    // As many calls as move 16 MiB, between 1 and 200; the same numbers as bindings/commands/bench.cpp.
     int calls = static_cast<int>(std::clamp<int64_t>((16 << 20) / std::max<int64_t>(bytes, 1), 1, 200)),
         batches = 21;
     double separate = median_microseconds(batches, calls, write_input, apart);

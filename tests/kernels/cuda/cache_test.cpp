@@ -9,7 +9,7 @@
 
 #include <fmt/format.h>
 
-#include "kernels/cuda/cache.hpp"
+#include "kernels/cuda/nvrtc/cache.hpp"
 
 using peri::cuda::CodeCache;
 namespace fs = std::filesystem;

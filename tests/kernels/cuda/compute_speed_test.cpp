@@ -8,7 +8,7 @@
 #include <cstdio>
 #include <string>
 
-#include "kernels/cuda/kernel.hpp"
+#include "kernels/cuda/compute/kernel.hpp"
 #include "tests/kernels/kernel_runner.hpp"
 
 using namespace peri;

@@ -9,8 +9,8 @@
 #include <cstdio>
 #include <map>
 
-#include "core/random.hpp"
-#include "kernels/cuda/kernel.hpp"
+#include "core/types/random.hpp"
+#include "kernels/cuda/compute/kernel.hpp"
 #include "tests/kernels/kernel_runner.hpp"
 
 using namespace peri;

@@ -4,7 +4,7 @@
 
 #include <cmath>
 
-#include "kernels/cuda/matmul.hpp"
+#include "kernels/cuda/matmul/matmul.hpp"
 #include "tests/kernels/kernel_runner.hpp"
 
 using namespace peri;

@@ -13,7 +13,7 @@
 #include <cstdio>
 #include <functional>
 
-#include "kernels/cuda/matmul.hpp"
+#include "kernels/cuda/matmul/matmul.hpp"
 
 using namespace peri;
 

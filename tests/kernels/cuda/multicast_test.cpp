@@ -2,8 +2,8 @@
 // tests/house sees to that.
 #include <catch2/catch.hpp>
 
-#include "kernels/cuda/launch.hpp"
-#include "kernels/cuda/multicast.hpp"
+#include "kernels/cuda/collectives/launch.hpp"
+#include "kernels/cuda/symmetric/multicast.hpp"
 
 using namespace peri;
 using namespace peri::cuda;

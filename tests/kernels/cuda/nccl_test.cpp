@@ -3,7 +3,7 @@
 
 #include <filesystem>
 
-#include "kernels/cuda/nccl.hpp"
+#include "kernels/cuda/nccl/nccl.hpp"
 
 using namespace peri;
 

@@ -4,9 +4,9 @@
 
 #include <array>
 
-#include "core/op.hpp"
-#include "kernels/cuda/nvrtc.hpp"
-#include "kernels/cuda/source.hpp"
+#include "core/ops/op.hpp"
+#include "kernels/cuda/nvrtc/nvrtc.hpp"
+#include "kernels/cuda/nvrtc/source.hpp"
 
 using namespace peri;
 
@@ -18,7 +18,7 @@ std::string trouble(const std::string& text) {
 }
 
 std::string kernel(const std::string& lines) {
-  return "#include \"kernels/cuda/pointwise.cuh\"\nusing namespace peri;\nusing namespace peri::cuda;\n"
+  return "#include \"kernels/cuda/compute/pointwise.cuh\"\nusing namespace peri;\nusing namespace peri::cuda;\n"
          "extern \"C\" __global__ void probe(byte* m) {\n" +
          lines + "}\n";
 }
@@ -28,7 +28,7 @@ std::string kernel(const std::string& lines) {
 TEST_CASE("every embedded header compiles on its own", "[no_device]") {
   for (const cuda::Header& header : cuda::headers())
     CHECK(trouble(fmt::format("#include \"{}\"\n", header.name)) == "");
-  CHECK(trouble("#include \"kernels/cuda/source_elements.cuh\"\nint f() { return unknown; }\n") != "");
+  CHECK(trouble("#include \"kernels/cuda/nvrtc/source_elements.cuh\"\nint f() { return unknown; }\n") != "");
 }
 
 TEST_CASE("every cast compiles between all elements", "[no_device]") {

@@ -1,0 +1,306 @@
+// The program `peri`: its commands and their options.
+#include <fmt/format.h>
+#include <CLI/CLI.hpp>
+
+#include <algorithm>
+#include <csignal>
+#include <filesystem>
+#include <optional>
+#include <random>
+
+#include "bindings/commands/bench.hpp"
+#include "bindings/session/compiled.hpp"
+#include "bindings/commands/doctor.hpp"
+#include "bindings/launcher/exit_codes.hpp"
+#include "bindings/launcher/launcher.hpp"
+#include "bindings/launcher/rank_environment.hpp"
+#include "bindings/lua/environment.hpp"
+#include "bindings/commands/manual.hpp"
+#include "bindings/commands/script.hpp"
+#include "bindings/files/timeline_file.hpp"
+#include "core/env.hpp"
+#include "kernels/plugin.hpp"
+#include "planner/plan.hpp"
+
+namespace peri {
+namespace {
+
+struct Options {
+  int ranks = 1;
+  double timeout_s = environment().timeout;
+  bool merge = false;
+  std::string trace;
+  ScriptOptions script;
+  std::vector<std::string> topic;
+  BenchOptions bench;
+  std::string bench_op = "all_reduce", bench_dtype = "f32";
+};
+
+int report(const Error& error) {
+  fmt::print(stderr, "peri: {}\n", error.to_string());
+  return error.code == Code::InvalidArgument || error.code == Code::NotFound ? kExitUsage
+                                                                             : exit_code_for(error.code);
+}
+
+// Only what is asked for and cannot be had is an error; `auto` takes what is there. Looked for here, so that
+// a job of many ranks says it once.
+Status check_backend(const std::string& backend) {
+  if (backend != "cuda") return {};
+  // The driver starts threads of its own. None of them may take the signals that the launcher reads.
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  const auto found = describe_cuda();
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  if (!found) return std::unexpected(found.error());
+  return {};
+}
+
+Status check_passes(const CompileOptions& options) {
+  const auto known = pass_names();
+  std::vector<std::string> named = options.print_after;
+  named.insert(named.end(), options.skip.begin(), options.skip.end());
+  for (const std::string& name : named) {
+    if (std::find(known.begin(), known.end(), name) != known.end()) continue;
+    auto near = nearest(name, known);
+    return fail(Code::NotFound, fmt::format("no pass '{}'", name), {},
+                near ? fmt::format("did you mean '{}'?", *near)
+                     : fmt::format("the passes are {}", fmt::join(known, ", ")));
+  }
+  return {};
+}
+
+// Looked for here, so that a job of many ranks says it once.
+Status check_script(const std::string& path) {
+  std::error_code ignored;
+  if (std::filesystem::is_regular_file(path, ignored)) return {};
+  const bool folder = std::filesystem::is_directory(path, ignored);
+  return fail(Code::NotFound, path + (folder ? ": a folder, not a script" : ": no such script"));
+}
+
+// A job name of its own for a process that is the only rank.
+std::string lone_job() {
+  return fmt::format("{:016x}", std::random_device{}() * 0x100000001ull);
+}
+
+// `rank_main` on every rank of the job: in this process if a launcher started it or one rank is all, else in
+// new ones. Under a launcher of ours a timeline outlives the ranks that it is about.
+template <class F>
+Result<int> on_every_rank(const Options& options, std::vector<std::string> command, F rank_main) {
+  PERI_TRY(check_backend(options.script.backend));
+  for (const Error& error : environment().malformed) return std::unexpected(error);
+  if (auto rank = PERI_TRY(rank_environment(environment())))
+    return rank_main(job_options(rank->rank, rank->world_size, rank->job, options.timeout_s));
+  if (options.ranks == 1 && options.trace.empty())
+    return rank_main(job_options(0, 1, lone_job(), options.timeout_s));
+  LaunchOptions launch_options;
+  launch_options.ranks = options.ranks;
+  launch_options.command = std::move(command);
+  launch_options.timeout_s = options.timeout_s;
+  launch_options.merge_identical = options.merge;
+  if (options.trace.empty()) return launch(launch_options);
+  const TimelineFile timeline = PERI_TRY(TimelineFile::create(options.trace, options.ranks));
+  launch_options.timelines = timeline.descriptors();
+  Result<int> code = launch(launch_options);
+  const Status written = timeline.write();  // whatever has become of the job
+  if (written) return code;
+  if (code && *code == kExitOk) return std::unexpected(written.error());
+  report(written.error());
+  return code;
+}
+
+// What a rank process is started with: this very command line, in the environment of a rank.
+std::vector<std::string> rank_command(int argc, char** argv) {
+  std::vector<std::string> command(argv, argv + argc);
+  command[0] = "/proc/self/exe";
+  return command;
+}
+
+void add_job_options(CLI::App* command, Options& options) {
+  command->add_option("-n,--ranks", options.ranks, "How many ranks")->capture_default_str();
+  command->add_option("--backend", options.script.backend, "Where to compute; auto: on GPUs if there are any")
+      ->check(CLI::IsMember({"host", "cuda", "auto"}))
+      ->capture_default_str();
+  command->add_option("--timeout", options.timeout_s, "Seconds to wait for a silent rank")
+      ->check([](const std::string& text) {
+        double seconds = 0;
+        const bool positive = CLI::detail::lexical_cast(text, seconds) && seconds > 0 && seconds < 1e9;
+        return positive ? "" : "must be a positive number of seconds, not " + text;
+      })
+      ->capture_default_str();
+}
+
+void add_script_options(CLI::App* command, Options& options) {
+  add_job_options(command, options);
+  command->add_flag("--merge", options.merge, "Print what all ranks print alike once");
+  command->add_flag("--jit", options.script.jit,
+                    "Let LuaJIT compile the script's loops (Ctrl-C then waits for them)");
+  command
+      ->add_option("--print-after", compile_options().print_after,
+                   "Print the program after this pass (repeatable)")
+      ->type_name("PASS")
+      ->allow_extra_args(false);
+  command->add_flag("--print-changed", compile_options().print_changed,
+                    "Print the program after each pass that changed it");
+  command->add_option("--skip", compile_options().skip, "Leave out this pass (repeatable)")
+      ->type_name("PASS")
+      ->allow_extra_args(false);
+}
+
+// Takes the script and its arguments from what CLI11 left over: an option there is one that it does not know.
+Status take_script(const CLI::App& command, ScriptOptions& script) {
+  const std::vector<std::string> rest = command.remaining();
+  if (rest.empty())
+    return fail(Code::InvalidArgument, "no script is named", {},
+                fmt::format("peri {} [options] script.lua [arguments]", command.get_name()));
+  if (rest[0][0] == '-') {
+    std::vector<std::string> known;
+    for (const CLI::Option* option : command.get_options()) known.push_back(option->get_name());
+    auto near = nearest(rest[0], known);
+    return fail(Code::NotFound, fmt::format("no option '{}'", rest[0]), {},
+                near ? fmt::format("did you mean '{}'?", *near)
+                     : fmt::format("`peri {} --help` lists them", command.get_name()));
+  }
+  script.path = rest[0];
+  script.arguments.assign(rest.begin() + 1, rest.end());
+  return check_script(script.path);
+}
+
+Result<int> script_command(Options& options, const CLI::App& command_line, int argc, char** argv) {
+  PERI_TRY(check_passes(compile_options()));
+  PERI_TRY(take_script(command_line, options.script));
+  return on_every_rank(options, rank_command(argc, argv), [&](const JobOptions& job) -> Result<int> {
+    std::unique_ptr<TimelineSink> timeline;
+    if (!options.trace.empty()) timeline = PERI_TRY(rank_timeline(options.trace, job.rank, environment()));
+    return run_script(options.script, job, timeline.get());
+  });
+}
+
+Result<int> help_command(const std::vector<std::string>& topic) {
+  if (topic.empty()) fmt::print("{}", manual_index());
+  for (const std::string& name : topic) fmt::print("{}", PERI_TRY(manual(name)));
+  return kExitOk;
+}
+
+// CLI11's words for what is wrong, in the shape of our own; what it prints on request is not an error.
+int report(const CLI::App& app, const CLI::ParseError& error, int argc, char** argv) {
+  if (error.get_exit_code() == 0) {
+    app.exit(error);
+    return kExitOk;
+  }
+  std::vector<std::string> commands;
+  for (const CLI::App* command : app.get_subcommands(nullptr)) commands.push_back(command->get_name());
+  Error ours{
+      Code::InvalidArgument, error.what(), {}, {}, "`peri --help` lists the commands and their options"};
+  if (error.get_name() == "RequiredError") ours.message = "no command is named";
+  const std::string first = argc > 1 ? argv[1] : "-";
+  if (first[0] != '-' && std::find(commands.begin(), commands.end(), first) == commands.end()) {
+    ours.message = fmt::format("no command '{}'", first);
+    if (auto near = nearest(first, commands)) ours.hint = fmt::format("did you mean `peri {}`?", *near);
+  }
+  return report(ours);
+}
+
+void add_bench_options(CLI::App* command, Options& options) {
+  add_job_options(command, options);
+  command->get_option("--ranks")->default_str("2");  // one has nobody to talk to
+  command->add_option("op", options.bench_op, "A collective")->capture_default_str();
+  command->add_option("--algorithms", options.bench.algorithms, "Only these; all of the op's if absent")
+      ->type_name("NAME");
+  command->add_option("--sizes", options.bench.sizes, "Bytes; 4 KiB to 16 MiB if absent");
+  command->add_option("--dtype", options.bench_dtype, "The element type")->capture_default_str();
+  command
+      ->add_option("--rounds", options.bench.rounds,
+                   "How often everything is repeated; peri and Open MPI take turns")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command->add_flag_callback(
+      "--no-peer", [&options] { options.bench.peer = false; },
+      "Leave out Open MPI, which is measured for f32 on the host");
+}
+
+Result<int> bench_command(Options& options, const std::vector<std::string>& command) {
+  if (environment().allows_multicast())
+    return fail(Code::InvalidArgument, "NVLink multicast stays off in peri bench", {},
+                "unset PERI_MULTICAST");
+  std::error_code ignored;
+  const auto op = find_op(options.bench_op);
+  if (!op || !info(*op).has(kCollective)) {
+    auto near = nearest(options.bench_op, op_names());
+    return fail(Code::NotFound, fmt::format("no collective '{}'", options.bench_op), {},
+                near ? fmt::format("did you mean '{}'?", *near) : "for instance all_reduce");
+  }
+  options.bench.op = *op;
+  options.bench.dtype = PERI_TRY(parse_dtype(options.bench_dtype));
+  options.bench.peer_source = lua::library_folder() + "/bench/peers/mpi_allreduce.cpp";
+  options.bench.build_folder = std::filesystem::read_symlink("/proc/self/exe", ignored).parent_path();
+  return on_every_rank(options, command, [&](const JobOptions& job) -> Result<int> {
+    auto backend = PERI_TRY(create_backend(options.script.backend, job));
+    const auto table = bench_collectives(*backend, options.bench);
+    if (!table) {
+      backend->abort(table.error());
+      return std::unexpected(table.error());
+    }
+    fmt::print("{}", *table);
+    backend->leave();
+    return kExitOk;
+  });
+}
+
+int run(int argc, char** argv) {
+  Options options;
+  CLI::App app{"Perilune compiles tensor programs written in Lua and runs them on every rank of a job.",
+               "peri"};
+  app.require_subcommand(1);
+  app.footer(
+      "`peri help environment` lists the environment variables, `peri help exit-codes` how a job may end.");
+  app.set_version_flag("--version", std::string("peri 0.1.0"));
+  auto* run =
+      app.add_subcommand("run", "Launch a script on N ranks: peri run [options] script.lua [arguments]");
+  add_script_options(run, options);
+  run->add_option("--trace", options.trace,
+                  "Write a timeline of all ranks to this file, for ui.perfetto.dev (under mpirun, srun or "
+                  "torchrun: of each rank to FILE.RANK)")
+      ->type_name("FILE");
+  run->prefix_command();  // the first word that is no option is the script; the rest is the script's
+  auto* explain = app.add_subcommand(
+      "explain", "Run a script and print what was compiled, and why: peri explain [options] script.lua");
+  add_script_options(explain, options);
+  explain->allow_extras();  // its options may also follow the script
+  explain->add_option("--dot", options.script.dot, "Write the graphs in DOT to this file")->type_name("FILE");
+  explain->add_option("--html", options.script.html, "Write a report to this file")->type_name("FILE");
+  auto* bench = app.add_subcommand(
+      "bench",
+      "Time collectives, sizes x algorithms; on the host beside Open MPI: peri bench all_reduce -n 2");
+  add_bench_options(bench, options);
+  auto* doctor = app.add_subcommand("doctor", "What this machine has and what peri will use");
+  auto* help = app.add_subcommand("help", "The reference manual of Lua's functions: peri help [all_reduce]");
+  help->add_option("topic", options.topic, "An op, exit-codes or environment");
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {  // the edge where CLI11's exceptions enter
+    return report(app, error, argc, argv);
+  }
+
+  Result<int> result = kExitOk;
+  if (*run || *explain) {
+    options.script.explain = static_cast<bool>(*explain);
+    result = script_command(options, *run ? *run : *explain, argc, argv);
+  } else if (*bench) {
+    if (bench->count("--ranks") == 0) options.ranks = 2;
+    result = bench_command(options, rank_command(argc, argv));
+  } else if (*doctor) {
+    fmt::print("{}", doctor_report());
+  } else if (*help) {
+    result = help_command(options.topic);
+  }
+  return result ? *result : report(result.error());
+}
+
+}  // namespace
+}  // namespace peri
+
+int main(int argc, char** argv) {
+  return peri::run(argc, argv);
+}

@@ -1,0 +1,168 @@
+// See manual.hpp.
+#include "bindings/commands/manual.hpp"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <utility>
+
+#include "bindings/launcher/exit_codes.hpp"
+#include "core/ops/op.hpp"
+
+namespace peri {
+namespace {
+
+const char* kind_name(Kind kind) {
+  switch (kind) {
+    case Kind::boolean:
+      return "true or false";
+    case Kind::integer:
+      return "whole number";
+    case Kind::number:
+      return "number";
+    case Kind::string:
+      return "one of the names below; the policy chooses if absent";
+    case Kind::ints:
+      return "table of whole numbers";
+    case Kind::shape:
+      return "shape, such as {2, 3}";
+    case Kind::dim:
+      return "dimension, 1-based, negative from the end";
+    case Kind::dims:
+      return "dimensions, 1-based; {} means all";
+    case Kind::index:
+      return "position, 1-based, negative from the end";
+    case Kind::dtype:
+      return "\"f32\", \"f16\", \"bf16\", \"i32\", \"i64\", \"u8\" or \"bool\"";
+    case Kind::place:
+      return "\"device\" or \"host\"";
+    case Kind::group:
+      return "group; the world if absent";
+    case Kind::reduce:
+      return "\"sum\", \"avg\", \"min\", \"max\" or \"prod\"";
+  }
+  return "";
+}
+
+const char* dtypes_name(DTypes dtypes) {
+  switch (dtypes) {
+    case DTypes::floats:
+      return "f32, f16, bf16";
+    case DTypes::numeric:
+      return "f32, f16, bf16, i32, i64, u8";
+    case DTypes::integers:
+      return "i32, i64, u8";
+    case DTypes::any:
+      return "all";
+    case DTypes::mixed:
+      return "as described";
+  }
+  return "";
+}
+
+std::string shown_default(const AttributeInfo& a) {
+  if (a.kind == Kind::group) return "";
+  if (!a.fallback) return ", required";
+  if (const auto* dim = std::get_if<int64_t>(&*a.fallback);
+      dim && (a.kind == Kind::dim || a.kind == Kind::index))
+    return fmt::format(", default {}", *dim >= 0 ? *dim + 1 : *dim);
+  const std::string text = to_string(*a.fallback);
+  return text == "\"\"" || text == "[]" ? "" : ", default " + text;
+}
+
+std::string usage(const OpInfo& row) {
+  std::string operands;
+  if (row.max_operands < 0)
+    operands = "{a, b, ...}";
+  else if (row.op != Op::barrier)
+    for (int i = 0; i < row.max_operands; ++i)
+      operands +=
+          fmt::format("{}{}{}", i ? ", " : "", static_cast<char>('a' + i), i >= row.min_operands ? "?" : "");
+  std::string attributes;
+  for (const AttributeInfo& a : row.attributes) attributes += (attributes.empty() ? "" : ", ") + a.name;
+  const bool comma = !operands.empty() && !attributes.empty();
+  return fmt::format("peri.{}({}{}{})", row.name, operands, comma ? ", " : "", attributes);
+}
+
+struct Family {
+  const char* title;
+  uint32_t trait;
+};
+constexpr std::array kFamilies = {Family{"creation", kCreation}, Family{"pointwise", kPointwise},
+                                  Family{"reductions", kReduction}, Family{"views", kView},
+                                  Family{"collectives", kCollective}};
+
+constexpr const char* kExitCodesTopic = "exit-codes";
+constexpr const char* kEnvironmentTopic = "environment";
+
+// What core/env.hpp reads, for users; tests/e2e/program/help.lua compares the names.
+constexpr const char* kEnvironment =
+    R"(PERI_TIMEOUT    seconds until a silent rank is given up, as --timeout; default 60
+PERI_THREADS    threads of a rank; default: the cores over the ranks
+PERI_NCCL       the file of NCCL's library; default: the first libnccl.so.2 that is found
+PERI_P2P        0 treats GPUs as if none could reach another's memory, to try NCCL; default 1
+PERI_MULTICAST  1 allows NVLink multicast, for the multimem algorithms; default 0. Only on a machine
+                that is yours alone: it can put GPUs out of service that others share. Tests clear
+                it, and benchmarks refuse to start.
+NCCL_NVLS_ENABLE=0, TORCH_SYMM_MEM_DISABLE_MULTICAST=1, NVSHMEM_DISABLE_NVLS=1
+                each forbids NVLink multicast, whatever PERI_MULTICAST says
+XDG_CACHE_HOME  compiled GPU kernels and the choices of matmul algorithms are kept in its
+                folder perilune; default: .cache under HOME
+RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT, TORCHELASTIC_RUN_ID; OMPI_*; SLURM_*
+                a rank's place, under torchrun, mpirun and srun
+`peri run` tells its ranks theirs by PERI_JOB, PERI_RANK, PERI_WORLD_SIZE and PERI_TIMELINE.
+)";
+
+std::string exit_codes() {
+  std::string text;
+  for (const ExitCode& row : kExitCodes) text += fmt::format("{:>5}  {}\n", row.code, row.meaning);
+  return text + "128+n  killed by signal n\n";
+}
+
+}  // namespace
+
+Result<std::string> manual(const std::string& name) {
+  if (name == kExitCodesTopic) return exit_codes();
+  if (name == kEnvironmentTopic) return kEnvironment;
+  const auto op = find_op(name);
+  if (!op || info(*op).has(kSource)) {
+    auto near = nearest(name, op_names());
+    return fail(Code::NotFound, fmt::format("no op '{}'", name), {},
+                near ? fmt::format("did you mean '{}'?", *near) : "`peri help` lists them all");
+  }
+  const OpInfo& row = info(*op);
+  std::string text = fmt::format("{}\n    {}\n", usage(row), row.documentation);
+  for (const AttributeInfo& a : row.attributes)
+    text += fmt::format("    {:<12} {}{}\n", a.name, kind_name(a.kind), shown_default(a));
+  if (row.min_operands > 0) text += fmt::format("    dtypes       {}\n", dtypes_name(row.dtypes));
+  if (!row.expression.empty()) text += fmt::format("    computes     {}\n", row.expression);
+  const char* title = "    algorithms\n";
+  for (const AlgorithmInfo& a : algorithms())
+    if (a.op == *op)
+      text += std::exchange(title, "") + fmt::format("      {:<18} {}\n", a.name, a.documentation);
+  return text;
+}
+
+std::string manual_index() {
+  std::string text;
+  auto list = [&](const char* title, auto belongs) {
+    text += fmt::format("{}\n", title);
+    for (int i = 0; i < kOpCount; ++i) {
+      const OpInfo& row = info(static_cast<Op>(i));
+      if (!row.has(kSource) && belongs(row))
+        text += fmt::format("  {:<14} {}\n", row.name, row.documentation);
+    }
+  };
+  for (const Family& f : kFamilies)
+    list(f.title, [&](const OpInfo& row) { return row.has(static_cast<Trait>(f.trait)); });
+  list("others", [](const OpInfo& row) {
+    for (const Family& f : kFamilies)
+      if (row.has(static_cast<Trait>(f.trait))) return false;
+    return true;
+  });
+  return text +
+         "`peri help OP` says more about one. Other pages: `peri help environment`, `peri help "
+         "exit-codes`.\n";
+}
+
+}  // namespace peri

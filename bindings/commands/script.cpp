@@ -1,0 +1,183 @@
+// See script.hpp.
+#include "bindings/commands/script.hpp"
+
+#include <fmt/format.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <fstream>
+
+#include "bindings/launcher/exit_codes.hpp"
+#include "bindings/launcher/machine.hpp"
+#include "bindings/lua/chunk.hpp"
+#include "bindings/lua/compile.hpp"
+#include "bindings/lua/environment.hpp"
+#include "bindings/commands/report.hpp"
+#include "bindings/session/session.hpp"
+#include "core/env.hpp"
+#include "kernels/plugin.hpp"
+#include "kernels/timed_backend.hpp"
+
+namespace peri {
+namespace {
+
+// --- signals ---
+
+std::atomic<bool>* interrupt_flag = nullptr;
+lua_State* interrupted_state = nullptr;
+
+Result<int> raise_interrupted(lua_State* L) {
+  return fail(Code::Interrupted, "interrupted", lua::origin(L));
+}
+
+int remember_traceback(lua_State* L);
+
+// Stays set, and so strikes again after each pcall of the script that catches it: a loop of pcalls ends too.
+// The handler of the error that it raises, or that a wait raised at the same time, is let through.
+void interrupt_hook(lua_State* L, lua_Debug* frame) {
+  lua_getinfo(L, "f", frame);
+  const bool handling = lua_tocfunction(L, -1) == remember_traceback;
+  lua_pop(L, 1);
+  if (!handling) lua::wrap<raise_interrupted>(L);
+}
+
+// Async-signal-safe: an atomic store, and lua_sethook, which Lua allows in signal handlers.
+void on_signal(int) {
+  if (interrupt_flag) interrupt_flag->store(true);
+  if (interrupted_state)
+    lua_sethook(interrupted_state, interrupt_hook, LUA_MASKCALL | LUA_MASKRET | LUA_MASKCOUNT, 1);
+}
+
+void install_signal_handlers(lua_State* L, Backend& backend) {
+  interrupt_flag = &backend.interrupt_flag();
+  interrupted_state = L;
+  struct sigaction action = {};
+  action.sa_handler = on_signal;
+  sigaction(SIGINT, &action, nullptr);
+  sigaction(SIGTERM, &action, nullptr);
+}
+
+// --- running ---
+
+constexpr const char* kTraceback = "peri.traceback";
+
+// Runs where the error was raised, so what has no message of its own gets at least its place.
+int remember_traceback(lua_State* L) {
+  if (!lua_isstring(L, 1)) lua::push_error(L, lua::take_error(L));
+  const std::string text = lua::traceback(L);
+  lua_pushlstring(L, text.data(), text.size());
+  lua_setfield(L, LUA_REGISTRYINDEX, kTraceback);
+  return 1;
+}
+
+// Leaves one result on the stack.
+Status call(lua_State* L, int arguments) {
+  lua_pushcfunction(L, remember_traceback);
+  lua_insert(L, -2 - arguments);
+  const int handler = lua_gettop(L) - arguments - 1;
+  const int status = lua_pcall(L, arguments, 1, handler);
+  if (status != 0) return std::unexpected(lua::take_error(L));
+  lua_remove(L, handler);
+  return {};
+}
+
+Status write_file(const std::string& path, const std::string& text) {
+  std::ofstream file(path, std::ios::binary);
+  file << text;
+  file.close();
+  return file ? Status{} : fail(Code::IoError, path + ": cannot be written");
+}
+
+Status explain(lua_State* L, const ScriptOptions& options) {
+  const std::vector<ReportEntry> entries = lua::compiled_programs(L);
+  std::string dot;
+  for (const ReportEntry& entry : entries) {
+    fmt::print("== {}\n{}\n", entry.title, entry.program->explain());
+    dot += print_dot(entry.program->graph);
+  }
+  if (entries.empty()) fmt::print("the script compiled nothing\n");
+  if (!options.dot.empty()) PERI_TRY(write_file(options.dot, dot));
+  if (!options.html.empty()) PERI_TRY(write_file(options.html, html_report(options.path, entries)));
+  return {};
+}
+
+Status run(lua_State* L, const ScriptOptions& options, Session& session) {
+  lua::set_up_environment(L, options.path, options.arguments);
+  if (!options.jit) luaJIT_setmode(L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF);
+  if (options.explain) lua::keep_compiled(L);
+  PERI_TRY(lua::load_file(L, options.path));
+  luaL_checkstack(L, static_cast<int>(options.arguments.size()) + 8, "too many arguments");
+  for (const std::string& a : options.arguments) lua_pushstring(L, a.c_str());
+  PERI_TRY(call(L, static_cast<int>(options.arguments.size())));
+  if (lua_istable(L, -1)) {  // a plan's code returns a program, whose `main` runs it on examples
+    lua_getfield(L, -1, "main");
+    if (lua_isfunction(L, -1)) PERI_TRY(call(L, 0));
+  }
+  if (options.explain && session.rank() == 0) PERI_TRY(explain(L, options));
+  return {};
+}
+
+std::string with_traceback(lua_State* L, const Error& error) {
+  std::string text = error.to_string() + "\n";
+  lua_getfield(L, LUA_REGISTRYINDEX, kTraceback);
+  const std::string frames = lua_isstring(L, -1) ? lua_tostring(L, -1) : "";
+  lua_pop(L, 1);
+  if (std::count(frames.begin(), frames.end(), '\n') > 1) text += "stack traceback:\n" + frames;
+  return text;
+}
+
+}  // namespace
+
+JobOptions job_options(int rank, int world_size, std::string job, double timeout_s) {
+  const int cores = usable_cores();
+  JobOptions options;
+  options.rank = rank;
+  options.world_size = world_size;
+  options.job = std::move(job);
+  options.timeout_s = timeout_s;
+  options.threads = environment().threads > 0 ? environment().threads : std::max(1, cores / world_size);
+  // Spinning pays only while everybody has a core: as many cores online as threads in all, and either no
+  // limit on this process below that, or a pinned share of its own.
+  const int online = static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN)),
+            allowed = static_cast<int>(allowed_cores().size());
+  const int wanted = options.threads * world_size;
+  options.may_spin =
+      wanted <= online && (wanted <= cores || (allowed < online && options.threads <= allowed));
+  return options;
+}
+
+int run_script(const ScriptOptions& options, const JobOptions& job, TimelineSink* timeline) {
+  setvbuf(stdout, nullptr, _IOLBF, 1 << 16);
+  signal(SIGPIPE, SIG_IGN);
+  auto backend = create_backend(options.backend, job);
+  if (!backend) {
+    fmt::print(stderr, "{}\n", backend.error().to_string());
+    return exit_code_for(backend.error().code);
+  }
+  Session session(timeline ? with_timeline(std::move(*backend), *timeline) : std::move(*backend));
+  lua_State* L = luaL_newstate();
+  if (!L) {
+    fmt::print(stderr, "no memory for a Lua state\n");
+    return kExitScriptError;
+  }
+  lua::set_session(L, &session);
+  install_signal_handlers(L, session.backend());
+  Status status = run(L, options, session);
+  if (status) status = session.backend().synchronize();  // what a device has yet to tell
+  interrupted_state = nullptr;
+  lua_sethook(L, nullptr, 0, 0);
+  if (!status) {
+    // The peers learn of it before anything else: they may be waiting.
+    session.backend().abort(status.error());
+    fmt::print(stderr, "{}", with_traceback(L, status.error()));
+  }
+  fflush(stdout);
+  lua_close(L);
+  session.backend().leave();
+  interrupt_flag = nullptr;
+  return status ? kExitOk : exit_code_for(status.error().code);
+}
+
+}  // namespace peri

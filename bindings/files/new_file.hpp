@@ -1,0 +1,33 @@
+// A file that takes the place of another in one step, when it is whole: nobody sees half of it, and nothing
+// is left of one that does not become whole.
+#pragma once
+
+#include <string>
+
+#include "bindings/files/file_descriptor.hpp"
+#include "core/error.hpp"
+
+namespace peri {
+
+class NewFile {
+ public:
+  // Beside the target. Errors, here and below: IoError.
+  static Result<NewFile> create(const std::string& target);
+  NewFile(NewFile&& other) noexcept
+      : target_(std::move(other.target_)),
+        name_(std::exchange(other.name_, {})),
+        descriptor_(std::move(other.descriptor_)) {}
+  NewFile& operator=(NewFile&&) = delete;
+  ~NewFile();  // removes it unless it has taken its place
+
+  Status write(const void* data, size_t bytes);
+  Status take_place();
+
+ private:
+  NewFile() = default;
+
+  std::string target_, name_;
+  FileDescriptor descriptor_;
+};
+
+}  // namespace peri

@@ -1,0 +1,101 @@
+// Reads and writes .safetensors files: an 8-byte little-endian header size, a JSON header (name -> dtype,
+// shape, data_offsets), then the tensors' bytes. Source of the format: github.com/huggingface/safetensors,
+// README "Format".
+#pragma once
+
+#include <cstddef>
+#include <map>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "bindings/files/file_descriptor.hpp"
+#include "core/types/dtype.hpp"
+#include "core/error.hpp"
+#include "core/types/shape.hpp"
+
+namespace peri {
+
+// One tensor of a file. `offset` (bytes, from the start of the data) and `bytes` have been checked against
+// the file.
+struct SafetensorsEntry {
+  std::string name;
+  DType dtype = DType::f32;
+  Shape shape;
+  size_t offset = 0;
+  size_t bytes = 0;
+};
+
+struct SafetensorsHeader {
+  std::vector<SafetensorsEntry> entries;  // by offset
+  std::map<std::string, std::string> metadata;
+  size_t data_begin = 0;  // bytes from the start of the file
+};
+
+// Checks a whole file in memory against the format and against itself: `file` is its bytes, of which only the
+// header is read, `path` its name for messages. MalformedFile (one message: "path: tensor 'x': what is
+// wrong"), or Unsupported for a dtype or number of dimensions that Perilune does not have.
+Result<SafetensorsHeader> parse_safetensors(std::span<const std::byte> file, const std::string& path);
+
+// An open file, mapped into memory. Everything the header says was checked at open, so that nothing outside
+// the file is read. The limit of a mapping: a file that is cut short by someone while it is being read ends
+// the process with SIGBUS; copy_* check the size once more before they read, which leaves only the moment of
+// the copy itself.
+class SafetensorsFile {
+ public:
+  // NotFound (with the nearest name), IoError, and what parse_safetensors says.
+  static Result<SafetensorsFile> open(const std::string& path);
+  SafetensorsFile(SafetensorsFile&& other) noexcept;
+  SafetensorsFile& operator=(SafetensorsFile&&) = delete;
+  ~SafetensorsFile();
+
+  const std::vector<SafetensorsEntry>& entries() const { return header_.entries; }
+  const std::map<std::string, std::string>& metadata() const { return header_.metadata; }
+
+  // The entry of that name; NotFound with the nearest. Valid as long as the file is.
+  Result<const SafetensorsEntry*> find(const std::string& name) const;
+
+  // The tensor's bytes inside the mapping: contiguous, row-major, at any alignment; valid as long as the file
+  // is.
+  std::span<const std::byte> bytes(const SafetensorsEntry& entry) const;
+
+  // Copies the whole tensor; `destination` has entry.bytes bytes. IoError if the file has become shorter.
+  Status copy(const SafetensorsEntry& entry, std::span<std::byte> destination) const;
+
+  // Copies part `index` (from 0) of `count` equal parts along dimension `dim` (from 0), and reads only this
+  // part. `destination` has the bytes of shard_shape(entry, dim, count). Errors: those of shard_shape,
+  // InvalidArgument, IoError.
+  Status copy_shard(const SafetensorsEntry& entry, int dim, int64_t index, int64_t count,
+                    std::span<std::byte> destination) const;
+
+ private:
+  SafetensorsFile() = default;
+  Status still_whole() const;
+
+  std::string path_;
+  FileDescriptor descriptor_;
+  std::span<const std::byte> mapping_;
+  SafetensorsHeader header_;
+};
+
+// The shape of one of `count` equal parts along `dim` (from 0). InvalidArgument if there is no such dimension
+// or `count` is below 1, ShapeMismatch if the dimension cannot be divided evenly.
+Result<Shape> shard_shape(const SafetensorsEntry& entry, int dim, int64_t count);
+
+// A tensor to be written: `bytes` are its elements, contiguous and row-major.
+struct SafetensorsTensor {
+  std::string name;
+  DType dtype = DType::f32;
+  Shape shape;
+  std::span<const std::byte> bytes;
+};
+
+// Writes a file that is there whole or not at all: into a new file beside it, which then takes its place. On
+// an error (InvalidArgument: a name twice, reserved or not UTF-8, bytes that do not fit shape and dtype;
+// IoError: what the system says, "No space left on device") nothing is left and a file that was there before
+// is untouched. Tensors are ordered by element size, then name, as the format's own writer does, so that each
+// is aligned and equal contents give equal files.
+Status write_safetensors(const std::string& path, std::vector<SafetensorsTensor> tensors,
+                         const std::map<std::string, std::string>& metadata = {});
+
+}  // namespace peri

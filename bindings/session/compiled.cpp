@@ -1,0 +1,106 @@
+// See compiled.hpp.
+#include "bindings/session/compiled.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <sstream>
+
+namespace peri {
+namespace {
+
+std::vector<std::string> lines_of(const std::string& text) {
+  std::vector<std::string> lines;
+  std::istringstream stream(text);
+  for (std::string line; std::getline(stream, line);) lines.push_back(std::move(line));
+  return lines;
+}
+
+uint64_t hash_of(const std::string& text) {
+  uint64_t h = 14695981039346656037u;  // FNV-1a
+  for (unsigned char c : text) h = (h ^ c) * 1099511628211u;
+  return h;
+}
+
+// A difference is an error that names the first differing line on two ranks, not a hang later on.
+Status agree(Backend& backend, const Plan& plan, const Group& group) {
+  if (group.size() < 2) return {};
+  const std::string text = agreement_text(plan);
+  const std::string what = "compile: comparing the ranks' programs";
+  const auto hashes = PERI_TRY(backend.exchange(group, std::to_string(hash_of(text)), what));
+  if (std::all_of(hashes.begin(), hashes.end(), [&](const std::string& h) { return h == hashes[0]; }))
+    return {};
+  const auto texts = PERI_TRY(backend.exchange(group, text, what));
+  // Nobody fails, and thereby ends the others' waits, before all have the texts: so all tell the difference.
+  [[maybe_unused]] const auto all_have_them = backend.exchange(group, "", what);
+  const auto differs =
+      std::find_if(texts.begin(), texts.end(), [&](const std::string& t) { return t != texts[0]; });
+  const auto other = static_cast<size_t>(differs - texts.begin());
+  const auto a = lines_of(texts[0]), b = lines_of(*differs);
+  size_t i = 0;
+  while (i < a.size() && i < b.size() && a[i] == b[i]) ++i;
+  Error error{.code = Code::RankMismatch,
+              .message = fmt::format(
+                  "compile: ranks traced different programs; the first difference is line {}", i + 1),
+              .context = {}};
+  auto show = [&](int rank, const std::vector<std::string>& lines) {
+    error.context.push_back(
+        fmt::format("rank {} : {}", rank, i < lines.size() ? lines[i] : "(the program ends before)"));
+  };
+  show(group.ranks[0], a);
+  show(group.ranks[other], b);
+  error.hint =
+      "every rank must trace the same operations; what depends on the rank goes into the arguments, or "
+      "through peri.shard";
+  return std::unexpected(std::move(error));
+}
+
+}  // namespace
+
+CompileOptions& compile_options() {
+  static CompileOptions options;
+  return options;
+}
+
+Result<CompiledProgram> compile(Session& session, Graph graph, std::vector<Tensor> constants,
+                                const Policy& policy, const Group& agreement) {
+  const auto start = std::chrono::steady_clock::now();
+  const CompileOptions& options = compile_options();
+  Policy effective = policy;
+  effective.machine = session.backend().name();
+  effective.nccl = session.backend().links().nccl;
+  effective.symmetric_memory = session.backend().links().symmetric_memory;
+  effective.skip.insert(effective.skip.end(), options.skip.begin(), options.skip.end());
+  std::string previous;
+  Observer observe;
+  if (options.print_changed || !options.print_after.empty())
+    observe = [&](const std::string& pass, const std::string& text) {
+      const bool wanted = std::find(options.print_after.begin(), options.print_after.end(), pass) !=
+                          options.print_after.end();
+      const bool changed = options.print_changed && text != previous;
+      if (wanted || changed)
+        fmt::print(stderr, "--- after {}\n{}\n", pass, text);
+      else if (options.print_changed)
+        fmt::print(stderr, "--- after {} (unchanged)\n", pass);
+      previous = text;
+    };
+  Plan planned = PERI_TRY(plan(graph, {session.rank(), session.world_size()}, effective, observe));
+  PERI_TRY(agree(session.backend(), planned, agreement));
+  auto executable = PERI_TRY(Executable::create(std::move(planned), session.backend(), std::move(constants)));
+  const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - start;
+  return CompiledProgram{std::move(graph), std::move(executable), took.count()};
+}
+
+std::map<std::string, double> CompiledProgram::statistics() const {
+  std::map<std::string, double> result = executable->statistics();
+  result["compile_ms"] = compile_ms;
+  return result;
+}
+
+std::string CompiledProgram::explain() const {
+  return peri::explain(executable->plan()) + print(executable->partitions(), executable->plan());
+}
+
+}  // namespace peri

@@ -1,0 +1,37 @@
+// A compiled function: one Executable per input signature, made the first time the signature is seen.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "bindings/session/session.hpp"
+#include "cudagraph/executable.hpp"
+#include "planner/plan.hpp"
+
+namespace peri {
+
+struct CompiledProgram {
+  Graph graph;
+  std::unique_ptr<Executable> executable;
+  double compile_ms = 0;
+  std::map<std::string, double> statistics() const;
+  std::string explain() const;
+};
+
+// Plans `graph`, agrees with the other members of `agreement` that all compile the same, and prepares it to
+// run. Collective over `agreement`.
+Result<CompiledProgram> compile(Session& session, Graph graph, std::vector<Tensor> constants,
+                                const Policy& policy, const Group& agreement);
+
+// How passes are observed: set from the command line (--print-after, --print-changed, --skip), read by every
+// compile.
+struct CompileOptions {
+  std::vector<std::string> print_after;
+  bool print_changed = false;
+  std::vector<std::string> skip;
+};
+CompileOptions& compile_options();
+
+}  // namespace peri

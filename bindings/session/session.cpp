@@ -1,0 +1,218 @@
+// See session.hpp.
+#include "bindings/session/session.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace peri {
+namespace {
+
+// Every error that concerns operands shows them: name, type, and the line that made each.
+Error with_operands(Error error, const std::vector<Argument>& operands, const Origin& origin, Op op) {
+  if (!error.where.known()) error.where = origin;
+  const std::string name(to_string(op));  // a collective's own errors begin with it and its operand's type
+  if (!error.message.starts_with(name + ": ") && !error.message.starts_with(name + " "))
+    error.message = name + ": " + error.message;
+  if (!error.context.empty()) return error;
+  for (size_t i = 0; i < operands.size(); ++i) {
+    const auto* v = std::get_if<ScriptValue>(&operands[i]);
+    if (!v) continue;
+    std::string line = fmt::format("{} : {}", static_cast<char>('a' + i % 26), v->type().to_string());
+    if (v->made.known()) line += "   made at " + v->made.to_string();
+    error.context.push_back(std::move(line));
+  }
+  return error;
+}
+
+View broadcast_view(const View& view, const Shape& shape) {
+  View result{shape, shape, view.offset};
+  const int missing = shape.rank() - view.shape.rank();
+  for (int i = 0; i < shape.rank(); ++i)
+    result.strides[i] = i < missing || view.shape[i - missing] == 1 ? 0 : view.strides[i - missing];
+  return result;
+}
+
+Operand windowed(const Tensor& t, const View& view) {
+  return {t.storage->data() + view.offset * size_of(t.type.dtype),
+          {t.type.dtype, {view.shape, view.strides, 0}}};
+}
+
+}  // namespace
+
+Result<Tensor> Session::empty(const TensorType& type) {
+  PERI_TRY(checked_numel(type.shape));
+  return Tensor{PERI_TRY(backend_->allocate(type.bytes(), type.place)), type, View::contiguous(type.shape)};
+}
+
+Result<Tensor> Session::empty_symmetric(const TensorType& type, const Group& group) {
+  PERI_TRY(checked_numel(type.shape));
+  return Tensor{PERI_TRY(backend_->allocate_symmetric(type.bytes(), group)), type,
+                View::contiguous(type.shape)};
+}
+
+Result<Tensor> Session::readable(const Tensor& t) {
+  PERI_TRY(backend_->synchronize());
+  if (t.type.place == Place::host && t.view.is_contiguous()) return t;
+  Tensor copy = PERI_TRY(empty({t.type.dtype, t.type.shape, Place::host}));
+  PERI_TRY(backend_->copy(operand_of(t), operand_of(copy)));
+  PERI_TRY(backend_->synchronize());
+  return copy;
+}
+
+Result<ScriptValue> Session::apply(Op op, const std::vector<Argument>& operands, Attributes attributes,
+                                   const Origin& origin) {
+  if (info(op).has(kComposite)) {
+    std::vector<TensorType> types;
+    for (const Argument& a : operands) {
+      if (!std::holds_alternative<ScriptValue>(a))
+        return fail(Code::InvalidArgument, std::string(to_string(op)) + ": takes tensors only", origin);
+      types.push_back(std::get<ScriptValue>(a).type());
+    }
+    auto completed = complete(op, attributes, types);
+    if (!completed) return std::unexpected(with_operands(completed.error(), operands, origin, op));
+    auto steps = decompose(op, types, *completed);
+    if (!steps) return std::unexpected(with_operands(steps.error(), operands, origin, op));
+    std::vector<Argument> values = operands;
+    for (const Step& step : *steps) {
+      std::vector<Argument> chosen;
+      for (int i : step.operands) chosen.push_back(values[static_cast<size_t>(i)]);
+      auto value = apply(step.op, chosen, step.attributes, origin);
+      if (!value) return std::unexpected(with_operands(value.error(), operands, origin, op));
+      values.emplace_back(std::move(*value));
+    }
+    return std::get<ScriptValue>(values.back());
+  }
+  if (trace_) {
+    auto value = trace_->add(op, operands, std::move(attributes), origin);
+    if (!value) return std::unexpected(with_operands(value.error(), operands, origin, op));
+    return value;
+  }
+  auto value = apply_eagerly(op, operands, attributes, origin);
+  if (!value) return std::unexpected(with_operands(value.error(), operands, origin, op));
+  return value;
+}
+
+Result<ScriptValue> Session::apply_eagerly(Op op, const std::vector<Argument>& operands,
+                                           const Attributes& attributes, const Origin& origin) {
+  const DType scalar = scalar_dtype(op, operands);
+  std::vector<TensorType> types;
+  std::vector<Tensor> tensors;
+  for (const Argument& a : operands) {
+    const auto* value = std::get_if<ScriptValue>(&a);
+    if (value && value->is_symbol())
+      return fail(Code::InvalidArgument,
+                  "a symbolic tensor of a function that has been traced is used outside of it", origin,
+                  "return it from the compiled function instead of keeping it");
+    types.push_back(value ? value->type() : TensorType{scalar, {}, Place::device});
+    if (value) tensors.push_back(value->tensor());
+  }
+  const Attributes completed = PERI_TRY(complete(op, attributes, types));
+  const TensorType type = PERI_TRY(infer(op, types, completed));
+  if (info(op).has(kPointwise)) return ScriptValue{PERI_TRY(pointwise(op, operands, type)), origin};
+  if (tensors.size() != operands.size())
+    return fail(Code::InvalidArgument, "takes tensors, not plain numbers");
+  return ScriptValue{PERI_TRY(compute(op, tensors, completed, type, origin)), origin};
+}
+
+Result<Tensor> Session::pointwise(Op op, const std::vector<Argument>& operands, const TensorType& type) {
+  KernelSpec spec;
+  std::vector<Operand> inputs;
+  const DType scalar = scalar_dtype(op, operands);
+  const auto tensors =
+      std::count_if(operands.begin(), operands.end(), [](const Argument& a) { return a.index() == 0; });
+  FusedInstruction instruction{op, {}, type.dtype};
+  for (const Argument& a : operands) {
+    if (const auto* value = std::get_if<ScriptValue>(&a)) {
+      instruction.operands.push_back(static_cast<int>(inputs.size()));
+      spec.fused.operand_dtypes.push_back(value->type().dtype);
+      inputs.push_back(windowed(value->tensor(), broadcast_view(value->tensor().view, type.shape)));
+    } else {
+      instruction.operands.push_back(static_cast<int>(tensors) +
+                                     static_cast<int>(spec.fused.instructions.size()));
+      spec.fused.instructions.push_back({Op::full, {}, scalar, std::get<double>(a)});
+    }
+  }
+  spec.fused.results.push_back(static_cast<int>(tensors) + static_cast<int>(spec.fused.instructions.size()));
+  spec.fused.instructions.push_back(std::move(instruction));
+  Tensor result = PERI_TRY(empty(type));
+  const Operand output = operand_of(result);
+  PERI_TRY(backend_->launch(spec, inputs, {&output, 1}));
+  return result;
+}
+
+Result<Tensor> Session::compute(Op op, const std::vector<Tensor>& operands, const Attributes& attributes,
+                                const TensorType& type, const Origin& origin) {
+  const OpInfo& row = info(op);
+  if (row.has(kView)) {
+    const Tensor& in = operands[0];
+    if (auto view = view_of(op, attributes, in.view, type.shape, rank()))
+      return Tensor{in.storage, type, *view};
+    Tensor packed = PERI_TRY(compute(Op::contiguous, operands, {}, in.type, origin));
+    auto view = view_of(op, attributes, packed.view, type.shape, rank());
+    PERI_CHECK(view.has_value(), "a contiguous tensor has every view");
+    return Tensor{packed.storage, type, *view};
+  }
+  if (row.has(kCollective)) return collective(op, operands[0], attributes, type, origin);
+  Tensor result = PERI_TRY(empty(type));
+  const Operand output = operand_of(result);
+  if (op == Op::copy_to || op == Op::contiguous) {
+    PERI_TRY(backend_->copy(operand_of(operands[0]), output));
+    return result;
+  }
+  std::vector<Operand> inputs;
+  for (const Tensor& t : operands) inputs.push_back(operand_of(t));
+  PERI_TRY(backend_->launch({op, attributes, {}}, inputs, {&output, 1}));
+  return result;
+}
+
+// A copy of `operand` in the group's symmetric scratch memory, which grows as needed (on all members alike).
+Result<Tensor> Session::staged(const Tensor& operand, const Group& group) {
+  std::shared_ptr<Storage>& storage = staging_[group];
+  if (!storage || storage->bytes() < operand.type.bytes())
+    storage = PERI_TRY(backend_->allocate_symmetric(std::max<int64_t>(operand.type.bytes(), 1), group));
+  Tensor copy{storage, operand.type, View::contiguous(operand.type.shape)};
+  PERI_TRY(backend_->copy(operand_of(operand), operand_of(copy)));
+  return copy;
+}
+
+// Without a named algorithm, eager collectives are staged (`ll`), which asks nothing of their operands.
+Result<Tensor> Session::collective(Op op, const Tensor& operand, const Attributes& attributes,
+                                   const TensorType& type, const Origin& origin) {
+  CollectiveSpec spec{op, attributes,
+                      attributes.has("algorithm") ? attributes.get<std::string>("algorithm") : "", true,
+                      origin};
+  if (spec.algorithm.empty()) spec.algorithm = "ll";
+  const AlgorithmInfo* algorithm = find_algorithm(op, spec.algorithm);
+  PERI_CHECK(algorithm, "an op's arguments name one of its algorithms");
+  const Group& group = spec.group();
+  if (group.index_of(rank()) < 0)
+    return fail(Code::InvalidArgument,
+                fmt::format("rank {} is not in the group {}", rank(), group.to_string()), origin);
+  Tensor input = operand;
+  const bool in_place_memory =
+      operand.view.is_contiguous() && operand.storage->allocator() == Allocator(SymmetricAllocator{group});
+  if (algorithm->symmetric == kInput && (!in_place_memory || algorithm->clobbers_input))
+    input = PERI_TRY(staged(operand, group));
+  else if (!operand.view.is_contiguous())
+    input = PERI_TRY(compute(Op::contiguous, {operand}, {}, operand.type, origin));
+  Tensor result =
+      algorithm->symmetric == kOutput ? PERI_TRY(empty_symmetric(type, group)) : PERI_TRY(empty(type));
+  PERI_TRY(backend_->collective(spec, operand_of(input), operand_of(result)));
+  return result;
+}
+
+Status Session::assign(ScriptValue& target, const ScriptValue& value, const Origin& origin) {
+  if (trace_) return trace_->assign(target, value, origin);
+  if (target.is_symbol() || value.is_symbol())
+    return fail(Code::InvalidArgument,
+                "a symbolic tensor of a function that has been traced is used outside of it", origin);
+  if (target.type() != value.type())
+    return fail(Code::ShapeMismatch,
+                "in place: the result is " + value.type().to_string() + ", the tensor is " +
+                    target.type().to_string(),
+                origin);
+  return backend_->copy(operand_of(value.tensor()), operand_of(target.tensor()));
+}
+
+}  // namespace peri

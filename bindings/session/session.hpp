@@ -1,0 +1,57 @@
+// One rank's state while a script runs: the backend, the trace in progress if there is one, and how an
+// operation is carried out: appended to the trace, or computed at once.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "bindings/session/trace.hpp"
+#include "bindings/session/value.hpp"
+#include "kernels/backend.hpp"
+
+namespace peri {
+
+class Session {
+ public:
+  explicit Session(std::unique_ptr<Backend> backend) : backend_(std::move(backend)) {}
+
+  Backend& backend() { return *backend_; }
+  int rank() const { return backend_->job().rank; }
+  int world_size() const { return backend_->job().world_size; }
+  Group world() const { return world_group(world_size()); }
+
+  // Any op of the table, composite ones included. Errors carry `origin` and each operand's type and origin.
+  Result<ScriptValue> apply(Op op, const std::vector<Argument>& operands, Attributes attributes,
+                            const Origin& origin);
+  // Writes `value` into `target`'s memory, or makes the traced `target` mean it.
+  Status assign(ScriptValue& target, const ScriptValue& value, const Origin& origin);
+  // A collective with its result written into `out` (eager), or assigned to it (traced).
+  Result<Tensor> empty(const TensorType& type);
+  Result<Tensor> empty_symmetric(const TensorType& type, const Group& group);
+
+  // A contiguous tensor's bytes in memory the CPU reads: itself, or a copy.
+  Result<Tensor> readable(const Tensor& t);
+
+  // At most one trace at a time: compiled functions called while tracing are inlined.
+  std::shared_ptr<Trace> trace() const { return trace_; }
+  void set_trace(std::shared_ptr<Trace> trace) { trace_ = std::move(trace); }
+
+ private:
+  Result<ScriptValue> apply_eagerly(Op op, const std::vector<Argument>& operands,
+                                    const Attributes& attributes, const Origin& origin);
+  Result<Tensor> compute(Op op, const std::vector<Tensor>& operands, const Attributes& attributes,
+                         const TensorType& type, const Origin& origin);
+  Result<Tensor> pointwise(Op op, const std::vector<Argument>& operands, const TensorType& type);
+  Result<Tensor> collective(Op op, const Tensor& operand, const Attributes& attributes,
+                            const TensorType& type, const Origin& origin);
+  Result<Tensor> staged(const Tensor& operand, const Group& group);
+
+  std::unique_ptr<Backend> backend_;
+  std::shared_ptr<Trace> trace_;
+  std::map<Group, std::shared_ptr<Storage>>
+      staging_;  // symmetric scratch for operands that are not, per group
+};
+
+}  // namespace peri

@@ -1,0 +1,140 @@
+// The Graph's store: nodes by id, and their edges in a Boost adjacency_list. The only file that sees
+// Boost.Graph.
+#include "core/graph/graph.hpp"
+
+#include <algorithm>
+#include <deque>
+#include <numeric>
+
+#include <fmt/format.h>
+#include <boost/graph/adjacency_list.hpp>
+
+namespace peri {
+
+namespace {
+
+// One edge per use, from the operand to its user. Vertex i is node i: vecS numbers them in order, and none is
+// removed.
+using Edges = boost::adjacency_list<boost::vecS, boost::vecS, boost::bidirectionalS>;
+
+// Adds what only the graph knows: the op's name, the user's line, and where each operand came from.
+Error describe(Error error, const Graph& graph, Op op, const std::vector<NodeId>& operands,
+               const Origin& origin) {
+  error.message = fmt::format("{}: {}", to_string(op), error.message);
+  error.where = origin;
+  constexpr size_t kShown = 8;
+  for (size_t i = 0; i < std::min(operands.size(), kShown); ++i) {
+    const Node& operand = graph.node(operands[i]);
+    std::string line = operand_name(i);
+    if (!operand.name.empty()) line += " = " + operand.name;
+    line += " : " + operand.type.to_string();
+    if (operand.origin.known()) line += "   made at " + operand.origin.to_string();
+    error.context.push_back(std::move(line));
+  }
+  if (operands.size() > kShown) error.context.push_back(fmt::format("and {} more", operands.size() - kShown));
+  return error;
+}
+
+}  // namespace
+
+struct Graph::Impl {
+  Edges edges;
+  std::deque<Node> nodes;  // a deque, so that a Node& outlives later additions
+  std::vector<Output> outputs;
+  std::vector<NodeId> inputs, constants;  // by index
+};
+
+Graph::Graph() : impl_(std::make_unique<Impl>()) {}
+Graph::~Graph() = default;
+Graph::Graph(Graph&&) noexcept = default;
+Graph& Graph::operator=(Graph&&) noexcept = default;
+Graph::Graph(const Graph& other) : impl_(std::make_unique<Impl>(*other.impl_)) {}
+Graph& Graph::operator=(const Graph& other) {
+  if (this != &other) impl_ = std::make_unique<Impl>(*other.impl_);
+  return *this;
+}
+
+Result<NodeId> Graph::add(Op op, std::vector<NodeId> operands, Attributes attributes, Origin origin,
+                          std::string name, Allocator allocator) {
+  std::vector<TensorType> types;
+  types.reserve(operands.size());
+  for (NodeId id : operands) types.push_back(node(id).type);
+  auto type_of_result = [&]() -> Result<TensorType> {
+    if (info(op).has(kComposite))
+      return fail(Code::Unsupported,
+                  "a graph does not hold composite operations; add what it decomposes into");
+    attributes = PERI_TRY(complete(op, attributes, types));
+    return infer(op, types, attributes);
+  };
+  Result<TensorType> type = type_of_result();
+  if (!type) return std::unexpected(describe(std::move(type).error(), *this, op, operands, origin));
+
+  const NodeId id(size());
+  boost::add_vertex(impl_->edges);
+  for (NodeId operand : operands)
+    boost::add_edge(static_cast<size_t>(operand.index), static_cast<size_t>(id.index), impl_->edges);
+  if (info(op).has(kSource)) {
+    auto index = [&](NodeId source) { return node(source).attributes.get<int64_t>("index"); };
+    std::vector<NodeId>& sources = op == Op::input ? impl_->inputs : impl_->constants;
+    const int64_t mine = attributes.get<int64_t>("index");
+    auto at = std::upper_bound(sources.begin(), sources.end(), mine,
+                               [&](int64_t i, NodeId s) { return i < index(s); });
+    sources.insert(at, id);
+  }
+  impl_->nodes.push_back({op, std::move(operands), std::move(attributes), *type, std::move(origin),
+                          std::move(name), std::move(allocator)});
+  return id;
+}
+
+void Graph::set_outputs(std::vector<Output> outputs) {
+  impl_->outputs = std::move(outputs);
+}
+
+int Graph::size() const {
+  return static_cast<int>(impl_->nodes.size());
+}
+
+const Node& Graph::node(NodeId id) const {
+  PERI_CHECK(id.index >= 0 && id.index < size(), "no such node");
+  return impl_->nodes[static_cast<size_t>(id.index)];
+}
+
+const std::vector<Output>& Graph::outputs() const {
+  return impl_->outputs;
+}
+std::vector<NodeId> Graph::inputs() const {
+  return impl_->inputs;
+}
+std::vector<NodeId> Graph::constants() const {
+  return impl_->constants;
+}
+
+std::vector<NodeId> Graph::users(NodeId id) const {
+  PERI_CHECK(id.index >= 0 && id.index < size(), "no such node");
+  std::vector<NodeId> users;
+  // Edges were added with their users, so they come in ascending order and repeated uses stand side by side.
+  for (auto [edge, end] = boost::out_edges(static_cast<size_t>(id.index), impl_->edges); edge != end;
+       ++edge) {
+    const NodeId user(static_cast<int32_t>(boost::target(*edge, impl_->edges)));
+    if (users.empty() || users.back() != user) users.push_back(user);
+  }
+  return users;
+}
+
+std::vector<NodeId> Graph::topological_order() const {
+  // `add` takes operands that exist already, so the order of creation is topological and no search is needed.
+  std::vector<NodeId> order;
+  order.reserve(impl_->nodes.size());
+  for (int i = 0; i < size(); ++i) order.emplace_back(i);
+  return order;
+}
+
+bool Graph::operator==(const Graph& other) const {
+  auto same = [](const Node& a, const Node& b) {
+    return a.op == b.op && a.operands == b.operands && a.attributes == b.attributes && a.type == b.type &&
+           a.origin == b.origin && a.name == b.name && a.allocator == b.allocator;
+  };
+  return impl_->outputs == other.impl_->outputs && std::ranges::equal(impl_->nodes, other.impl_->nodes, same);
+}
+
+}  // namespace peri

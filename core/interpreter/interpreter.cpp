@@ -1,0 +1,303 @@
+// Lock step: each rank advances until it needs a collective that others have not reached, and waits there.
+// When no rank can advance and not all are done, the programs do not fit together. Also the checks of
+// arguments, and noise.
+#include "core/interpreter/interpreter.hpp"
+
+#include <cmath>
+#include <deque>
+#include <map>
+
+#include <fmt/format.h>
+
+#include "core/interpreter/interpreter_ops.hpp"
+#include "core/types/random.hpp"
+
+namespace peri {
+namespace {
+
+// The relative size of one unit in the last place of a 16-bit float, at most.
+double last_place(DType t) {
+  return t == DType::bf16 ? 0x1p-7 : t == DType::f16 ? 0x1p-10 : 0.0;
+}
+
+// Results that a correct implementation may get differently: those of rows with a tolerance, and casts that
+// round.
+bool is_inexact(const Node& node, const Value* operand) {
+  if (node.op == Op::cast) return last_place(node.type.dtype) > 0 && is_float(operand->type.dtype);
+  return info(node.op).tolerance > 0 && !info(node.op).has(kCreation);
+}
+
+// Pointwise ops have a relative error in the result; whatever accumulates, in the operands as well (sums
+// cancel).
+bool accumulates(const Node& node) {
+  return info(node.op).tolerance > 0 && !info(node.op).has(kPointwise);
+}
+
+class Disturbance {
+ public:
+  explicit Disturbance(std::optional<Noise> noise) : noise_(noise) {}
+  bool is_on() const { return noise_.has_value(); }
+
+  // Each element of a float value off by up to `relative` of itself, then rounded to its dtype if `rounded`.
+  void apply(Value& value, double relative, bool rounded) {
+    auto* floats = std::get_if<Value::Floats>(&value.elements);
+    if (!floats) return;
+    std::vector<float> uniform(floats->size());
+    fill_uniform(noise_->seed, drawn_, DType::f32, uniform);
+    drawn_ += uniform.size();
+    double smallest =
+        value.type.dtype == DType::f16 ? 0x1p-24 : 0x1p-126;  // denormals lose relative precision
+    for (size_t i = 0; i < uniform.size(); ++i) {
+      double& x = (*floats)[i];
+      x += (2.0 * uniform[i] - 1.0) * (relative * std::fabs(x) + (rounded ? smallest : 0));
+      if (rounded) x = store(value.type.dtype, x);
+    }
+  }
+
+ private:
+  std::optional<Noise> noise_;
+  uint64_t drawn_ = 0;
+};
+
+// A program on one rank, and how far it has come.
+struct Rank {
+  const Graph* program;
+  const Arguments* arguments;
+  std::vector<NodeId> order;
+  size_t next = 0;
+  std::vector<Value> values;  // by node
+
+  bool is_done() const { return next == order.size(); }
+  const Node& node() const { return program->node(order[next]); }
+  const Value& operand(size_t i) const { return values[node().operands[i].index]; }
+  void finish(Value value) { values[order[next++].index] = std::move(value); }
+};
+
+class Interpreter {
+ public:
+  Interpreter(std::span<const Graph* const> programs, std::span<const Arguments> arguments,
+              std::optional<Noise> noise)
+      : disturbance_(noise) {
+    for (size_t r = 0; r < programs.size(); ++r) {
+      const Graph* program = programs[r];
+      ranks_.push_back({program, &arguments[r], program->topological_order(), 0,
+                        std::vector<Value>(static_cast<size_t>(program->size()))});
+    }
+  }
+
+  Status run();
+  std::vector<std::vector<Value>> outputs() const;
+
+ private:
+  Result<bool> advance(int r);  // whether it could
+  Status source(Rank& rank);
+  Status check_group(int r) const;
+  Result<bool> meet(int r);
+  Result<bool> receive(int r);
+  void compute(int r);
+  Value disturbed_operand(const Rank& rank, size_t i);
+  void disturb_result(const Node& node, const Value* operand, Value& result);
+  std::string describe(int r) const;
+  Error stuck() const;
+
+  std::vector<Rank> ranks_;
+  Disturbance disturbance_;
+  std::map<std::pair<int, int>, std::deque<Value>> messages_;  // sent and not yet received, by (from, to)
+};
+
+Status Interpreter::run() {
+  for (bool progressed = true; progressed;) {
+    progressed = false;
+    for (int r = 0; r < static_cast<int>(ranks_.size()); ++r)
+      while (!ranks_[r].is_done() && PERI_TRY(advance(r))) progressed = true;
+  }
+  for (const Rank& rank : ranks_)
+    if (!rank.is_done()) return std::unexpected(stuck());
+  for (const auto& [pair, queue] : messages_)
+    if (!queue.empty())
+      return fail(Code::RankMismatch,
+                  fmt::format("rank {} sent to rank {}, which never received it", pair.first, pair.second));
+  return {};
+}
+
+std::vector<std::vector<Value>> Interpreter::outputs() const {
+  std::vector<std::vector<Value>> all;
+  for (const Rank& rank : ranks_) {
+    all.emplace_back();
+    for (const Output& output : rank.program->outputs())
+      all.back().push_back(rank.values[output.value.index]);
+  }
+  return all;
+}
+
+Result<bool> Interpreter::advance(int r) {
+  Rank& rank = ranks_[r];
+  const Node& node = rank.node();
+  if (info(node.op).has(kSource)) {
+    PERI_TRY(source(rank));
+    return true;
+  }
+  if (node.attributes.has("group")) PERI_TRY(check_group(r));
+  if (node.op == Op::recv) return receive(r);
+  if (node.op == Op::send) {
+    messages_[{r, static_cast<int>(node.attributes.get<int64_t>("peer"))}].push_back(rank.operand(0));
+    rank.finish(rank.operand(0));
+    return true;
+  }
+  if (info(node.op).has(kCollective)) return meet(r);
+  compute(r);
+  return true;
+}
+
+Status Interpreter::source(Rank& rank) {
+  const Node& node = rank.node();
+  const auto& given = node.op == Op::input ? rank.arguments->inputs : rank.arguments->constants;
+  auto index = static_cast<size_t>(node.attributes.get<int64_t>("index"));
+  if (index >= given.size())
+    return fail(Code::InvalidArgument, fmt::format("{} {} is not given", to_string(node.op), index),
+                node.origin);
+  const Value& value = given[index];
+  bool whole =
+      std::visit([&](const auto& e) { return std::ssize(e) == numel(node.type.shape); }, value.elements);
+  if (value.type != node.type || !whole ||
+      is_float(node.type.dtype) != std::holds_alternative<Value::Floats>(value.elements))
+    return fail(Code::InvalidArgument,
+                fmt::format("{} {} is {}, and the program takes {}", to_string(node.op), index,
+                            value.type.to_string(), node.type.to_string()),
+                node.origin);
+  rank.finish(value);
+  return {};
+}
+
+Status Interpreter::check_group(int r) const {
+  const Node& node = ranks_[r].node();
+  const Group& group = node.attributes.get<Group>("group");
+  if (group.index_of(r) < 0)
+    return fail(Code::InvalidArgument,
+                fmt::format("{}: rank {} is not in {}", to_string(node.op), r, group.to_string()),
+                node.origin);
+  for (int member : group.ranks)
+    if (member >= std::ssize(ranks_))
+      return fail(Code::InvalidArgument,
+                  fmt::format("{}: {} is not within the {} ranks", to_string(node.op), group.to_string(),
+                              ranks_.size()),
+                  node.origin);
+  return {};
+}
+
+void Interpreter::compute(int r) {
+  Rank& rank = ranks_[r];
+  const Node& node = rank.node();
+  std::vector<Value> disturbed;
+  std::vector<const Value*> operands;
+  disturbed.reserve(node.operands.size());
+  for (size_t i = 0; i < node.operands.size(); ++i) {
+    if (disturbance_.is_on() && accumulates(node)) disturbed.push_back(disturbed_operand(rank, i));
+    operands.push_back(disturbed.empty() ? &rank.operand(i) : &disturbed.back());
+  }
+  Value result = reference::compute({node.op, operands, node.attributes, node.type, r});
+  disturb_result(node, operands.empty() ? nullptr : operands[0], result);
+  rank.finish(std::move(result));
+}
+
+Value Interpreter::disturbed_operand(const Rank& rank, size_t i) {
+  Value value = rank.operand(i);
+  disturbance_.apply(value, info(rank.node().op).tolerance, false);
+  return value;
+}
+
+void Interpreter::disturb_result(const Node& node, const Value* operand, Value& result) {
+  if (disturbance_.is_on() && is_inexact(node, operand))
+    disturbance_.apply(result, info(node.op).tolerance + last_place(node.type.dtype), true);
+}
+
+// Whether two ranks' nodes are the same collective. The algorithm is each rank's own business here: it
+// changes no value.
+bool same_collective(const Node& a, const Node& b, const TensorType& a_operand, const TensorType& b_operand) {
+  Attributes left = a.attributes, right = b.attributes;
+  if (left.has("algorithm")) left.set("algorithm", std::string());
+  if (right.has("algorithm")) right.set("algorithm", std::string());
+  return a.op == b.op && left == right && a_operand == b_operand;
+}
+
+Result<bool> Interpreter::meet(int r) {
+  const Node& node = ranks_[r].node();
+  const Group group = node.attributes.get<Group>("group");
+  for (int member : group.ranks) {
+    const Rank& other = ranks_[member];
+    if (other.is_done() || other.node().operands.empty() ||
+        !same_collective(node, other.node(), ranks_[r].operand(0).type, other.operand(0).type))
+      return false;
+  }
+  std::vector<Value> disturbed;
+  std::vector<const Value*> operands;
+  disturbed.reserve(group.ranks.size());
+  for (int member : group.ranks) {
+    if (disturbance_.is_on() && accumulates(node)) disturbed.push_back(disturbed_operand(ranks_[member], 0));
+    operands.push_back(disturbed.empty() ? &ranks_[member].operand(0) : &disturbed.back());
+  }
+  std::vector<Value> results = reference::collective(node, operands);
+  for (size_t i = 0; i < results.size(); ++i) {
+    disturb_result(node, operands[i], results[i]);
+    ranks_[group.ranks[i]].finish(std::move(results[i]));
+  }
+  return true;
+}
+
+Result<bool> Interpreter::receive(int r) {
+  Rank& rank = ranks_[r];
+  const Node& node = rank.node();
+  auto peer = static_cast<int>(node.attributes.get<int64_t>("peer"));
+  std::deque<Value>& queue = messages_[{peer, r}];
+  if (queue.empty()) return false;
+  if (queue.front().type != node.type)
+    return fail(Code::RankMismatch,
+                fmt::format("recv: rank {} sent {}, and rank {} expects {}", peer,
+                            queue.front().type.to_string(), r, node.type.to_string()),
+                node.origin);
+  rank.finish(std::move(queue.front()));
+  queue.pop_front();
+  return true;
+}
+
+std::string Interpreter::describe(int r) const {
+  const Rank& rank = ranks_[r];
+  if (rank.is_done()) return fmt::format("rank {} is done", r);
+  const Node& node = rank.node();
+  std::string line = fmt::format("rank {} waits in {}(", r, to_string(node.op));
+  for (const auto& [name, value] : node.attributes.items())
+    line += fmt::format("{} = {}, ", name, to_string(value));
+  line += fmt::format("{})", rank.operand(0).type.to_string());
+  if (node.origin.known()) line += " at " + node.origin.to_string();
+  return line;
+}
+
+Error Interpreter::stuck() const {
+  Error error{Code::RankMismatch, "the ranks issue collectives that do not meet"};
+  for (int r = 0; r < std::ssize(ranks_); ++r) {
+    error.context.push_back(describe(r));
+    if (!error.where.known() && !ranks_[r].is_done()) error.where = ranks_[r].node().origin;
+  }
+  return error;
+}
+
+}  // namespace
+
+Result<std::vector<std::vector<Value>>> interpret(std::span<const Graph* const> programs,
+                                                  std::span<const Arguments> arguments,
+                                                  std::optional<Noise> noise) {
+  if (programs.size() != arguments.size())
+    return fail(Code::InvalidArgument,
+                fmt::format("{} programs and {} ranks' arguments", programs.size(), arguments.size()));
+  Interpreter interpreter(programs, arguments, noise);
+  PERI_TRY(interpreter.run());
+  return interpreter.outputs();
+}
+
+Result<std::vector<std::vector<Value>>> interpret(const Graph& program, std::span<const Arguments> arguments,
+                                                  std::optional<Noise> noise) {
+  std::vector<const Graph*> programs(arguments.size(), &program);
+  return interpret(programs, arguments, noise);
+}
+
+}  // namespace peri

@@ -1,0 +1,73 @@
+// What the parts of the reference interpreter share: computing one op, and walking the elements of a shape.
+#pragma once
+
+#include <array>
+#include <limits>
+
+#include "core/interpreter/interpreter.hpp"
+
+namespace peri::reference {
+
+// The operands of one op, its completed attributes and inferred type, on rank `rank`.
+struct Call {
+  Op op;
+  std::span<const Value* const> operands;
+  const Attributes& attributes;
+  const TensorType& type;
+  int rank;
+
+  const Value& operand(size_t i) const { return *operands[i]; }
+  const Shape& shape(size_t i) const { return operands[i]->type.shape; }
+  int dim(const char* name = "dim") const { return static_cast<int>(attributes.get<int64_t>(name)); }
+};
+
+// Every op but sources and collectives.
+Value compute(const Call& call);
+
+Value move(const Call& call);       // views, copies, joins, lookups: interpreter_move.cpp
+Value pointwise(const Call& call);  // interpreter_pointwise.cpp
+Value cast(const Call& call);       // interpreter_pointwise.cpp
+Value create(const Call& call);     // interpreter_pointwise.cpp
+Value reduction(const Call& call);  // interpreter_sums.cpp: whatever accumulates
+Value normalised(const Call& call);
+Value matmul(const Call& call);
+Value rope(const Call& call);
+Value attention(const Call& call);
+
+// What every member of a group gets from a collective, by position in the group; `operands` by position too.
+std::vector<Value> collective(const Node& node, std::span<const Value* const> operands);
+// Operands joined along `dim` / positions start, start + step, ... of `dim`, as many as `type` has.
+Value join(std::span<const Value* const> operands, int dim, const TensorType& type);
+Value part(const Value& whole, int dim, int64_t start, int64_t step, const TensorType& type);
+
+// A position in a tensor of some shape; entries beyond its rank are 0.
+using Index = std::array<int64_t, kMaxRank>;
+
+Index index_of(int64_t element, const Shape& shape);
+int64_t element_of(const Index& index, const Shape& shape);
+// The element of an operand of `shape` that broadcasting puts at `index` of a result of rank `rank`.
+int64_t broadcast_element(const Index& index, int rank, const Shape& shape);
+
+// An int64 as an integer dtype or bool keeps it.
+int64_t wrap(DType t, int64_t value);
+
+// A value of `type` whose element at each index is element `source(index)` of `from`; -1: 0, or NaN in a
+// float.
+template <class Source>
+Value gather(const Value& from, const TensorType& type, Source source) {
+  Value result = zeros(type);
+  auto take = [&](const auto& in, auto missing) {
+    auto& out = std::get<std::decay_t<decltype(in)>>(result.elements);
+    for (int64_t i = 0; i < static_cast<int64_t>(out.size()); ++i) {
+      int64_t at = source(index_of(i, type.shape));
+      out[i] = at < 0 ? missing : in[at];
+    }
+  };
+  if (is_float(type.dtype))
+    take(from.floats(), std::numeric_limits<double>::quiet_NaN());
+  else
+    take(from.integers(), int64_t{0});
+  return result;
+}
+
+}  // namespace peri::reference

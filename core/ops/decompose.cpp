@@ -1,0 +1,75 @@
+// Composite ops in terms of others: where a new one is written. They never stand in a Graph.
+#include "core/ops/op.hpp"
+
+namespace peri {
+
+namespace {
+
+// The steps so far, and what their results' handles are.
+class Steps {
+ public:
+  explicit Steps(size_t operand_count) : next_(static_cast<int>(operand_count)) {}
+  int add(Op op, std::vector<int> operands, Attributes attributes = {}) {
+    steps_.push_back({op, std::move(operands), std::move(attributes)});
+    return next_++;
+  }
+  std::vector<Step> take() { return std::move(steps_); }
+
+ private:
+  std::vector<Step> steps_;
+  int next_;
+};
+
+Ints to_ints(const Shape& shape) {
+  return {shape.begin(), shape.end()};
+}
+
+void linear(Steps& steps, std::span<const TensorType> operands, const Shape& result) {
+  int x = 0;
+  const bool is_vector = operands[0].shape.rank() == 1;
+  if (is_vector) x = steps.add(Op::reshape, {x}, {{"shape", Ints{1, -1}}});
+  const int weight = steps.add(Op::permute, {1}, {{"dims", Ints{1, 0}}});
+  int y = steps.add(Op::matmul, {x, weight});
+  if (is_vector) y = steps.add(Op::reshape, {y}, {{"shape", to_ints(result)}});
+  if (operands.size() == 3) steps.add(Op::add, {y, 2});
+}
+
+void transpose(Steps& steps, const Shape& result, const Attributes& attributes) {
+  Ints dims;
+  for (int i = 0; i < result.rank(); ++i) dims.push_back(i);
+  std::swap(dims[static_cast<size_t>(attributes.get<int64_t>("dim0"))],
+            dims[static_cast<size_t>(attributes.get<int64_t>("dim1"))]);
+  steps.add(Op::permute, {0}, {{"dims", std::move(dims)}});
+}
+
+void stack(Steps& steps, std::span<const TensorType> operands, const Attributes& attributes) {
+  const int64_t dim = attributes.get<int64_t>("dim");
+  Shape part = operands[0].shape;
+  part.insert(static_cast<int>(dim), 1);
+  std::vector<int> parts;
+  for (size_t i = 0; i < operands.size(); ++i)
+    parts.push_back(steps.add(Op::reshape, {static_cast<int>(i)}, {{"shape", to_ints(part)}}));
+  steps.add(Op::cat, std::move(parts), {{"dim", dim}});
+}
+
+}  // namespace
+
+Result<std::vector<Step>> decompose(Op op, std::span<const TensorType> operands,
+                                    const Attributes& attributes) {
+  PERI_CHECK(info(op).has(kComposite), "only composite ops are decomposed");
+  // The composite's own rule speaks first, so that messages are about what the user wrote.
+  const Attributes completed = PERI_TRY(complete(op, attributes, operands));
+  const TensorType result = PERI_TRY(infer(op, operands, completed));
+  Steps steps(operands.size());
+  if (op == Op::linear)
+    linear(steps, operands, result.shape);
+  else if (op == Op::transpose)
+    transpose(steps, result.shape, completed);
+  else if (op == Op::stack)
+    stack(steps, operands, completed);
+  else
+    PERI_CHECK(false, "a composite op without a decomposition");
+  return steps.take();
+}
+
+}  // namespace peri

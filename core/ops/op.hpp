@@ -1,0 +1,122 @@
+// The op table as C++ sees it: ops.def and algorithms.def expanded into enums and rows.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "core/ops/attributes.hpp"
+#include "core/error.hpp"
+#include "core/types/shape.hpp"
+
+namespace peri {
+
+enum class Op : uint8_t {
+#define PERI_OP(name, ...) name,
+#include "core/ops/ops.def"
+};
+inline constexpr int kOpCount = 0
+#define PERI_OP(...) +1
+#include "core/ops/ops.def"
+    ;
+
+enum Trait : uint32_t {
+  kNone = 0,
+  kPointwise = 1,  // one scalar expression per element; fusible
+  kReduction = 2,
+  kView = 4,  // may share its operand's storage
+  kMatmul = 8,
+  kCollective = 16,   // all members of its group issue it together
+  kCreation = 32,     // no operands, contents from attributes alone
+  kSource = 64,       // graph inputs and captured constants
+  kComposite = 128,   // written in terms of other ops by core/ops/decompose.cpp; never in a Graph
+  kEffect = 256,      // kept by dead-code elimination
+  kDeviceCopy = 512,  // cannot be captured: splits partitions
+};
+
+enum class Kind : uint8_t {
+  boolean,
+  integer,
+  number,
+  string,
+  ints,
+  shape,
+  dim,
+  dims,
+  index,
+  dtype,
+  place,
+  group,
+  reduce
+};
+enum class DTypes : uint8_t { floats, numeric, integers, any, mixed };
+enum class ResultDType : uint8_t { same, boolean, attribute };
+enum class Reduce : uint8_t { sum, avg, min, max, prod };
+
+struct AttributeInfo {
+  std::string name;
+  Kind kind;
+  std::optional<AttributeValue> fallback;  // the default; none: required
+};
+
+struct OpInfo {
+  Op op;
+  std::string_view name;
+  int min_operands, max_operands;  // max -1: any number
+  std::vector<AttributeInfo> attributes;
+  DTypes dtypes;
+  uint32_t traits;
+  double tolerance;  // relative, in f32
+  std::string_view documentation;
+  std::string_view expression;  // of a pointwise op, as source text; empty otherwise
+  ResultDType result;           // of a pointwise op
+  bool has(Trait t) const { return (traits & t) != 0; }
+};
+
+const OpInfo& info(Op op);
+inline std::string_view to_string(Op op) {
+  return info(op).name;
+}
+std::optional<Op> find_op(std::string_view name);
+std::vector<std::string> op_names();
+
+const char* to_string(Kind kind);  // as people read it: "a bool", "an int", "a list of dimensions", ...
+const char* to_string(Reduce r);
+Result<Reduce> parse_reduce(std::string_view name);
+
+enum SymmetricOperand : uint8_t { kNoOperand, kInput, kOutput };
+struct AlgorithmInfo {
+  Op op;
+  std::string_view name;
+  SymmetricOperand symmetric;
+  bool clobbers_input;
+  bool end_barrier;
+  std::string_view documentation;
+};
+std::span<const AlgorithmInfo> algorithms();
+const AlgorithmInfo* find_algorithm(Op op, std::string_view name);
+
+// Fills in defaults, puts attributes in declared order, counts negative dims from the end of the first
+// operand (of the result for stack) and slice's negative start (-1: the last) and stop (-1: past the last)
+// from the end of their dimension, turns an int into a float where one is declared, and refuses unknown names
+// (with the nearest) and wrong types.
+Result<Attributes> complete(Op op, const Attributes& given, std::span<const TensorType> operands);
+
+// The shape and dtype rule of an op: checks count, dtypes, places and shapes of the operands against
+// completed attributes. Messages name dimensions 1-based and operands a, b, ...; they begin without the op's
+// name, and operands' origins are the caller's to add (Graph::add does both).
+Result<TensorType> infer(Op op, std::span<const TensorType> operands, const Attributes& attributes);
+
+// A composite op in terms of others: calls `emit` for each and returns the last one's value. V is a value
+// handle.
+struct Step {
+  Op op;
+  std::vector<int> operands;  // < operand count: the composite's operand; else an earlier step's result
+  Attributes attributes;
+};
+Result<std::vector<Step>> decompose(Op op, std::span<const TensorType> operands,
+                                    const Attributes& attributes);
+
+}  // namespace peri

@@ -1,0 +1,429 @@
+// `infer`: the checks that all ops share, then the op's own rule, for everything but views and collectives
+// (shape_rules_views.cpp, shape_rules_collectives.cpp).
+#include "core/ops/shape_rules.hpp"
+
+#include <algorithm>
+#include <numeric>
+
+#include <fmt/format.h>
+
+namespace peri {
+
+namespace shape_rules {
+
+namespace {
+
+constexpr Rule kRules[] = {
+#define PERI_POINTWISE(...) pointwise,
+#define PERI_OP(name, ...) name,
+#include "core/ops/ops.def"
+};
+
+bool accepts(DTypes dtypes, DType t) {
+  switch (dtypes) {
+    case DTypes::floats:
+      return is_float(t);
+    case DTypes::integers:
+      return is_integer(t);
+    case DTypes::numeric:
+      return is_float(t) || is_integer(t);
+    case DTypes::any:
+    case DTypes::mixed:
+      return true;
+  }
+  return false;
+}
+
+const char* describe(DTypes dtypes) {
+  switch (dtypes) {
+    case DTypes::floats:
+      return "floats (f32, f16, bf16)";
+    case DTypes::integers:
+      return "integers (i32, i64, u8)";
+    case DTypes::numeric:
+      return "numbers (not bool)";
+    case DTypes::any:
+    case DTypes::mixed:
+      return "any dtype";
+  }
+  return "?";
+}
+
+// Host memory is for moving, looking at and cutting; arithmetic happens on the device.
+bool works_on_host(const OpInfo& row) {
+  return row.has(kView) || row.has(kDeviceCopy) || row.op == Op::contiguous || row.op == Op::transpose;
+}
+
+Status check_places(const OpInfo& row, std::span<const TensorType> operands) {
+  for (size_t i = 0; i < operands.size(); ++i)
+    if (operands[i].place == Place::host && !works_on_host(row))
+      return fail(Code::InvalidArgument,
+                  fmt::format("{} is in host memory, and this runs on the device", operand_name(i)), {},
+                  fmt::format("copy it first: {}:to(\"device\")", operand_name(i)));
+  return {};
+}
+
+Status check_dtypes(const OpInfo& row, std::span<const TensorType> operands, const Attributes& attributes) {
+  if (row.has(kCreation)) {
+    DType dtype = attributes.get<DType>("dtype");
+    if (!accepts(row.dtypes, dtype))
+      return fail(Code::DTypeMismatch,
+                  fmt::format("makes {}, not {}", describe(row.dtypes), to_string(dtype)));
+  }
+  if (row.dtypes == DTypes::mixed) return {};  // the rule says
+  for (size_t i = 0; i < operands.size(); ++i)
+    if (!accepts(row.dtypes, operands[i].dtype))
+      return fail(Code::DTypeMismatch,
+                  fmt::format("takes {}, and {} is {}", describe(row.dtypes), operand_name(i),
+                              to_string(operands[i].dtype)),
+                  {},
+                  fmt::format("cast it: {}:to(\"{}\")", operand_name(i),
+                              row.dtypes == DTypes::integers ? "i64" : "f32"));
+  return check_equal_dtypes(operands, row.op == Op::where ? 1 : 0);
+}
+
+Status check_group(const Attributes& attributes) {
+  const AttributeValue* value = attributes.find("group");
+  if (!value) return {};
+  std::vector<int> ranks = std::get<Group>(*value).ranks;
+  std::sort(ranks.begin(), ranks.end());
+  if (ranks.empty()) return fail(Code::InvalidArgument, "the group is empty");
+  if (ranks.front() < 0)
+    return fail(Code::InvalidArgument,
+                fmt::format("rank {} in the group; ranks count from 0", ranks.front()));
+  if (auto twice = std::adjacent_find(ranks.begin(), ranks.end()); twice != ranks.end())
+    return fail(Code::InvalidArgument, fmt::format("rank {} is in the group twice", *twice));
+  return {};
+}
+
+}  // namespace
+
+Status check_count(const OpInfo& row, size_t count) {
+  const size_t least = static_cast<size_t>(row.min_operands), most = static_cast<size_t>(row.max_operands);
+  if (count >= least && (row.max_operands < 0 || count <= most)) return {};
+  std::string expected = row.max_operands < 0 ? fmt::format("at least {}", least)
+                         : least == most      ? fmt::to_string(least)
+                                              : fmt::format("{} to {}", least, most);
+  return fail(Code::InvalidArgument,
+              fmt::format("takes {} operand{}, got {}", expected,
+                          expected == "1" || expected == "at least 1" ? "" : "s", count));
+}
+
+Status check_index_dtype(const Call& call, size_t i) {
+  DType t = call.type(i).dtype;
+  if (t == DType::i32 || t == DType::i64) return {};
+  return fail(Code::DTypeMismatch,
+              fmt::format("{} holds indices and must be i32 or i64, not {}", operand_name(i), to_string(t)),
+              {}, fmt::format("cast it: {}:to(\"i64\")", operand_name(i)));
+}
+
+Status check_rank(const Call& call, size_t i, int rank) {
+  if (call.shape(i).rank() == rank) return {};
+  return fail(Code::ShapeMismatch, fmt::format("{} must have {} dimension{}, not {}", operand_name(i), rank,
+                                               rank == 1 ? "" : "s", call.shape(i).rank()));
+}
+
+Status check_same_size(const Call& call, size_t i, int dim, size_t expected_i, int expected_dim) {
+  const int64_t size = call.shape(i)[dim], expected = call.shape(expected_i)[expected_dim];
+  if (size == expected) return {};
+  return fail(Code::ShapeMismatch,
+              fmt::format("sizes differ: {} (dim {} of {}) and {} (dim {} of {})", expected, expected_dim + 1,
+                          operand_name(expected_i), size, dim + 1, operand_name(i)));
+}
+
+Status check_equal_dtypes(std::span<const TensorType> operands, size_t first) {
+  for (size_t i = first + 1; i < operands.size(); ++i)
+    if (operands[i].dtype != operands[first].dtype)
+      return fail(
+          Code::DTypeMismatch,
+          fmt::format("dtypes differ: {} ({}) and {} ({})", to_string(operands[first].dtype),
+                      operand_name(first), to_string(operands[i].dtype), operand_name(i)),
+          {},
+          fmt::format("cast one of them: {}:to(\"{}\")", operand_name(i), to_string(operands[first].dtype)));
+  return {};
+}
+
+// --- sources and creation ---
+
+static Result<TensorType> source(const Call& call) {
+  if (call.attributes.get<int64_t>("index") < 0) return fail(Code::InvalidArgument, "the index is negative");
+  Shape shape = PERI_TRY(make_shape(call.attributes.get<Ints>("shape")));
+  return TensorType{call.attributes.get<DType>("dtype"), shape, call.attributes.get<Place>("place")};
+}
+Result<TensorType> input(const Call& call) {
+  return source(call);
+}
+Result<TensorType> constant(const Call& call) {
+  return source(call);
+}
+
+static Result<TensorType> filled(const Call& call) {
+  Shape shape = PERI_TRY(make_shape(call.attributes.get<Ints>("shape")));
+  return TensorType{call.attributes.get<DType>("dtype"), shape};
+}
+Result<TensorType> full(const Call& call) {
+  return filled(call);
+}
+Result<TensorType> rand(const Call& call) {
+  return filled(call);
+}
+Result<TensorType> randn(const Call& call) {
+  return filled(call);
+}
+
+Result<TensorType> arange(const Call& call) {
+  const int64_t count = call.attributes.get<int64_t>("count");
+  if (count < 0) return fail(Code::InvalidArgument, fmt::format("count is {}; it cannot be negative", count));
+  return TensorType{call.attributes.get<DType>("dtype"), Shape{count}};
+}
+
+// --- pointwise ---
+
+Result<TensorType> pointwise(const Call& call) {
+  if (call.op == Op::where && call.type(0).dtype != DType::boolean)
+    return fail(Code::DTypeMismatch,
+                fmt::format("the condition a must be bool, not {}", to_string(call.type(0).dtype)), {},
+                "compare it: a:ne(0)");
+  Shape shapes[3];
+  for (size_t i = 0; i < call.operands.size(); ++i) shapes[i] = call.shape(i);
+  TensorType result{DType::boolean, PERI_TRY(broadcast(std::span(shapes, call.operands.size())))};
+  switch (info(call.op).result) {
+    case ResultDType::same:
+      result.dtype = call.operands.back().dtype;
+      break;
+    case ResultDType::boolean:
+      break;
+    case ResultDType::attribute:
+      result.dtype = call.attributes.get<DType>("dtype");
+      break;
+  }
+  return result;
+}
+
+// --- reductions ---
+
+// The shape after reducing `dims` of operand a; refuses an empty slice where the reduction of nothing has no
+// value.
+static Result<Shape> reduce(const Call& call, const Ints& dims, bool empty_has_value) {
+  const Shape& shape = call.shape(0);
+  const bool keepdim = call.attributes.get<bool>("keepdim");
+  uint32_t reduced = dims.empty() ? (1u << shape.rank()) - 1 : 0;
+  for (int64_t dim : dims) {
+    if (reduced >> dim & 1u)
+      return fail(Code::InvalidArgument, fmt::format("dim {} is given twice", dim + 1));
+    reduced |= 1u << dim;
+  }
+  Shape result;
+  for (int i = 0; i < shape.rank(); ++i) {
+    const bool is_reduced = reduced >> i & 1u;
+    if (is_reduced && shape[i] == 0 && !empty_has_value)
+      return fail(Code::ShapeMismatch,
+                  fmt::format("dim {} of a is empty, and nothing has no {}", i + 1, to_string(call.op)));
+    if (!is_reduced)
+      result.push_back(shape[i]);
+    else if (keepdim)
+      result.push_back(1);
+  }
+  return result;
+}
+
+static Result<TensorType> arithmetic_reduction(const Call& call) {
+  const DType t = call.type(0).dtype;
+  Shape shape = PERI_TRY(reduce(call, call.attributes.get<Ints>("dims"), true));
+  return TensorType{is_float(t) ? t : DType::i64, shape};
+}
+Result<TensorType> sum(const Call& call) {
+  return arithmetic_reduction(call);
+}
+Result<TensorType> mean(const Call& call) {
+  return arithmetic_reduction(call);
+}
+Result<TensorType> prod(const Call& call) {
+  return arithmetic_reduction(call);
+}
+
+static Result<TensorType> extremum(const Call& call) {
+  return TensorType{call.type(0).dtype, PERI_TRY(reduce(call, call.attributes.get<Ints>("dims"), false))};
+}
+Result<TensorType> max(const Call& call) {
+  return extremum(call);
+}
+Result<TensorType> min(const Call& call) {
+  return extremum(call);
+}
+
+static Result<TensorType> position_of_extremum(const Call& call) {
+  return TensorType{DType::i64, PERI_TRY(reduce(call, Ints{call.attributes.get<int64_t>("dim")}, false))};
+}
+Result<TensorType> argmax(const Call& call) {
+  return position_of_extremum(call);
+}
+Result<TensorType> argmin(const Call& call) {
+  return position_of_extremum(call);
+}
+
+// --- normalisation ---
+
+Result<TensorType> softmax(const Call& call) {
+  return call.type(0);
+}
+
+static Result<TensorType> normalised(const Call& call) {
+  const int rank = call.shape(0).rank();
+  if (rank == 0) return fail(Code::ShapeMismatch, "a needs at least one dimension");
+  for (size_t i = 1; i < call.operands.size(); ++i) {
+    PERI_TRY(check_rank(call, i, 1));
+    PERI_TRY(check_same_size(call, i, 0, 0, rank - 1));
+  }
+  return call.type(0);
+}
+Result<TensorType> rms_norm(const Call& call) {
+  return normalised(call);
+}
+Result<TensorType> layer_norm(const Call& call) {
+  return normalised(call);
+}
+
+// --- linear algebra ---
+
+static Status inner_dimensions_differ(int64_t a, int a_dim, int64_t b, int b_dim, std::string hint) {
+  return fail(Code::ShapeMismatch,
+              fmt::format("inner dimensions differ: {} (dim {} of a) and {} (dim {} of b)", a, a_dim + 1, b,
+                          b_dim + 1),
+              {}, std::move(hint));
+}
+
+Result<TensorType> matmul(const Call& call) {
+  for (size_t i = 0; i < 2; ++i)
+    if (call.shape(i).rank() < 2)
+      return fail(
+          Code::ShapeMismatch,
+          fmt::format("{} needs at least two dimensions, not {}", operand_name(i), call.shape(i).rank()), {},
+          "reshape a vector of n numbers to {1, n} or {n, 1}");
+  const Shape &a = call.shape(0), &b = call.shape(1);
+  const int inner_a = a.rank() - 1, inner_b = b.rank() - 2;
+  if (a[inner_a] != b[inner_b])
+    PERI_TRY(inner_dimensions_differ(a[inner_a], inner_a, b[inner_b], inner_b,
+                                     a[inner_a] == b[inner_b + 1] ? "b looks transposed: use b:t()" : ""));
+  const Shape batches[] = {Shape(std::span(a.begin(), a.end() - 2)),
+                           Shape(std::span(b.begin(), b.end() - 2))};
+  Shape shape = PERI_TRY(broadcast(batches));
+  shape.push_back(a[a.rank() - 2]);
+  shape.push_back(b[b.rank() - 1]);
+  return TensorType{call.type(0).dtype, shape};
+}
+
+Result<TensorType> linear(const Call& call) {
+  const Shape &x = call.shape(0), &weight = call.shape(1);
+  if (x.rank() == 0) return fail(Code::ShapeMismatch, "a needs at least one dimension");
+  PERI_TRY(check_rank(call, 1, 2));
+  if (x[x.rank() - 1] != weight[1])
+    PERI_TRY(inner_dimensions_differ(x[x.rank() - 1], x.rank() - 1, weight[1], 1, "the weight is [out, in]"));
+  if (call.operands.size() == 3) {
+    PERI_TRY(check_rank(call, 2, 1));
+    PERI_TRY(check_same_size(call, 2, 0, 1, 0));
+  }
+  TensorType result = call.type(0);
+  result.shape[x.rank() - 1] = weight[0];
+  return result;
+}
+
+// --- lookups ---
+
+Result<TensorType> embedding(const Call& call) {
+  PERI_TRY(check_index_dtype(call, 0));
+  PERI_TRY(check_rank(call, 1, 2));
+  Ints dims(call.shape(0).begin(), call.shape(0).end());
+  dims.push_back(call.shape(1)[1]);
+  return TensorType{call.type(1).dtype, PERI_TRY(make_shape(dims))};
+}
+
+Result<TensorType> index_select(const Call& call) {
+  PERI_TRY(check_index_dtype(call, 1));
+  PERI_TRY(check_rank(call, 1, 1));
+  TensorType result = call.type(0);
+  result.shape[call.dim()] = call.shape(1)[0];
+  return result;
+}
+
+Result<TensorType> index_copy(const Call& call) {
+  PERI_TRY(check_index_dtype(call, 1));
+  PERI_TRY(check_rank(call, 1, 1));
+  PERI_TRY(check_rank(call, 2, call.shape(0).rank()));
+  const TensorType pair[] = {call.type(0), call.type(2)};
+  if (pair[0].dtype != pair[1].dtype)
+    return fail(
+        Code::DTypeMismatch,
+        fmt::format("dtypes differ: {} (a) and {} (c)", to_string(pair[0].dtype), to_string(pair[1].dtype)),
+        {}, fmt::format("cast one of them: c:to(\"{}\")", to_string(pair[0].dtype)));
+  for (int i = 0; i < call.shape(0).rank(); ++i) {
+    if (i == call.dim())
+      PERI_TRY(check_same_size(call, 2, i, 1, 0));
+    else
+      PERI_TRY(check_same_size(call, 2, i, 0, i));
+  }
+  return call.type(0);
+}
+
+// --- transformers ---
+
+Result<TensorType> rope(const Call& call) {
+  const Shape& x = call.shape(0);
+  if (!is_float(call.type(0).dtype))
+    return fail(Code::DTypeMismatch, fmt::format("a must be a float, not {}", to_string(call.type(0).dtype)),
+                {}, "cast it: a:to(\"f32\")");
+  if (x.rank() < 3)
+    return fail(Code::ShapeMismatch, fmt::format("a must be [..., s, h, d], not {}", x.to_string()));
+  if (x[x.rank() - 1] % 2 != 0)
+    return fail(Code::ShapeMismatch, fmt::format("dim {} of a is {}; halves are rotated, so it must be even",
+                                                 x.rank(), x[x.rank() - 1]));
+  PERI_TRY(check_index_dtype(call, 1));
+  PERI_TRY(check_rank(call, 1, 1));
+  PERI_TRY(check_same_size(call, 1, 0, 0, x.rank() - 3));
+  return call.type(0);
+}
+
+Result<TensorType> attention(const Call& call) {
+  if (!is_float(call.type(0).dtype))
+    return fail(Code::DTypeMismatch, fmt::format("a must be a float, not {}", to_string(call.type(0).dtype)),
+                {}, "cast it: a:to(\"f32\")");
+  PERI_TRY(check_equal_dtypes(call.operands.first(3), 0));
+  for (size_t i = 0; i < 3; ++i) PERI_TRY(check_rank(call, i, 3));
+  PERI_TRY(check_same_size(call, 1, 2, 0, 2));
+  PERI_TRY(check_same_size(call, 2, 0, 1, 0));
+  PERI_TRY(check_same_size(call, 2, 1, 1, 1));
+  PERI_TRY(check_same_size(call, 2, 2, 1, 2));
+  const int64_t s = call.shape(0)[0], h = call.shape(0)[1], t = call.shape(1)[0], g = call.shape(1)[1];
+  if (g == 0 || h % g != 0)
+    return fail(
+        Code::ShapeMismatch,
+        fmt::format("{} heads of queries (dim 2 of a) are not a multiple of {} heads of keys (dim 2 of b)", h,
+                    g));
+  if (call.operands.size() == 4) {
+    PERI_TRY(check_index_dtype(call, 3));
+    PERI_TRY(check_rank(call, 3, 1));
+    PERI_TRY(check_same_size(call, 3, 0, 0, 0));
+  }
+  if (s > 0 && t == 0) return fail(Code::ShapeMismatch, "there are no keys (dim 1 of b is 0) to attend to");
+  if (s > t && call.operands.size() == 3 && call.attributes.get<bool>("causal"))
+    return fail(
+        Code::ShapeMismatch,
+        fmt::format("{} queries (dim 1 of a) but {} keys (dim 1 of b): the first would see none", s, t), {},
+        "give the queries' positions, or causal = false");
+  return call.type(0);
+}
+
+}  // namespace shape_rules
+
+Result<TensorType> infer(Op op, std::span<const TensorType> operands, const Attributes& attributes) {
+  const OpInfo& row = info(op);
+  PERI_TRY(shape_rules::check_count(row, operands.size()));
+  PERI_TRY(shape_rules::check_places(row, operands));
+  PERI_TRY(shape_rules::check_dtypes(row, operands, attributes));
+  PERI_TRY(shape_rules::check_group(attributes));
+  TensorType result = PERI_TRY(shape_rules::kRules[static_cast<size_t>(op)]({op, operands, attributes}));
+  PERI_TRY(checked_numel(result.shape));
+  return result;
+}
+
+}  // namespace peri

@@ -1,0 +1,34 @@
+// What shape rules share. One function per op, declared from the table: an op without its rule does not link.
+#pragma once
+
+#include "core/ops/op.hpp"
+
+namespace peri::shape_rules {
+
+// The operands of one call, already checked for count, place and dtype, and its completed attributes.
+struct Call {
+  Op op;
+  std::span<const TensorType> operands;
+  const Attributes& attributes;
+
+  const TensorType& type(size_t i) const { return operands[i]; }
+  const Shape& shape(size_t i) const { return operands[i].shape; }
+  int dim(const char* name = "dim") const { return static_cast<int>(attributes.get<int64_t>(name)); }
+};
+
+using Rule = Result<TensorType> (*)(const Call&);
+
+Result<TensorType> pointwise(const Call& call);
+#define PERI_POINTWISE(...)
+#define PERI_OP(name, ...) Result<TensorType> name(const Call& call);
+#include "core/ops/ops.def"
+
+Status check_count(const OpInfo& row, size_t operand_count);
+// i32 or i64, for operand `i`.
+Status check_index_dtype(const Call& call, size_t i);
+Status check_rank(const Call& call, size_t i, int rank);
+// "dim 2 of b is 7, expected 8 (dim 1 of a)"; dims 0-based here.
+Status check_same_size(const Call& call, size_t i, int dim, size_t expected_i, int expected_dim);
+Status check_equal_dtypes(std::span<const TensorType> operands, size_t first);
+
+}  // namespace peri::shape_rules

@@ -1,0 +1,121 @@
+// Shape rules of ops that depend on a group: collectives, messages and shard.
+#include <limits>
+
+#include <fmt/format.h>
+
+#include "core/ops/shape_rules.hpp"
+
+namespace peri::shape_rules {
+
+namespace {
+
+int64_t group_size(const Call& call) {
+  return call.attributes.get<Group>("group").size();
+}
+
+Status check_algorithm(const Call& call) {
+  const std::string& name = call.attributes.get<std::string>("algorithm");
+  if (name.empty() || find_algorithm(call.op, name)) return {};
+  std::vector<std::string> names;
+  for (const AlgorithmInfo& row : algorithms())
+    if (row.op == call.op) names.emplace_back(row.name);
+  return fail(Code::NotFound, fmt::format("no algorithm named {}", name), {},
+              fmt::format("it has {}", fmt::join(names, ", ")));
+}
+
+Status check_reduce(const Call& call) {
+  if (call.attributes.get<std::string>("reduce") == "avg" && !is_float(call.type(0).dtype))
+    return fail(Code::DTypeMismatch,
+                fmt::format("avg of {}: an average of integers is not one", to_string(call.type(0).dtype)),
+                {}, "cast it: a:to(\"f32\"), or take the sum");
+  return {};
+}
+
+Status check_member(const Call& call, const char* attribute) {
+  const int64_t rank = call.attributes.get<int64_t>(attribute);
+  const Group& group = call.attributes.get<Group>("group");
+  if (rank >= 0 && rank <= std::numeric_limits<int>::max() && group.index_of(static_cast<int>(rank)) >= 0)
+    return {};
+  return fail(Code::InvalidArgument,
+              fmt::format("{} {} is not in group {}", attribute, rank, group.to_string()), {},
+              "ranks are global and count from 0");
+}
+
+Status divide(const Call& call, Shape& shape, int dim) {
+  const int64_t members = group_size(call);
+  if (shape[dim] % members != 0)
+    return fail(
+        Code::ShapeMismatch,
+        fmt::format("{} (dim {} of a) does not divide into {} equal parts, one per member of the group",
+                    shape[dim], dim + 1, members));
+  shape[dim] /= members;
+  return {};
+}
+
+Status multiply(const Call& call, Shape& shape, int dim) {
+  const int64_t members = group_size(call);
+  if (shape[dim] > std::numeric_limits<int64_t>::max() / members)
+    return fail(Code::InvalidArgument, "the result has more elements than memory can hold");
+  shape[dim] *= members;
+  return {};
+}
+
+}  // namespace
+
+Result<TensorType> shard(const Call& call) {
+  TensorType result = call.type(0);
+  PERI_TRY(divide(call, result.shape, call.dim()));
+  return result;
+}
+
+Result<TensorType> all_reduce(const Call& call) {
+  PERI_TRY(check_algorithm(call));
+  PERI_TRY(check_reduce(call));
+  return call.type(0);
+}
+
+Result<TensorType> all_gather(const Call& call) {
+  PERI_TRY(check_algorithm(call));
+  TensorType result = call.type(0);
+  PERI_TRY(multiply(call, result.shape, call.dim()));
+  return result;
+}
+
+Result<TensorType> reduce_scatter(const Call& call) {
+  PERI_TRY(check_algorithm(call));
+  PERI_TRY(check_reduce(call));
+  TensorType result = call.type(0);
+  PERI_TRY(divide(call, result.shape, call.dim()));
+  return result;
+}
+
+Result<TensorType> all_to_all(const Call& call) {
+  PERI_TRY(check_algorithm(call));
+  TensorType result = call.type(0);
+  PERI_TRY(divide(call, result.shape, call.dim("split_dim")));
+  PERI_TRY(multiply(call, result.shape, call.dim("concat_dim")));
+  return result;
+}
+
+Result<TensorType> broadcast(const Call& call) {
+  PERI_TRY(check_algorithm(call));
+  PERI_TRY(check_member(call, "root"));
+  return call.type(0);
+}
+
+static Result<TensorType> message(const Call& call) {
+  PERI_TRY(check_member(call, "peer"));
+  return call.type(0);
+}
+Result<TensorType> send(const Call& call) {
+  return message(call);
+}
+Result<TensorType> recv(const Call& call) {
+  return message(call);
+}
+
+Result<TensorType> barrier(const Call& call) {
+  return call.type(0);
+}
+
+}  // namespace peri::shape_rules

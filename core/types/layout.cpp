@@ -1,0 +1,105 @@
+// Which window a view op makes of its operand's storage, and how layouts print.
+#include "core/types/layout.hpp"
+
+#include <fmt/format.h>
+
+namespace peri {
+
+namespace {
+
+template <class... Fs>
+struct Overloaded : Fs... {
+  using Fs::operator()...;
+};
+
+View permuted(const View& in, const Ints& dims) {
+  View out = in;
+  for (size_t i = 0; i < dims.size(); ++i) {
+    out.shape[static_cast<int>(i)] = in.shape[static_cast<int>(dims[i])];
+    out.strides[static_cast<int>(i)] = in.strides[static_cast<int>(dims[i])];
+  }
+  return out;
+}
+
+View sliced(const View& in, const Shape& result, int dim, int64_t start, int64_t step) {
+  View out = in;
+  out.shape = result;
+  if (numel(result) == 0) return out;  // keeps the offset inside the storage
+  out.offset += start * in.strides[dim];
+  if (result[dim] > 1) out.strides[dim] *= step;
+  return out;
+}
+
+View expanded(const View& in, const Shape& result) {
+  View out{result, result, in.offset};
+  const int added = result.rank() - in.shape.rank();
+  for (int i = 0; i < result.rank(); ++i) {
+    const bool repeated = i < added || in.shape[i - added] != result[i];
+    out.strides[i] = repeated ? 0 : in.strides[i - added];
+  }
+  return out;
+}
+
+// A reshape shares storage if every new dimension lies within one run of old dimensions that are laid out
+// without gaps. The runs are walked from the last dimension forward; each is cut into new dimensions whose
+// product is its size.
+std::optional<View> reshaped(const View& in, const Shape& result) {
+  View out{result, contiguous_strides(result), in.offset};
+  if (numel(result) == 0) return out;
+  int next = result.rank() - 1;  // the last new dimension without a stride yet
+  int64_t run = 1;               // elements of the run so far
+  int64_t stride = 1;            // of the run's last dimension
+  for (int i = in.shape.rank() - 1; i >= 0; --i) {
+    if (in.shape[i] == 1) continue;
+    if (run == 1) stride = in.strides[i];
+    run *= in.shape[i];
+    int before = i - 1;
+    while (before >= 0 && in.shape[before] == 1) --before;
+    if (before >= 0 && in.strides[before] == in.shape[i] * in.strides[i]) continue;  // the run goes on
+    int64_t filled = 1;
+    while (next >= 0 && (filled < run || result[next] == 1)) {
+      out.strides[next] = filled * stride;
+      filled *= result[next--];
+    }
+    if (filled != run) return std::nullopt;
+    run = 1;
+  }
+  return out;
+}
+
+}  // namespace
+
+std::optional<View> view_of(Op op, const Attributes& attributes, const View& in, const Shape& result,
+                            int rank) {
+  PERI_CHECK(info(op).has(kView), "not a view op");
+  if (op == Op::reshape) return reshaped(in, result);
+  if (op == Op::permute) return permuted(in, attributes.get<Ints>("dims"));
+  if (op == Op::expand) return expanded(in, result);
+  const int dim = static_cast<int>(attributes.get<int64_t>("dim"));
+  if (op == Op::slice)
+    return sliced(in, result, dim, attributes.get<int64_t>("start"), attributes.get<int64_t>("step"));
+  PERI_CHECK(op == Op::shard, "a view op without a window");
+  const int part = attributes.get<Group>("group").index_of(rank);
+  PERI_CHECK(part >= 0, "shard on a rank outside its group");
+  return sliced(in, result, dim, part * result[dim], 1);
+}
+
+std::string to_string(const Layout& layout) {
+  return std::visit(Overloaded{[](const Flexible&) -> std::string { return "flexible"; },
+                               [](const Fixed& fixed) { return "fixed" + fixed.strides.to_string(); },
+                               [](const CommBuffer& comm) {
+                                 return fmt::format("comm{} symmetric_memory{}", comm.strides.to_string(),
+                                                    comm.group.to_string());
+                               }},
+                    layout);
+}
+
+std::string to_string(const Allocator& allocator) {
+  return std::visit(Overloaded{[](const DefaultAllocator&) -> std::string { return "default"; },
+                               [](const SymmetricAllocator& symmetric) {
+                                 return "symmetric" + symmetric.group.to_string();
+                               }},
+                    allocator);
+}
+
+}  // namespace peri

@@ -1,0 +1,62 @@
+// Where a value's elements lie: not decided, fixed strides, or a comm buffer that peers may read or write.
+// And which views can share their operand's storage.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <variant>
+
+#include "core/ops/attributes.hpp"
+#include "core/types/group.hpp"
+#include "core/ops/op.hpp"
+#include "core/types/shape.hpp"
+
+namespace peri {
+
+enum class CommType : uint8_t { symmetric_memory };
+
+struct Flexible {
+  bool operator==(const Flexible&) const = default;
+};
+struct Fixed {
+  Strides strides;
+  bool operator==(const Fixed&) const = default;
+};
+struct CommBuffer {
+  Strides strides;
+  CommType type = CommType::symmetric_memory;
+  Group group;
+  bool operator==(const CommBuffer&) const = default;
+};
+using Layout = std::variant<Flexible, Fixed, CommBuffer>;
+
+// Which allocator holds a graph input: ordinary memory, or symmetric memory of a group.
+struct DefaultAllocator {
+  bool operator==(const DefaultAllocator&) const = default;
+};
+struct SymmetricAllocator {
+  Group group;
+  bool operator==(const SymmetricAllocator&) const = default;
+};
+using Allocator = std::variant<DefaultAllocator, SymmetricAllocator>;
+
+std::string to_string(const Layout& layout);
+std::string to_string(const Allocator& allocator);
+
+// A strided window on a buffer; offset and strides in elements of the operand's dtype.
+struct View {
+  Shape shape;
+  Strides strides;
+  int64_t offset = 0;
+  static View contiguous(const Shape& shape) { return {shape, contiguous_strides(shape), 0}; }
+  bool is_contiguous() const { return peri::is_contiguous(shape, strides); }
+  bool operator==(const View&) const = default;
+};
+
+// The window that view op `op` (trait view) makes of `in`, or nothing if it cannot share storage (a reshape
+// of a strided window), in which case the caller copies first. `result` is the op's inferred shape; `rank`
+// matters to shard only.
+std::optional<View> view_of(Op op, const Attributes& attributes, const View& in, const Shape& result,
+                            int rank);
+
+}  // namespace peri

@@ -1,0 +1,286 @@
+#include "kernels/cuda/collectives/collective.hpp"
+
+#include <fmt/format.h>
+
+#include "core/env.hpp"
+#include "kernels/cuda/collectives/launch.hpp"
+
+namespace peri::cuda {
+namespace {
+
+static_assert(static_cast<int>(Element::u8) == static_cast<int>(DType::u8) &&
+              static_cast<int>(Element::i32) == static_cast<int>(DType::i32));
+
+Element element_of(DType dtype) {
+  return dtype == DType::boolean ? Element::u8 : static_cast<Element>(dtype);
+}
+
+Reduction reduction_of(std::optional<Reduce> reduce) {
+  if (!reduce) return Reduction::none;
+  switch (*reduce) {
+    case Reduce::sum:
+      return Reduction::sum;
+    case Reduce::avg:
+      return Reduction::avg;
+    case Reduce::min:
+      return Reduction::min;
+    case Reduce::max:
+      return Reduction::max;
+    case Reduce::prod:
+      return Reduction::prod;
+  }
+  return Reduction::none;
+}
+
+uint32_t folded(uint64_t signature) {
+  return static_cast<uint32_t>(signature ^ (signature >> 32));
+}
+
+PartWindow window_of(const Window& window) {
+  if (window.row_stride == 0) return {.row_bytes = kUnbroken, .row_stride = 0, .begin = window.begin};
+  return {.row_bytes = window.row_bytes, .row_stride = window.row_stride, .begin = window.begin};
+}
+
+CollectiveArguments arguments_of(const CollectiveCall& c, const GroupContext& context) {
+  CollectiveArguments a{};
+  a.group = context.view();
+  a.watch = context.monitor().watch();
+  a.operation = context.monitor().number(c.operation);
+  a.signature = folded(c.signature);
+  a.element = element_of(c.dtype);
+  a.reduction = reduction_of(c.reduction);
+  a.input = c.input;
+  a.output = c.output;
+  for (int m = 0; m < c.members(); ++m) {
+    a.symmetric[m] = c.memory ? c.symmetric(m) : nullptr;
+    a.from[m] = window_of(c.input_part(m));
+    a.to[m] = window_of(c.output_part(m));
+  }
+  a.length = c.part_bytes();
+  a.root = c.root;
+  a.personal = c.op == Op::all_to_all || c.op == Op::reduce_scatter;
+  a.end_barrier = c.end_barrier;
+  return a;
+}
+
+Status enqueue_copy(const CollectiveCall& c, cudaStream_t stream) {
+  if (c.output == c.input || c.input_bytes() == 0) return {};
+  return check(
+      cudaMemcpyAsync(c.output, c.input, static_cast<size_t>(c.input_bytes()), cudaMemcpyDefault, stream),
+      c.operation.text());
+}
+
+class CollectiveBase : public Call {
+ public:
+  CollectiveBase(CollectiveCall call, const Communicator& communicator)
+      : c_(std::move(call)), stream_(communicator.device()->stream()) {}
+  const host::Operation* operation() const override { return &c_.operation; }
+
+ protected:
+  CollectiveCall c_;
+  cudaStream_t stream_;
+};
+
+// With one member every collective is a copy.
+class CopyCall final : public CollectiveBase {
+ public:
+  using CollectiveBase::CollectiveBase;
+  Status enqueue() override { return enqueue_copy(c_, stream_); }
+};
+
+// `ll`: one kernel per chunk. And the barrier, which then gives its operand back.
+class StagedCall final : public CollectiveBase {
+ public:
+  StagedCall(CollectiveCall call, const Communicator& communicator, const GroupContext& context)
+      : CollectiveBase(std::move(call), communicator),
+        arguments_(arguments_of(c_, context)),
+        pushes_values_(c_.op == Op::all_reduce && is_float(c_.dtype) && arguments_.length > 0) {}
+  Status enqueue() override {
+    const int64_t total = c_.op == Op::barrier ? 0 : arguments_.length;
+    const int64_t most = pushes_values_ ? push_chunk_bytes(c_.members()) : kChunkBytes;
+    int64_t at = 0;
+    do {  // an empty collective still meets
+      CollectiveArguments chunk = arguments_;
+      chunk.at = at;
+      chunk.length = std::min(most, total - at);
+      chunk.lets_next_begin = lets_next_begin_ && at + chunk.length == total;
+      PERI_TRY(check(pushes_values_ ? launch_push(chunk, stream_) : launch_ll(chunk, stream_),
+                     c_.operation.text()));
+      at += chunk.length;
+    } while (at < total);
+    return c_.op == Op::barrier ? enqueue_copy(c_, stream_) : Status{};
+  }
+  // Values that are pushed go to this rank's output, and to workspaces, which nothing else reads.
+  bool let_next_begin(std::span<const std::byte> early) override {
+    const std::byte *begin = early.data(), *end = begin + early.size();
+    lets_next_begin_ = pushes_values_ && (end <= c_.output || begin >= c_.output + c_.output_bytes());
+    return lets_next_begin_;
+  }
+
+ private:
+  CollectiveArguments arguments_;
+  bool pushes_values_;  // every value is its own flag
+  bool lets_next_begin_ = false;
+};
+
+class DirectCall final : public CollectiveBase {
+ public:
+  DirectCall(CollectiveCall call, const Communicator& communicator, const GroupContext& context)
+      : CollectiveBase(std::move(call), communicator), arguments_(arguments_of(c_, context)) {
+    // Members that store into each other's inputs are in another call than those that fetch.
+    if (c_.algorithm.clobbers_input) arguments_.signature += c_.output == c_.input ? 0x10 : 0;
+  }
+  Status enqueue() override {
+    const cudaError_t error =
+        c_.algorithm.clobbers_input ? launch_split(arguments_, stream_) : launch_pull(arguments_, stream_);
+    return check(error, c_.operation.text());
+  }
+
+ private:
+  CollectiveArguments arguments_;
+};
+
+// By NVLink multicast, whose address the operand has.
+class MultimemCall final : public CollectiveBase {
+ public:
+  MultimemCall(CollectiveCall call, const Communicator& communicator, const GroupContext& context,
+               std::byte* multicast)
+      : CollectiveBase(std::move(call), communicator), arguments_(arguments_of(c_, context)) {
+    arguments_.multicast = multicast;
+  }
+  Status enqueue() override {
+    const auto launch = c_.op == Op::all_gather       ? launch_multimem_gather
+                        : c_.algorithm.clobbers_input ? launch_multimem_split
+                                                      : launch_multimem_one_shot;
+    return check(launch(arguments_, stream_), c_.operation.text());
+  }
+
+ private:
+  CollectiveArguments arguments_;
+};
+
+class MessageCall final : public CollectiveBase {
+ public:
+  MessageCall(CollectiveCall call, const Communicator& communicator, const Channel& channel)
+      : CollectiveBase(std::move(call), communicator),
+        view_(channel.view()),
+        watch_(communicator.monitor().watch()),
+        number_(communicator.monitor().number(c_.operation)),
+        signature_(folded(c_.message_signature())) {}
+  Status enqueue() override {
+    if (c_.op == Op::recv)
+      return check(launch_receive(view_, watch_, number_, signature_, c_.output, c_.output_bytes(), stream_),
+                   c_.operation.text());
+    PERI_TRY(check(launch_send(view_, watch_, number_, signature_, c_.input, c_.input_bytes(), stream_),
+                   c_.operation.text()));
+    return enqueue_copy(c_, stream_);
+  }
+
+ private:
+  ChannelView view_;
+  Watch watch_;
+  uint32_t number_, signature_;
+};
+
+bool is_multimem(const CollectiveCall& c) {
+  return c.algorithm.name.starts_with("multimem");
+}
+
+// `why` is empty where nobody has asked for it.
+std::unexpected<Error> refuse_multicast(const CollectiveCall& c, const std::string& why) {
+  return c.operation.fail(Code::Unsupported,
+                          "NVLink multicast is not used by this backend" + (why.empty() ? "" : ": " + why),
+                          {"one_shot and two_shot are offered instead"});
+}
+
+// Before anything is agreed upon: all members of the call find the same.
+Status check_multimem(const Communicator& communicator, const CollectiveCall& c) {
+  if (!environment().allows_multicast()) return refuse_multicast(c, "");
+  if (c.members() == 1) return {};
+  if (const std::string why = communicator.peers().multicast_refusal(c.group); !why.empty())
+    return refuse_multicast(c, why);
+  if (c.reduction && !multimem_has(element_of(c.dtype), reduction_of(c.reduction)))
+    return refuse_multicast(c,
+                            fmt::format("it has no {} of {}", to_string(*c.reduction), to_string(c.dtype)));
+  return {};
+}
+
+// The multicast address of the symmetric operand, in the pool of the call's group.
+Result<std::byte*> multicast_address(GroupContext& context, const CollectiveCall& c) {
+  const std::shared_ptr<SymmetricPool> pool = PERI_TRY(context.pool());
+  const int64_t offset = c.symmetric(c.me()) - pool->data(c.me());
+  std::byte* address =
+      pool->multicast().address(offset, c.algorithm.symmetric == kInput ? c.input_bytes() : c.output_bytes());
+  if (!address) return refuse_multicast(c, pool->multicast().refusal());
+  return address;
+}
+
+}  // namespace
+
+Result<GroupContext*> Communicator::context(const Group& group) {
+  if (auto found = contexts_.find(group); found != contexts_.end()) return found->second.get();
+  PERI_TRY(check_group(group, control_.rank(), control_.options().world_size));
+  return (contexts_[group] = std::make_unique<GroupContext>(control_, monitor_, device_, group,
+                                                            peers_.multicast_refusal(group)))
+      .get();
+}
+
+Result<Nccl*> Communicator::nccl(const Group& group, const host::Operation& operation) {
+  PERI_TRY(peers_.check_nccl(group, operation));
+  if (!nccl_) nccl_ = PERI_TRY(Nccl::create(control_, monitor_, device_));
+  return nccl_.get();
+}
+
+Result<Channel*> Communicator::channel(const Group& group, int from, int to,
+                                       const host::Operation& operation) {
+  auto& channel = channels_[{group, from, to}];
+  if (!channel) channel = PERI_TRY(Channel::open(control_, device_, group, from, to, operation));
+  return channel.get();
+}
+
+Result<std::unique_ptr<Call>> prepare_collective(Communicator& communicator, const CollectiveSpec& spec,
+                                                 const Operand& input, const Operand& output, bool now) {
+  host::Control& control = communicator.control();
+  CollectiveCall c =
+      PERI_TRY(check_collective(spec, input, output, control.options(), [&](const std::byte* address) {
+        return communicator.blocks()->find(address);
+      }));
+  if (is_multimem(c)) PERI_TRY(check_multimem(communicator, c));
+  GroupContext* context = PERI_TRY(communicator.context(c.group));
+  if (c.members() == 1) return std::make_unique<CopyCall>(std::move(c), communicator);
+  PERI_TRY(communicator.monitor().can_communicate(c.operation));
+  if (now) control.enter(c.operation);
+  // What needs no symmetric operand goes through NCCL by itself where there is no P2P.
+  const Status reach =
+      communicator.peers().check_memory(c.peer < 0 ? c.group : Group{{control.rank(), c.peer}}, c.operation);
+  if (c.algorithm.name == "nccl" || (!reach && c.peer < 0))
+    return PERI_TRY(communicator.nccl(c.group, c.operation))->prepare(std::move(c), !now);
+  PERI_TRY(reach);
+  if (c.op == Op::send || c.op == Op::recv) {
+    const bool sending = c.op == Op::send;
+    Channel* channel = PERI_TRY(communicator.channel(c.group, sending ? control.rank() : c.peer,
+                                                     sending ? c.peer : control.rank(), c.operation));
+    return std::make_unique<MessageCall>(std::move(c), communicator, *channel);
+  }
+  PERI_TRY(context->ensure(c.operation));
+  if (c.memory && is_multimem(c)) {
+    std::byte* multicast = PERI_TRY(multicast_address(*context, c));
+    return std::make_unique<MultimemCall>(std::move(c), communicator, *context, multicast);
+  }
+  if (c.memory) return std::make_unique<DirectCall>(std::move(c), communicator, *context);
+  return std::make_unique<StagedCall>(std::move(c), communicator, *context);
+}
+
+Status issue_barrier(GroupContext& context, uint64_t signature, const host::Operation& operation) {
+  if (context.size() == 1) return {};
+  CollectiveArguments a{};
+  a.group = context.view();
+  a.watch = context.monitor().watch();
+  a.operation = context.monitor().number(operation);
+  a.signature = folded(signature);
+  a.element = Element::u8;
+  a.root = -1;
+  return check(launch_ll(a, context.device()->stream()), operation.text());
+}
+
+}  // namespace peri::cuda

@@ -1,0 +1,78 @@
+// Collectives of the CUDA backend: one call is prepared (checked, addresses and arguments fixed) and then
+// enqueued, in the stream or into a graph that captures it.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <span>
+#include <tuple>
+
+#include "kernels/cuda/symmetric/group_context.hpp"
+#include "kernels/cuda/nccl/nccl.hpp"
+#include "kernels/cuda/peers.hpp"
+#include "kernels/host/symmetric/symmetric_memory.hpp"
+
+namespace peri::cuda {
+
+// Something that is enqueued in the rank's stream, any number of times. Nothing is allocated in `enqueue`, so
+// that a stream may capture it.
+class Call {
+ public:
+  virtual ~Call() = default;
+  virtual Status enqueue() = 0;
+  // Of a collective: what peers are told that this rank is doing; nullptr for what is this rank's own
+  // business.
+  virtual const host::Operation* operation() const { return nullptr; }
+  // Of a call whose kernels are NCCL's, which wait without our bounds: what `Nccl::issue` wants to know.
+  virtual std::shared_ptr<const NcclWork> nccl_work() const { return nullptr; }
+
+  // What it can read before the call before has ended (programmatic dependent launch); empty: nothing.
+  virtual std::span<const std::byte> early_operand() const { return {}; }
+  // Asks this call to let the next begin, which reads `early` then; true if it will.
+  virtual bool let_next_begin(std::span<const std::byte>) { return false; }
+  // The call before lets this one begin.
+  virtual void begin_early() {}
+};
+
+// What a rank shares with its peers: the groups' contexts and the pairs' channels, made when first used.
+class Communicator {
+ public:
+  Communicator(host::Control& control, Monitor& monitor, std::shared_ptr<Device> device, Peers peers)
+      : control_(control), monitor_(monitor), device_(std::move(device)), peers_(std::move(peers)) {}
+  host::Control& control() const { return control_; }
+  Monitor& monitor() const { return monitor_; }
+  const std::shared_ptr<Device>& device() const { return device_; }
+  const std::shared_ptr<host::SymmetricBlocks>& blocks() const { return blocks_; }
+  const Peers& peers() const { return peers_; }
+  // Unsupported if the group's members cannot use it.
+  Result<Nccl*> nccl(const Group& group, const host::Operation& operation);
+  // Enqueues the work, whose bound is NCCL's guardian if it has any of NCCL in it.
+  Status issue(std::shared_ptr<const NcclWork> work, const std::function<Status()>& enqueue) {
+    return work ? nccl_->issue(std::move(work), enqueue) : enqueue();
+  }
+  void close() {
+    if (nccl_) nccl_->close();
+  }
+  Result<GroupContext*> context(const Group& group);
+  Result<Channel*> channel(const Group& group, int from, int to, const host::Operation& operation);
+
+ private:
+  host::Control& control_;
+  Monitor& monitor_;
+  std::shared_ptr<Device> device_;
+  Peers peers_;
+  std::unique_ptr<Nccl> nccl_;  // made when first used
+  std::shared_ptr<host::SymmetricBlocks> blocks_ = std::make_shared<host::SymmetricBlocks>();
+  std::map<Group, std::unique_ptr<GroupContext>> contexts_;
+  std::map<std::tuple<Group, int, int>, std::unique_ptr<Channel>> channels_;
+};
+
+// Collective over the group when the group (for a message: the pair) is new. `now`: it will be enqueued at
+// once, so peers are told. The call refers to the communicator.
+Result<std::unique_ptr<Call>> prepare_collective(Communicator& communicator, const CollectiveSpec& spec,
+                                                 const Operand& input, const Operand& output, bool now);
+
+// A meeting of the context's members in the stream; the context is set up.
+Status issue_barrier(GroupContext& context, uint64_t signature, const host::Operation& operation);
+
+}  // namespace peri::cuda

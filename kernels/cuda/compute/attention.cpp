@@ -1,0 +1,85 @@
+// Attention: pack sizes, shared memory, and whether the chunks of a row have thread blocks of their own.
+#include <algorithm>
+#include <bit>
+#include <cmath>
+
+#include <fmt/format.h>
+
+#include "kernels/cuda/compute/kernel_compile.hpp"
+
+namespace peri::cuda {
+namespace {
+
+constexpr int64_t kChunk = 256;  // keys, and threads: see attention.cuh
+
+// The largest number of elements that one access can take from keys and values.
+int64_t pack_of(const Call& call, int64_t width) {
+  int64_t pack = 16 / size_of(call.dtype());
+  for (const View* view : {&call.in(1), &call.in(2)}) {
+    if (view->strides[2] != 1) return 1;
+    for (int64_t number : {width, view->strides[0], view->strides[1]})
+      while (pack > 1 && number % pack != 0) pack /= 2;
+  }
+  return pack;
+}
+
+}  // namespace
+
+Compiled compile_attention(const Call& call) {
+  const View &q = call.in(0), &k = call.in(1), &v = call.in(2), &out = call.out();
+  const int64_t queries = q.shape[0], heads = q.shape[1], width = q.shape[2], keys = k.shape[0];
+  const bool has_positions = call.inputs.size() == 4;
+  const int64_t rows = queries * heads, chunks = blocks_for(keys, kChunk);
+  if (rows * width == 0) return make_kernel({});
+  const bool by_chunks = chunks > 1 && rows < 2 * multiprocessors();
+
+  const double given = call.spec.attributes.get<double>("scale");
+  Constants constants;
+  constants.add(queries).add(heads).add(keys).add(heads / k.shape[1]).add(width).add(chunks);
+  for (const View* view : {&q, &k, &v, &out})
+    for (int64_t stride : view->strides) constants.add(stride);
+  constants.add(has_positions ? call.in(3).strides[0] : int64_t(0));
+  constants.add(static_cast<int64_t>(call.spec.attributes.get<bool>("causal")));
+  constants.add(given != 0 ? given : 1 / std::sqrt(static_cast<double>(width)));
+
+  Generated generated;
+  if (by_chunks)
+    generated.scratch =
+        PERI_TRY(Scratch::allocate(rows * chunks * (2 + width) * static_cast<int64_t>(sizeof(float))));
+  const size_t in = call.inputs.size();
+  generated.text = "#include \"kernels/cuda/compute/attention.cuh\"\nusing namespace peri::cuda;\n";
+  auto launches = [&](const std::string& name, int64_t pack) {
+    const auto lanes = static_cast<int64_t>(
+        std::min<uint64_t>(kChunk, std::bit_ceil(static_cast<uint64_t>(blocks_for(width, pack)))));
+    generated.text +=
+        fmt::format("using {} = Attending<{}, {}, {}, {}, {}>;\n", name, element(call.dtype()),
+                    has_positions ? element(call.inputs[3].dtype) : "i32", has_positions, pack, lanes);
+    auto kernel = [&](const char* what, const std::string& arguments) {
+      generated.text += fmt::format(
+          "extern \"C\" __global__ void __launch_bounds__({}) {}_{}(const Addresses<{}> a, const Attention "
+          "c) {{\n"
+          "  {}::{}({}, c);\n}}\n",
+          kChunk, name, what, in + 2, name, what, arguments);
+    };
+    const std::string positions = has_positions ? "a.at[3]" : "nullptr", qkv = "a.at[0], a.at[1], a.at[2], ";
+    const std::string result = fmt::format("a.at[{}]", in), parts = fmt::format("a.at[{}]", in + 1);
+    const int64_t shared = (2 * width + kChunk + std::max<int64_t>(kChunk / lanes * width, 32)) *
+                           static_cast<int64_t>(sizeof(float));
+    const int threads = static_cast<int>(kChunk);
+    if (!by_chunks) {
+      kernel("whole", qkv + positions + ", " + result);
+      return std::vector<Launch>{{name + "_whole", rows, threads, constants, shared}};
+    }
+    kernel("part", qkv + positions + ", " + parts);
+    kernel("join_parts", parts + ", " + positions + ", " + result);
+    return std::vector<Launch>{{name + "_part", rows * chunks, threads, constants, shared},
+                               {name + "_join_parts", rows, threads, constants, shared}};
+  };
+  const int64_t pack = pack_of(call, width);
+  generated.launches = launches(pack > 1 ? "Packs" : "Elements", pack);
+  if (pack > 1) generated.unaligned = launches("Elements", 1);
+  generated.alignment = pack * size_of(call.dtype());
+  return make_kernel(std::move(generated));
+}
+
+}  // namespace peri::cuda

@@ -1,0 +1,103 @@
+// Reductions and positions: which dimensions stay and which go, and which way to walk them.
+#include <cstdlib>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "kernels/cuda/compute/kernel_compile.hpp"
+
+namespace peri::cuda {
+namespace {
+
+constexpr int kThreads = 256, kWarps = kThreads / 32, kColumns = 32;
+constexpr int64_t kBlock = 1024;  // elements folded together: see source_fold.cuh
+
+struct Spaces {
+  Space kept, reduced;  // operands out, in; operand in
+};
+
+Spaces split(const Call& call, const std::vector<char>& is_reduced) {
+  const View &in = call.in(0), &out = call.out();
+  const bool keepdim = out.shape.rank() == in.shape.rank();
+  Spaces spaces{{{}, std::vector<Strides>(2)}, {{}, std::vector<Strides>(1)}};
+  int at = 0;  // in the output
+  for (int i = 0; i < in.shape.rank(); ++i) {
+    if (is_reduced[i]) {
+      spaces.reduced.shape.push_back(in.shape[i]);
+      spaces.reduced.strides[0].push_back(in.strides[i]);
+      at += keepdim;
+    } else {
+      spaces.kept.shape.push_back(in.shape[i]);
+      spaces.kept.strides[0].push_back(in.strides[i]);
+      spaces.kept.strides[1].push_back(out.strides[at++]);
+    }
+  }
+  spaces.reduced = host::simplified(std::move(spaces.reduced));
+  spaces.kept = host::reordered(std::move(spaces.kept));  // by the input's strides
+  std::swap(spaces.kept.strides[0], spaces.kept.strides[1]);
+  return spaces;
+}
+
+const char* combining(Op op) {
+  if (op == Op::prod) return "mul";
+  if (op == Op::max) return "maximum";
+  if (op == Op::min) return "minimum";
+  return "add";  // sum, mean
+}
+
+}  // namespace
+
+Compiled compile_reduction(const Call& call) {
+  const Ints& dims = call.spec.attributes.get<Ints>("dims");
+  std::vector<char> is_reduced(call.in(0).shape.rank(), dims.empty());
+  for (int64_t dim : dims) is_reduced[dim] = true;
+  const Spaces spaces = split(call, is_reduced);
+  const int64_t results = spaces.kept.total(), length = spaces.reduced.total();
+  const int64_t blocks = std::max<int64_t>(1, blocks_for(length, kBlock));
+  const bool by_columns = spaces.kept.shape.rank() > 0 && length > 1 &&
+                          std::abs(spaces.kept.inner_stride(1)) < std::abs(spaces.reduced.inner_stride(0));
+  Generated generated;
+  const bool has_partials = blocks > 1 && results > 0;
+  if (has_partials)
+    generated.scratch =
+        PERI_TRY(Scratch::allocate(results * blocks * (is_float(call.inputs[0].dtype) ? 4 : 8)));
+  generated.text = fmt::format(
+      "#include \"kernels/cuda/compute/reduce.cuh\"\nusing namespace peri;\nusing namespace peri::cuda;\n"
+      "using R = Reducer<{}, {}, Op::{}, {}>;\nusing C = Reduction<{}, {}>;\n"
+      "extern \"C\" __global__ void rows(const Addresses<3> a, const C c) {{\n"
+      "  R::rows(a.at[0], a.at[1], a.at[2], c);\n}}\n"
+      "extern \"C\" __global__ void columns(const Addresses<3> a, const C c) {{\n"
+      "  R::columns(a.at[0], a.at[1], a.at[2], c);\n}}\n"
+      "extern \"C\" __global__ void blocks(const Addresses<3> a, const C c) {{\n"
+      "  R::blocks(a.at[1], a.at[2], c);\n}}\n",
+      element(call.inputs[0].dtype), element(call.dtype()), combining(call.spec.op), call.spec.op == Op::mean,
+      rank_of(spaces.kept), rank_of(spaces.reduced));
+  Constants constants;
+  constants.add(spaces.kept).add(spaces.reduced).add(blocks);
+  if (by_columns)
+    generated.launches.push_back({"columns", blocks_for(results, kColumns) * blocks, kThreads, constants});
+  else
+    generated.launches.push_back({"rows", blocks_for(results * blocks, kWarps), kThreads, constants});
+  if (has_partials) generated.launches.push_back({"blocks", results, kThreads, constants});
+  return make_kernel(std::move(generated));
+}
+
+Compiled compile_position(const Call& call) {
+  std::vector<char> is_reduced(call.in(0).shape.rank(), false);
+  is_reduced[call.dim()] = true;
+  const Space kept = split(call, is_reduced).kept;
+  const int64_t length = call.in(0).shape[call.dim()];
+  const int warps = length > 8 * kBlock ? 32 : length > kBlock ? kWarps : 1, lines = warps == 1 ? kWarps : 1;
+  Generated generated;
+  generated.text = fmt::format(
+      "#include \"kernels/cuda/compute/reduce.cuh\"\nusing namespace peri;\nusing namespace peri::cuda;\n"
+      "extern \"C\" __global__ void positions(const Addresses<2> a, const Position<{}> c) {{\n"
+      "  Finder<{}, Op::{}>::find<{}, {}>(a.at[0], a.at[1], c);\n}}\n",
+      rank_of(kept), element(call.inputs[0].dtype), call.spec.op == Op::argmax ? "gt" : "lt", warps, lines);
+  Constants constants;
+  constants.add(kept).add(length).add(call.in(0).strides[call.dim()]);
+  generated.launches = {{"positions", blocks_for(kept.total(), lines), 32 * warps * lines, constants}};
+  return make_kernel(std::move(generated));
+}
+
+}  // namespace peri::cuda

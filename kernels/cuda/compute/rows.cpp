@@ -1,0 +1,60 @@
+// softmax, rms_norm and layer_norm: the lines and how many warps share one.
+#include <algorithm>
+#include <bit>
+
+#include <fmt/format.h>
+
+#include "kernels/cuda/compute/kernel_compile.hpp"
+
+namespace peri::cuda {
+
+Compiled compile_rows(const Call& call) {
+  constexpr int kMostWarps = 16, kLinesPerBlock = 4;
+  constexpr int64_t kBlock = 1024;  // elements that a warp folds at a time
+  const Shape& shape = call.out().shape;
+  const int dim = call.spec.op == Op::softmax ? call.dim() : shape.rank() - 1;
+  Space lines{{}, std::vector<Strides>(2)};  // operands out, in
+  int64_t length = 1, in_stride = 1, out_stride = 1;
+  for (int i = 0; i < shape.rank(); ++i) {
+    if (i == dim) {
+      length = shape[i];
+      out_stride = call.out().strides[i];
+      in_stride = call.in(0).strides[i];
+    } else {
+      lines.shape.push_back(shape[i]);
+      lines.strides[0].push_back(call.out().strides[i]);
+      lines.strides[1].push_back(call.in(0).strides[i]);
+    }
+  }
+  lines = host::reordered(std::move(lines));
+  const auto blocks = static_cast<uint64_t>(std::max<int64_t>(1, blocks_for(length, kBlock)));
+  const int warps = static_cast<int>(std::min<uint64_t>(kMostWarps, std::bit_ceil(blocks)));
+  const int lines_per_block = warps == 1 ? kLinesPerBlock : 1;
+  const int threads = 32 * std::max(warps, lines_per_block);
+  Constants constants;
+  constants.add(lines).add(length).add(out_stride).add(in_stride);
+  for (size_t i = 1; i < 3; ++i) constants.add(i < call.inputs.size() ? call.in(i).strides[0] : int64_t(0));
+  bool unit = in_stride == 1 && out_stride == 1;
+  for (size_t i = 1; i < call.inputs.size(); ++i) unit &= call.in(i).strides[0] == 1;
+  const AttributeValue* eps = call.spec.attributes.find("eps");
+  constants.add(eps ? std::get<double>(*eps) : 0.0);
+  const size_t addresses = call.inputs.size() + 1;
+  std::string arguments;
+  for (size_t i = 0; i < addresses; ++i) {
+    if (call.spec.op == Op::layer_norm && addresses == 3 && i == 2) arguments += "nullptr, ";
+    arguments += fmt::format("a.at[{}], ", i);
+  }
+  Generated generated;
+  generated.text = fmt::format(
+      "#include \"kernels/cuda/compute/rows.cuh\"\nusing namespace peri::cuda;\n"
+      "extern \"C\" __global__ void __launch_bounds__({}) each_line(const Addresses<{}> a, const "
+      "Rows<{}> c) {{\n"
+      "  {}<{}, {}, {}, {}>({}c);\n}}\n",
+      threads, addresses, rank_of(lines), to_string(call.spec.op), element(call.dtype()), warps,
+      lines_per_block, unit, arguments);
+  generated.launches = {
+      {"each_line", length == 0 ? 0 : blocks_for(lines.total(), lines_per_block), threads, constants}};
+  return make_kernel(std::move(generated));
+}
+
+}  // namespace peri::cuda

@@ -1,0 +1,145 @@
+#include "kernels/cuda/memory/memory.hpp"
+
+#include <fmt/format.h>
+
+#include <bit>
+#include <limits>
+
+#include "kernels/host/memory.hpp"
+
+namespace peri::cuda {
+namespace {
+
+constexpr int64_t kSmallest = 512;
+constexpr int64_t kLarge = 64 << 20;  // from here on sizes are rounded to pages of the GPU
+constexpr int64_t kPage = 2 << 20;
+constexpr int64_t kMostWaiting = 256 << 20;  // of pinned memory: then the device is waited for
+
+int64_t size_class(int64_t bytes) {
+  if (bytes <= kSmallest) return kSmallest;
+  const int64_t step =
+      bytes > kLarge ? kPage : static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(bytes))) / 8;
+  return (bytes + step - 1) / step * step;
+}
+
+void give_back(std::byte* data, Place place) {
+  if (place == Place::device)
+    cudaFree(data);
+  else
+    cudaFreeHost(data);
+}
+
+}  // namespace
+
+class OrdinaryStorage final : public Storage {
+ public:
+  OrdinaryStorage(std::shared_ptr<Allocator> owner, std::byte* data, int64_t bytes, Place place)
+      : Storage(data, bytes, place, DefaultAllocator{}), owner_(std::move(owner)) {}
+  ~OrdinaryStorage() override { owner_->release(data_); }
+
+ private:
+  std::shared_ptr<Allocator> owner_;
+};
+
+Result<std::shared_ptr<Storage>> Allocator::allocate(int64_t bytes, Place place) {
+  if (bytes < 0 || bytes > std::numeric_limits<int64_t>::max() / 2)
+    return fail(Code::InvalidArgument, fmt::format("an allocation of {} bytes", bytes));
+  const int64_t size = size_class(bytes);
+  if (place == Place::host && has_many_waiting()) PERI_TRY(device_->finish());
+  std::byte* data = nullptr;
+  {
+    std::lock_guard lock(mutex_);
+    auto list = free_.find({place, size});
+    if (list != free_.end() && !list->second.empty()) {
+      data = list->second.back();
+      list->second.pop_back();
+    }
+  }
+  if (!data) data = PERI_TRY(fresh(size, place));
+  {
+    std::lock_guard lock(mutex_);
+    live_.emplace(data, Block{size, place});
+  }
+  return std::make_shared<OrdinaryStorage>(shared_from_this(), data, bytes, place);
+}
+
+bool Allocator::has_many_waiting() const {
+  std::lock_guard lock(mutex_);
+  return waiting_ > kMostWaiting;
+}
+
+Result<std::byte*> Allocator::fresh(int64_t bytes, Place place) {
+  auto ask = [&](void*& data) {
+    const auto size = static_cast<size_t>(bytes);
+    return place == Place::device ? cudaMalloc(&data, size)
+                                  : cudaHostAlloc(&data, size, cudaHostAllocPortable);
+  };
+  void* data = nullptr;
+  cudaError_t error = ask(data);
+  if (error == cudaErrorMemoryAllocation) {
+    cudaGetLastError();
+    free_cached();
+    error = ask(data);
+  }
+  if (error == cudaErrorMemoryAllocation) {
+    cudaGetLastError();
+    size_t left = 0, total = 0;
+    cudaMemGetInfo(&left, &total);
+    return fail(
+        Code::OutOfMemory,
+        fmt::format("{} of {} memory: GPU {} has {} of {} left", host::describe_bytes(bytes),
+                    to_string(place), device_->index(), host::describe_bytes(static_cast<int64_t>(left)),
+                    host::describe_bytes(static_cast<int64_t>(total))),
+        {}, "make the problem or the number of ranks smaller");
+  }
+  PERI_TRY(check(error, fmt::format("{} of {} memory", host::describe_bytes(bytes), to_string(place))));
+  return static_cast<std::byte*>(data);
+}
+
+void Allocator::release(std::byte* data) {
+  std::unique_lock lock(mutex_);
+  auto found = live_.find(data);
+  const Block block = found->second;
+  live_.erase(found);
+  if (block.place == Place::device) {
+    free_[{block.place, block.bytes}].push_back(data);
+    return;
+  }
+  waiting_ += block.bytes;
+  lock.unlock();
+  // The device, which may outlive this allocator, does not keep it.
+  device_->retire([weak = weak_from_this(), data, block] {
+    if (auto self = weak.lock())
+      self->keep(data, block);
+    else
+      give_back(data, block.place);
+  });
+}
+
+void Allocator::keep(std::byte* data, Block block) {
+  std::lock_guard lock(mutex_);
+  waiting_ -= block.bytes;
+  free_[{block.place, block.bytes}].push_back(data);
+}
+
+void Allocator::free_cached() {
+  static_cast<void>(device_->finish());
+  std::lock_guard lock(mutex_);
+  for (auto& [kind, blocks] : free_)
+    for (std::byte* data : blocks) give_back(data, kind.first);
+  free_.clear();
+}
+
+Allocator::~Allocator() {
+  free_cached();
+}
+
+Place Allocator::place_of(const std::byte* address) const {
+  std::lock_guard lock(mutex_);
+  auto after = live_.upper_bound(address);
+  if (after == live_.begin()) return Place::host;
+  const auto& [data, block] = *std::prev(after);
+  return address < data + block.bytes ? block.place : Place::host;
+}
+
+}  // namespace peri::cuda

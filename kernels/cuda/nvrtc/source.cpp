@@ -1,0 +1,103 @@
+// The headers come from the source tree by .incbin, so that they are ordinary files to their readers.
+#include "kernels/cuda/nvrtc/source.hpp"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstring>
+
+// PERI_EMBED(name, path): `name` is the file's text, ending with a zero byte. The assembler searches the
+// include directories.
+#define PERI_EMBED(name, path)                                                                          \
+  asm(".pushsection .rodata\n.local peri_embedded_" #name "\nperi_embedded_" #name ":\n.incbin \"" path \
+      "\"\n.byte 0\n.popsection\n");                                                                    \
+  extern "C" const char peri_embedded_##name[];
+
+PERI_EMBED(ops, "core/ops/ops.def")
+PERI_EMBED(scalar, "core/types/scalar.hpp")
+PERI_EMBED(scalar_float, "core/types/scalar_float.hpp")
+PERI_EMBED(std, "kernels/cuda/nvrtc/source_std.cuh")
+PERI_EMBED(op, "kernels/cuda/nvrtc/source_op.cuh")
+PERI_EMBED(elements, "kernels/cuda/nvrtc/source_elements.cuh")
+PERI_EMBED(fold, "kernels/cuda/nvrtc/source_fold.cuh")
+PERI_EMBED(pointwise, "kernels/cuda/compute/pointwise.cuh")
+PERI_EMBED(creation, "kernels/cuda/compute/creation.cuh")
+PERI_EMBED(reduce, "kernels/cuda/compute/reduce.cuh")
+PERI_EMBED(rows, "kernels/cuda/compute/rows.cuh")
+PERI_EMBED(copy, "kernels/cuda/compute/copy.cuh")
+PERI_EMBED(lookup, "kernels/cuda/compute/lookup.cuh")
+PERI_EMBED(rope, "kernels/cuda/compute/rope.cuh")
+PERI_EMBED(attention, "kernels/cuda/compute/attention.cuh")
+
+namespace peri::cuda {
+namespace {
+
+constexpr const char* kStandard = "#include \"kernels/cuda/nvrtc/source_std.cuh\"\n";
+
+}  // namespace
+
+std::span<const Header> headers() {
+  static const Header headers[] = {
+      {"bit", kStandard},
+      {"cmath", kStandard},
+      {"concepts", kStandard},
+      {"cstdint", kStandard},
+      {"limits", kStandard},
+      {"type_traits", kStandard},
+      {"core/ops/op.hpp", peri_embedded_op},
+      {"core/ops/ops.def", peri_embedded_ops},
+      {"core/types/scalar.hpp", peri_embedded_scalar},
+      {"core/types/scalar_float.hpp", peri_embedded_scalar_float},
+      {"kernels/cuda/nvrtc/source_std.cuh", peri_embedded_std},
+      {"kernels/cuda/nvrtc/source_elements.cuh", peri_embedded_elements},
+      {"kernels/cuda/nvrtc/source_fold.cuh", peri_embedded_fold},
+      {"kernels/cuda/compute/pointwise.cuh", peri_embedded_pointwise},
+      {"kernels/cuda/compute/creation.cuh", peri_embedded_creation},
+      {"kernels/cuda/compute/reduce.cuh", peri_embedded_reduce},
+      {"kernels/cuda/compute/rows.cuh", peri_embedded_rows},
+      {"kernels/cuda/compute/copy.cuh", peri_embedded_copy},
+      {"kernels/cuda/compute/lookup.cuh", peri_embedded_lookup},
+      {"kernels/cuda/compute/rope.cuh", peri_embedded_rope},
+      {"kernels/cuda/compute/attention.cuh", peri_embedded_attention},
+  };
+  return headers;
+}
+
+const char* element(DType dtype) {
+  return dtype == DType::boolean ? "boolean" : to_string(dtype);
+}
+
+Constants& Constants::add(int64_t word) {
+  words_.push_back(word);
+  return *this;
+}
+
+Constants& Constants::add(double word) {
+  return add(std::bit_cast<int64_t>(word));
+}
+
+Constants& Constants::add(const Constants& others) {
+  words_.insert(words_.end(), others.words_.begin(), others.words_.end());
+  return *this;
+}
+
+Constants& Constants::add(const Space& space) {
+  auto add_dims = [&](const Dims& dims, int64_t instead) {
+    if (dims.rank() == 0) words_.push_back(instead);
+    words_.insert(words_.end(), dims.begin(), dims.end());
+  };
+  words_.push_back(space.total());
+  add_dims(space.shape, 1);
+  for (const Strides& strides : space.strides) add_dims(strides, 0);
+  return *this;
+}
+
+int rank_of(const Space& space) {
+  return std::max(1, space.shape.rank());
+}
+
+const char* index_type(const Space& space) {
+  return space.total() < int64_t(1) << 31 ? "uint32_t" : "int64_t";
+}
+
+}  // namespace peri::cuda

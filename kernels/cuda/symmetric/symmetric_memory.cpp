@@ -1,0 +1,107 @@
+#include "kernels/cuda/symmetric/symmetric_memory.hpp"
+
+#include <fmt/format.h>
+
+#include <limits>
+
+#include "kernels/cuda/collectives/collective.hpp"
+#include "kernels/cuda/collectives/launch.hpp"
+
+namespace peri::cuda {
+
+CudaSymmetricMemory::CudaSymmetricMemory(GroupContext& context, std::shared_ptr<SymmetricPool> pool,
+                                         int64_t offset, int64_t bytes, uint64_t id)
+    : context_(context),
+      group_(context.group()),
+      index_(context.index()),
+      pool_(std::move(pool)),
+      offset_(offset),
+      bytes_(bytes),
+      id_(id) {}
+
+Status CudaSymmetricMemory::barrier(std::string_view op) {
+  host::Operation operation(fmt::format("{} over {}", op, group_.to_string()), {});
+  PERI_TRY(context_.monitor().can_communicate(operation));
+  context_.control().enter(operation);
+  PERI_TRY(context_.ensure(operation));
+  return issue_barrier(context_, host::topic_of(group_, "barrier of symmetric memory"), operation);
+}
+
+Status CudaSymmetricMemory::check_channel(int member, int channel, const host::Operation& operation) const {
+  if (member < 0 || member >= group_.size() || member == index_)
+    return operation.fail(Code::InvalidArgument,
+                          fmt::format("member {} of {} is no other member", member, group_.to_string()));
+  if (channel < 0 || channel >= kSignalChannels)
+    return operation.fail(Code::InvalidArgument,
+                          fmt::format("no channel {}: there are {}", channel, kSignalChannels));
+  return {};
+}
+
+Status CudaSymmetricMemory::put_signal(int member, int channel, std::string_view op) {
+  host::Operation operation(fmt::format("{} over {}", op, group_.to_string()), {});
+  PERI_TRY(context_.monitor().can_communicate(operation));
+  context_.control().enter(operation);
+  PERI_TRY(check_channel(member, channel, operation));
+  PERI_TRY(context_.ensure(operation));
+  Monitor& monitor = context_.monitor();
+  return check(launch_put_signal(context_.view(), monitor.watch(), monitor.number(operation), member, channel,
+                                 context_.device()->stream()),
+               operation.text());
+}
+
+Status CudaSymmetricMemory::wait_signal(int member, int channel, std::string_view op) {
+  host::Operation operation(fmt::format("{} over {}", op, group_.to_string()), {});
+  PERI_TRY(context_.monitor().can_communicate(operation));
+  context_.control().enter(operation);
+  PERI_TRY(check_channel(member, channel, operation));
+  PERI_TRY(context_.ensure(operation));
+  Monitor& monitor = context_.monitor();
+  return check(launch_wait_signal(context_.view(), monitor.watch(), monitor.number(operation), member,
+                                  channel, context_.device()->stream()),
+               operation.text());
+}
+
+Status CudaSymmetricMemory::write(std::byte* to, const std::byte* source, int64_t bytes) {
+  return check(
+      cudaMemcpyAsync(to, source, static_cast<size_t>(bytes), cudaMemcpyDefault, context_.device()->stream()),
+      "copy to symmetric memory");
+}
+
+Status CudaSymmetricMemory::fill(std::byte* to, uint32_t value, int64_t count) {
+  return check(launch_memset32(to, value, count, context_.device()->stream()), "memset32");
+}
+
+namespace {
+
+class SymmetricStorage final : public Storage {
+ public:
+  SymmetricStorage(std::unique_ptr<CudaSymmetricMemory> memory, std::shared_ptr<host::SymmetricBlocks> known)
+      : Storage(memory->buffer(memory->index()), memory->bytes(), Place::device,
+                SymmetricAllocator{memory->group()}),
+        memory_(std::move(memory)),
+        known_(std::move(known)) {
+    known_->insert(*memory_);
+  }
+  ~SymmetricStorage() override { known_->erase(*memory_); }
+
+ private:
+  std::unique_ptr<CudaSymmetricMemory> memory_;
+  std::shared_ptr<host::SymmetricBlocks> known_;
+};
+
+}  // namespace
+
+Result<std::shared_ptr<Storage>> allocate_symmetric(GroupContext& context,
+                                                    std::shared_ptr<host::SymmetricBlocks> known,
+                                                    int64_t bytes, const host::Operation& operation) {
+  if (bytes < 0 || bytes > std::numeric_limits<int64_t>::max() / (2 * context.size()))
+    return operation.fail(Code::InvalidArgument, fmt::format("an allocation of {} bytes", bytes));
+  PERI_TRY(context.ensure(operation));  // so that signals need not, which are not collective
+  std::shared_ptr<SymmetricPool> pool = PERI_TRY(context.pool());
+  const int64_t offset = PERI_TRY(pool->take(context.control(), bytes, operation));
+  const uint64_t id = context.control().next_key(host::topic_of(context.group(), "allocation")).sequence;
+  auto memory = std::make_unique<CudaSymmetricMemory>(context, std::move(pool), offset, bytes, id);
+  return std::make_shared<SymmetricStorage>(std::move(memory), std::move(known));
+}
+
+}  // namespace peri::cuda

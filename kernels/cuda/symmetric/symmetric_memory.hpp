@@ -1,0 +1,49 @@
+// Symmetric memory on GPUs: allocations in the blocks of a group's pool.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "kernels/cuda/memory/device.hpp"
+#include "kernels/cuda/symmetric/group_context.hpp"
+#include "kernels/host/symmetric/symmetric_memory.hpp"
+
+namespace peri::cuda {
+
+// A member's view of one allocation. Signals, barriers and copies are issued in the stream.
+class CudaSymmetricMemory final : public SymmetricMemory {
+ public:
+  CudaSymmetricMemory(GroupContext& context, std::shared_ptr<SymmetricPool> pool, int64_t offset,
+                      int64_t bytes, uint64_t id);
+  ~CudaSymmetricMemory() override { pool_->give_back(offset_, bytes_); }
+
+  const Group& group() const override { return group_; }
+  int64_t bytes() const override { return bytes_; }
+  int index() const override { return index_; }
+  std::byte* buffer(int member) const override { return pool_->data(member) + offset_; }
+  bool has_multicast() const override { return pool_->multicast().address(offset_, bytes_) != nullptr; }
+  uint64_t id() const override { return id_; }
+
+  Status barrier(std::string_view op) override;
+  Status put_signal(int member, int channel, std::string_view op) override;
+  Status wait_signal(int member, int channel, std::string_view op) override;
+
+ private:
+  Status write(std::byte* to, const std::byte* source, int64_t bytes) override;
+  Status fill(std::byte* to, uint32_t value, int64_t count) override;
+  Status check_channel(int member, int channel, const host::Operation& operation) const;
+
+  GroupContext& context_;
+  Group group_;  // a copy: the storage may outlive the backend and its contexts
+  int index_;
+  std::shared_ptr<SymmetricPool> pool_;
+  int64_t offset_, bytes_;
+  uint64_t id_;
+};
+
+// Collective over the context's group.
+Result<std::shared_ptr<Storage>> allocate_symmetric(GroupContext& context,
+                                                    std::shared_ptr<host::SymmetricBlocks> known,
+                                                    int64_t bytes, const host::Operation& operation);
+
+}  // namespace peri::cuda

@@ -1,0 +1,138 @@
+// How kernels wait: on a word of this GPU's or a peer's memory, with a deadline, an abort word and a record
+// of what they were waiting for. Every wait of device code is here.
+//
+// Memory order: what a rank wrote before `post` is visible to whoever has seen the value through `arrived`
+// (release and acquire at system scope; the block barrier after it passes it on to the block's other
+// threads).
+#pragma once
+
+#include "kernels/cuda/symmetric/device_view.cuh"
+
+namespace peri::cuda {
+
+__device__ inline uint64_t now_ns() {
+  uint64_t t;
+  asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(t));
+  return t;
+}
+__device__ inline void post(uint32_t* word, uint32_t value) {
+  asm volatile("st.release.sys.global.u32 [%0], %1;" ::"l"(word), "r"(value) : "memory");
+}
+__device__ inline void post(uint64_t* word, uint64_t value) {
+  asm volatile("st.release.sys.global.u64 [%0], %1;" ::"l"(word), "l"(value) : "memory");
+}
+__device__ inline uint32_t observe(const uint32_t* word) {
+  uint32_t value;
+  asm volatile("ld.acquire.sys.global.u32 %0, [%1];" : "=r"(value) : "l"(word) : "memory");
+  return value;
+}
+__device__ inline uint64_t observe(const uint64_t* word) {
+  uint64_t value;
+  asm volatile("ld.acquire.sys.global.u64 %0, [%1];" : "=l"(value) : "l"(word) : "memory");
+  return value;
+}
+
+// Whether a kernel of this rank has given up. What the rank holds may be wrong then, so it tells its peers
+// nothing more: they give up, too, rather than take it.
+__device__ inline bool has_given_up(const Watch& watch) {
+  return *reinterpret_cast<const volatile uint32_t*>(watch.failed) != 0;
+}
+
+// The first failure is the one that is told; kernels that follow see `failed` and do not wait.
+__device__ inline void give_up(const Watch& watch, Failure why, uint32_t operation, int peer) {
+  if (atomicCAS(watch.failed, 0u, static_cast<uint32_t>(why)) != 0) return;
+  volatile FailureRecord* record = watch.record;
+  record->operation = operation;
+  record->peer = peer;
+  __threadfence_system();
+  record->state = static_cast<uint32_t>(why);
+}
+
+// Polls until ready() or the bound; false means that the wait was given up. Looks at the clock, at host
+// memory and whether the peer is_elsewhere() only every so often: it takes about a microsecond.
+template <class Ready, class Elsewhere>
+__device__ bool wait_until(const Watch& watch, uint32_t operation, int peer, Ready ready,
+                           Elsewhere is_elsewhere) {
+  constexpr int kPollsPerLook = 256;
+  constexpr uint64_t kTellAfter = 1'000'000;  // ns: nobody needs to know of shorter waits
+  uint64_t begun = 0;
+  for (;;) {
+    for (int i = 0; i < kPollsPerLook; ++i)
+      if (ready()) return true;
+    if (has_given_up(watch)) return false;
+    const uint64_t now = now_ns();
+    if (begun == 0) begun = now;
+    const bool elsewhere = is_elsewhere();
+    const bool aborted = *reinterpret_cast<const volatile uint32_t*>(watch.abort) != 0;
+    if (elsewhere || aborted || now - begun > watch.timeout_ns) {
+      if (ready()) return true;  // the value counts first
+      give_up(watch,
+              elsewhere ? Failure::mismatch
+              : aborted ? Failure::aborted
+                        : Failure::timeout,
+              operation, peer);
+      return false;
+    }
+    if (now - begun > kTellAfter)
+      *reinterpret_cast<volatile uint64_t*>(watch.waiting) = (now << 8) + 1 + static_cast<uint64_t>(peer);
+  }
+}
+
+template <class Ready>
+__device__ bool wait_until(const Watch& watch, uint32_t operation, int peer, Ready ready) {
+  return wait_until(watch, operation, peer, ready, [] { return false; });
+}
+
+// Tells member `m` that this block has arrived at an epoch, in this operation. One slot per parity of the
+// epoch: nobody can be two epochs ahead.
+__device__ inline void arrive(const GroupView& group, int m, uint32_t epoch, uint32_t signature) {
+  post(&group.blocks[m]->arrivals.word[blockIdx.x][group.me][epoch & 1],
+       (static_cast<uint64_t>(epoch) << 32) + signature);
+}
+// Waits for the same block of member `m` to arrive there too; another signature means that the ranks are in
+// different operations. False if they do not meet.
+__device__ inline bool await_member(const GroupView& group, const Watch& watch, int m, uint32_t epoch,
+                                    uint32_t signature, uint32_t operation) {
+  const uint64_t* word = &group.blocks[group.me]->arrivals.word[blockIdx.x][m][epoch & 1];
+  uint64_t seen = 0;
+  const bool there = wait_until(watch, operation, group.ranks[m], [&] {
+    seen = observe(word);
+    return static_cast<int32_t>(static_cast<uint32_t>(seen >> 32) - epoch) >= 0;
+  });
+  const bool differs =
+      there && static_cast<uint32_t>(seen >> 32) == epoch && static_cast<uint32_t>(seen) != signature;
+  if (differs) give_up(watch, Failure::mismatch, operation, group.ranks[m]);
+  return there && !differs;
+}
+
+// Waits for what member `m` sends in this epoch. All collectives of a group arrive in their first block
+// before they send, so there a member can be seen that is in another one. False if the wait was given up.
+template <class Ready>
+__device__ bool await_data(const CollectiveArguments& a, int m, uint32_t epoch, Ready ready) {
+  const uint64_t* word = &a.group.blocks[a.group.me]->arrivals.word[0][m][epoch & 1];
+  return wait_until(a.watch, a.operation, a.group.ranks[m], ready, [&] {
+    const uint64_t seen = observe(word);
+    return static_cast<uint32_t>(seen >> 32) == epoch && static_cast<uint32_t>(seen) != a.signature;
+  });
+}
+
+// The epoch before this kernel's first. Every thread reads it before the block calls `pass_epoch`.
+__device__ inline uint32_t current_epoch(const GroupView& group) {
+  return *reinterpret_cast<const volatile uint32_t*>(&group.state->epoch);
+}
+// Whether this kernel takes part: not if one before it has given up. Both words are loaded at once.
+__device__ inline bool takes_part(const CollectiveArguments& a, uint32_t& before) {
+  const bool gave_up = has_given_up(a.watch);
+  before = current_epoch(a.group);
+  return !gave_up;
+}
+// Called once by each block, after a barrier of its threads, with the number of epochs that the kernel takes:
+// the last block advances the epoch, for the kernels that follow. No block waits for another.
+__device__ inline void pass_epoch(const GroupView& group, uint32_t epoch, uint32_t steps) {
+  if (threadIdx.x != 0) return;
+  if (gridDim.x > 1 && atomicAdd(&group.state->readers, 1u) != gridDim.x - 1) return;
+  group.state->readers = 0;
+  group.state->epoch = epoch + steps;
+}
+
+}  // namespace peri::cuda

@@ -1,0 +1,64 @@
+// Collectives of the host backend: one call is prepared (checked, addresses and functions fixed) and then run
+// any number of times. The algorithms are in collective_staged.cpp (ordinary memory, through the group's
+// workspace) and collective_direct.cpp (symmetric memory, read and written in place).
+#pragma once
+
+#include <map>
+#include <memory>
+#include <tuple>
+
+#include "kernels/collective_call.hpp"
+#include "kernels/host/collectives/collective_reduce.hpp"
+#include "kernels/host/symmetric/signal.hpp"
+#include "kernels/host/symmetric/symmetric_memory.hpp"
+
+namespace peri::host {
+
+// Something that can be recorded and run again. Nothing is allocated in `run` after its first time.
+class Call {
+ public:
+  virtual ~Call() = default;
+  virtual Status run() = 0;
+};
+
+// What a rank shares with its peers: the control plane, the groups' contexts and the pairs' channels, made
+// when first used.
+class Communicator {
+ public:
+  explicit Communicator(std::unique_ptr<Control> control) : control_(std::move(control)) {}
+  Control& control() const { return *control_; }
+  const std::shared_ptr<SymmetricBlocks>& blocks() const { return blocks_; }
+  // InvalidArgument if this rank is no member, or if the members are not distinct ranks of the job.
+  Result<GroupContext*> context(const Group& group);
+  Result<Channel*> channel(const Group& group, int from, int to, const Operation& operation);
+
+ private:
+  std::unique_ptr<Control> control_;
+  std::shared_ptr<SymmetricBlocks> blocks_ = std::make_shared<SymmetricBlocks>();
+  std::map<Group, std::unique_ptr<GroupContext>> contexts_;
+  std::map<std::tuple<Group, int, int>, std::unique_ptr<Channel>> channels_;
+};
+
+// Checks the operands against the op's shape rule and the algorithm's row. The call refers to the
+// communicator.
+Result<std::unique_ptr<Call>> prepare_collective(Communicator& communicator, const CollectiveSpec& spec,
+                                                 const Operand& input, const Operand& output);
+
+// Copies positions [at, at + length) of a part from one window to another.
+void copy_window(std::byte* to, const Window& to_window, const std::byte* from, const Window& from_window,
+                 int64_t at, int64_t length);
+
+// What the algorithms are made from.
+struct CheckedCollective : CollectiveCall {
+  Communicator& communicator;
+  GroupContext& context;
+  ReduceArrays reduce;  // of all_reduce and reduce_scatter
+
+  // Meets the other members; `phase` tells the synchronisations of one call apart.
+  Status synchronize(uint64_t phase) const { return context.synchronize(signature + phase, operation); }
+};
+
+std::unique_ptr<Call> staged_collective(CheckedCollective checked);
+std::unique_ptr<Call> direct_collective(CheckedCollective checked);
+
+}  // namespace peri::host

@@ -1,0 +1,213 @@
+// Causal attention, row by row: the scores of a few query rows that share a key head, their softmax, the
+// weighted sum of values. Keys and values pass through L1 in tiles that serve all those rows. Each row's
+// arithmetic depends on its query and on the keys it sees alone: neither its neighbours nor the tiling change
+// a bit. Keys and values that a query does not see are not read for it.
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/host/compute/compile.hpp"
+#include "kernels/host/simd/elements.hpp"
+#include "kernels/host/compute/fold.hpp"
+#include "kernels/host/simd/isa.hpp"
+#include "kernels/host/compute/threads.hpp"
+#include "kernels/host/simd/vector.hpp"
+
+namespace peri::host {
+namespace {
+
+constexpr int64_t kKeys = 64;            // per tile
+constexpr int64_t kMostRows = 16;        // query rows per task
+constexpr int64_t kScores = 128 * 1024;  // floats of scores per task, so that they stay in L2
+constexpr int64_t kGrain = 64 * 1024;    // products of a query's and a key's element
+
+// scores[j] = scale * (query . keys[j]); width is a multiple of kVectorWidth.
+struct Scores {
+  PERI_SCALAR static void run(float* scores, const float* query, const float* keys, int64_t key_stride,
+                              int64_t count, int64_t width, float scale) {
+    for (int64_t j = 0; j < count; ++j) {
+      const float* key = keys + j * key_stride;
+      Vector sum = vector_at(query) * vector_at(key);
+      for (int64_t d = kVectorWidth; d < width; d += kVectorWidth)
+        sum += vector_at(query + d) * vector_at(key + d);
+      scores[j] = sum_of_lanes(sum) * scale;
+    }
+  }
+};
+
+// Scores become weights; returns their sum through `sum`.
+struct Weights {
+  PERI_SCALAR static void run(float* scores, int64_t count, float* sum) {
+    const auto largest = static_cast<float>(fold<Op::maximum>(scores, count));
+#pragma GCC ivdep
+    for (int64_t j = 0; j < count; ++j) scores[j] = scalar::exp(scores[j] - largest);
+    *sum = static_cast<float>(fold<Op::add>(scores, count));
+  }
+};
+
+// result += weights[0] * values[0] + ..., one after the other.
+struct Mix {
+  template <int vectors>
+  PERI_SCALAR static void columns(float* result, const float* weights, const float* values, int64_t stride,
+                                  int64_t count) {
+    Vector sums[vectors];
+    for (int v = 0; v < vectors; ++v) sums[v] = vector_at(result + v * kVectorWidth);
+    for (int64_t j = 0; j < count; ++j)
+      for (int v = 0; v < vectors; ++v)
+        sums[v] += weights[j] * vector_at(values + j * stride + v * kVectorWidth);
+    for (int v = 0; v < vectors; ++v) vector_at(result + v * kVectorWidth) = sums[v];
+  }
+  PERI_SCALAR static void run(float* result, const float* weights, const float* values, int64_t stride,
+                              int64_t count, int64_t width) {
+    int64_t d = 0;
+    for (; d + 4 * kVectorWidth <= width; d += 4 * kVectorWidth)
+      columns<4>(result + d, weights, values + d, stride, count);
+    for (; d < width; d += kVectorWidth) columns<1>(result + d, weights, values + d, stride, count);
+  }
+};
+
+struct Divide {
+  PERI_SCALAR static void run(float* x, float divisor, int64_t count) {
+    for (int64_t i = 0; i < count; ++i) x[i] = x[i] / divisor;
+  }
+};
+
+class AttentionKernel final : public Kernel {
+ public:
+  explicit AttentionKernel(const Call& call)
+      : q_(call.in(0)),
+        k_(call.in(1)),
+        v_(call.in(2)),
+        out_(call.out()),
+        dtype_(call.dtype()),
+        causal_(call.spec.attributes.get<bool>("causal")),
+        load_(load_tile(dtype_)),
+        store_(store_tile(dtype_)),
+        scores_(for_this_cpu<Scores>()),
+        weights_(for_this_cpu<Weights>()),
+        mix_(for_this_cpu<Mix>()),
+        divide_(for_this_cpu<Divide>()) {
+    queries_ = q_.shape[0];
+    width_ = q_.shape[2];
+    keys_ = k_.shape[0];
+    key_heads_ = k_.shape[1];
+    heads_per_key_ = q_.shape[1] / key_heads_;
+    padded_ = std::max<int64_t>(1, (width_ + kVectorWidth - 1) / kVectorWidth) * kVectorWidth;
+    rows_ = std::clamp<int64_t>(kScores / std::max<int64_t>(1, keys_), 1, kMostRows);
+    const double scale = call.spec.attributes.get<double>("scale");
+    scale_ = static_cast<float>(scale != 0 ? scale : 1 / std::sqrt(static_cast<double>(width_)));
+    if (call.inputs.size() == 4) {
+      load_position_ = load_tile(call.inputs[3].dtype);
+      position_stride_ = call.in(3).strides[0] * size_of(call.inputs[3].dtype);
+    }
+  }
+
+  void run(Addresses inputs, Addresses outputs) const override {
+    const int64_t rows = queries_ * heads_per_key_, tasks = (rows + rows_ - 1) / rows_;
+    const int64_t work = 2 * rows_ * keys_ * std::max<int64_t>(1, width_);
+    if (numel(out_.shape) == 0) return;
+    parallel_for(key_heads_ * tasks, kGrain / work, [&](int64_t begin, int64_t end) {
+      Scratch scratch = carve();
+      for (int64_t i = begin; i < end; ++i) {
+        // Later queries see more keys: tasks alternate between both ends, so that threads get equal work.
+        const int64_t at = i % tasks, task = at % 2 ? tasks - 1 - at / 2 : at / 2;
+        attend(inputs, outputs[0], i / tasks, task * rows_, std::min(rows_, rows - task * rows_), scratch);
+      }
+    });
+  }
+
+ private:
+  struct Scratch {
+    float *queries, *scores, *results,
+        *tile;  // [rows, padded], [rows, keys], [rows, padded], [kKeys, padded]
+  };
+  Scratch carve() const {
+    const int64_t floats = rows_ * (2 * padded_ + keys_) + kKeys * padded_;
+    auto* at = reinterpret_cast<float*>(thread_scratch(floats * static_cast<int64_t>(sizeof(float))));
+    return {at, at + 2 * rows_ * padded_ + kKeys * padded_, at + rows_ * padded_, at + 2 * rows_ * padded_};
+  }
+
+  // Row r of a key head is query r / heads_per_key, head r % heads_per_key of those that share it.
+  void attend(Addresses inputs, std::byte* out, int64_t key_head, int64_t first, int64_t rows,
+              const Scratch& s) const {
+    const int64_t size = size_of(dtype_);
+    auto row_offset = [&](const View& view, int64_t row) {
+      const int64_t head = key_head * heads_per_key_ + row % heads_per_key_;
+      return (row / heads_per_key_ * view.strides[0] + head * view.strides[1]) * size;
+    };
+    int64_t seen[kMostRows], most = 0;
+    for (int64_t r = 0; r < rows; ++r) {
+      load_padded(s.queries + r * padded_, inputs[0] + row_offset(q_, first + r), q_.strides[2]);
+      seen[r] = keys_seen(inputs, (first + r) / heads_per_key_);
+      most = std::max(most, seen[r]);
+    }
+    for_each_tile(inputs[1] + key_head * k_.strides[1] * size, k_, most, s.tile,
+                  [&](int64_t at, const float* keys, int64_t stride) {
+                    for (int64_t r = 0; r < rows; ++r)
+                      scores_(s.scores + r * keys_ + at, s.queries + r * padded_, keys, stride,
+                              std::clamp<int64_t>(seen[r] - at, 0, kKeys), padded_, scale_);
+                  });
+    float sums[kMostRows];
+    for (int64_t r = 0; r < rows; ++r) weights_(s.scores + r * keys_, seen[r], &sums[r]);
+    std::fill_n(s.results, rows * padded_, 0.0f);
+    for_each_tile(inputs[2] + key_head * v_.strides[1] * size, v_, most, s.tile,
+                  [&](int64_t at, const float* values, int64_t stride) {
+                    for (int64_t r = 0; r < rows; ++r)
+                      mix_(s.results + r * padded_, s.scores + r * keys_ + at, values, stride,
+                           std::clamp<int64_t>(seen[r] - at, 0, kKeys), padded_);
+                  });
+    for (int64_t r = 0; r < rows; ++r) {
+      float* result = s.results + r * padded_;
+      if (seen[r] > 0) divide_(result, sums[r], width_);  // a query that sees no key gives zeros
+      store_(result, out + row_offset(out_, first + r), out_.strides[2], width_);
+    }
+  }
+
+  int64_t keys_seen(Addresses inputs, int64_t query) const {
+    if (!causal_) return keys_;
+    int64_t position = keys_ - queries_ + query;
+    if (load_position_) load_position_(&position, inputs[3] + query * position_stride_, 1, 1);
+    return std::clamp<int64_t>(position, -1, keys_ - 1) + 1;
+  }
+
+  void load_padded(float* to, const std::byte* from, int64_t stride) const {
+    load_(to, from, stride, width_);
+    std::fill(to + width_, to + padded_, 0.0f);
+  }
+
+  // Calls body(first, rows, row stride) for tiles of kKeys rows of one head's keys or values: where they lie,
+  // or in `tile`.
+  template <class Body>
+  void for_each_tile(const std::byte* data, const View& view, int64_t count, float* tile, Body&& body) const {
+    const bool in_place = dtype_ == DType::f32 && view.strides[2] == 1 && width_ == padded_;
+    const int64_t row_bytes = view.strides[0] * size_of(dtype_);
+    for (int64_t at = 0; at < count; at += kKeys) {
+      if (in_place) {
+        body(at, reinterpret_cast<const float*>(data + at * row_bytes), view.strides[0]);
+        continue;
+      }
+      for (int64_t j = 0; j < std::min(kKeys, count - at); ++j)
+        load_padded(tile + j * padded_, data + (at + j) * row_bytes, view.strides[2]);
+      body(at, tile, padded_);
+    }
+  }
+
+  View q_, k_, v_, out_;
+  DType dtype_;
+  bool causal_;
+  LoadTile load_, load_position_ = nullptr;
+  StoreTile store_;
+  void (*scores_)(float*, const float*, const float*, int64_t, int64_t, int64_t, float);
+  void (*weights_)(float*, int64_t, float*);
+  void (*mix_)(float*, const float*, const float*, int64_t, int64_t, int64_t);
+  void (*divide_)(float*, float, int64_t);
+  int64_t queries_, width_, keys_, key_heads_, heads_per_key_, padded_, rows_, position_stride_ = 0;
+  float scale_;
+};
+
+}  // namespace
+
+Compiled compile_attention(const Call& call) {
+  return std::make_unique<AttentionKernel>(call);
+}
+
+}  // namespace peri::host

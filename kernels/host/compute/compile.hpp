@@ -1,0 +1,18 @@
+// The compilers of the kernel families. They get calls that are checked.
+#pragma once
+
+#include <memory>
+#include <span>
+
+#include "kernels/call.hpp"
+#include "kernels/host/compute/kernel.hpp"
+
+namespace peri::host {
+
+using Addresses = std::span<std::byte* const>;
+using Compiled = Result<std::unique_ptr<Kernel>>;
+
+#define PERI_FAMILY(name) Compiled compile_##name(const Call& call);
+#include "kernels/families.def"
+
+}  // namespace peri::host

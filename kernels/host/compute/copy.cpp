@@ -1,0 +1,41 @@
+// contiguous and cat: every input is copied to its part of the output.
+#include "kernels/host/compute/compile.hpp"
+#include "kernels/host/simd/strided_copy.hpp"
+
+namespace peri::host {
+namespace {
+
+class CopyKernel final : public Kernel {
+ public:
+  struct Part {
+    StridedCopy copy;
+    int64_t offset;  // in the output, bytes
+  };
+  explicit CopyKernel(std::vector<Part> parts) : parts_(std::move(parts)) {}
+
+  void run(Addresses inputs, Addresses outputs) const override {
+    for (size_t i = 0; i < parts_.size(); ++i)
+      parts_[i].copy.run_parallel(inputs[i], outputs[0] + parts_[i].offset);
+  }
+
+ private:
+  std::vector<Part> parts_;  // one per input
+};
+
+}  // namespace
+
+Compiled compile_copy(const Call& call) {
+  const int64_t bytes = size_of(call.dtype());
+  const Strides& strides = call.out().strides;
+  const bool joins = call.spec.op == Op::cat;
+  std::vector<CopyKernel::Part> parts;
+  int64_t at = 0;  // along the joined dimension
+  for (const OperandType& input : call.inputs) {
+    parts.push_back({StridedCopy(input.view.shape, input.view.strides, strides, bytes),
+                     joins ? at * strides[call.dim()] * bytes : 0});
+    if (joins) at += input.view.shape[call.dim()];
+  }
+  return std::make_unique<CopyKernel>(std::move(parts));
+}
+
+}  // namespace peri::host

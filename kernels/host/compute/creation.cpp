@@ -1,0 +1,91 @@
+// Creation: full, arange, rand and randn, element by element of the result's logical order, whatever its
+// layout.
+#include <algorithm>
+#include <span>
+#include <vector>
+
+#include "core/types/random.hpp"
+#include "kernels/host/compute/compile.hpp"
+#include "kernels/host/simd/elements.hpp"
+#include "kernels/host/space.hpp"
+#include "kernels/host/compute/threads.hpp"
+
+namespace peri::host {
+namespace {
+
+constexpr int64_t kGrain = 16 * 1024;
+
+// fill(first, count, registers): the registers of elements first .. first + count - 1.
+template <class Fill>
+class CreationKernel final : public Kernel {
+ public:
+  CreationKernel(const Call& call, Fill fill)
+      : space_(simplified({call.out().shape, {call.out().strides}})),
+        size_(size_of(call.dtype())),
+        register_size_(register_size(call.dtype())),
+        store_(store_tile(call.dtype())),
+        fill_(std::move(fill)) {}
+
+  void run(Addresses, Addresses outputs) const override {
+    parallel_for(space_.total(), kGrain, [&](int64_t begin, int64_t end) {
+      alignas(64) std::byte registers[kTile * kRegisterBytes];
+      for (int64_t at = begin; at < end; at += kTile) {
+        const int64_t count = std::min(kTile, end - at);
+        fill_(at, count, static_cast<void*>(registers));
+        for_each_run(space_, 0, at, count, [&](int64_t done, int64_t n, int64_t offset) {
+          store_(registers + done * register_size_, outputs[0] + offset * size_, space_.inner_stride(0), n);
+        });
+      }
+    });
+  }
+
+ private:
+  Space space_;
+  int64_t size_, register_size_;
+  StoreTile store_;
+  Fill fill_;
+};
+
+template <class Fill>
+Compiled make(const Call& call, Fill fill) {
+  return std::make_unique<CreationKernel<Fill>>(call, std::move(fill));
+}
+
+// Numbers given in double: value(i) for element i.
+template <class Value>
+Compiled make_numbers(const Call& call, Value value) {
+  return make(call, [dtype = call.dtype(), value](int64_t first, int64_t count, void* registers) {
+    for (int64_t i = 0; i < count; ++i) {
+      if (is_float(dtype))
+        static_cast<float*>(registers)[i] = float_register(dtype, value(first + i));
+      else
+        static_cast<int64_t*>(registers)[i] = integer_register(dtype, value(first + i));
+    }
+  });
+}
+
+}  // namespace
+
+Compiled compile_creation(const Call& call) {
+  const Attributes& attributes = call.spec.attributes;
+  if (call.spec.op == Op::full)
+    return make_numbers(call, [value = attributes.get<double>("value")](int64_t) { return value; });
+  if (call.spec.op == Op::arange)
+    return make_numbers(
+        call, [start = attributes.get<double>("start"), step = attributes.get<double>("step")](int64_t i) {
+          return start + step * static_cast<double>(i);
+        });
+
+  const auto seed = static_cast<uint64_t>(attributes.get<int64_t>("seed"));
+  if (call.spec.op == Op::rand)
+    return make(call, [seed, dtype = call.dtype()](int64_t first, int64_t count, void* registers) {
+      fill_uniform(seed, static_cast<uint64_t>(first), dtype,
+                   std::span(static_cast<float*>(registers), static_cast<size_t>(count)));
+    });
+  return make(call, [seed](int64_t first, int64_t count, void* registers) {
+    fill_normal(seed, static_cast<uint64_t>(first),
+                std::span(static_cast<float*>(registers), static_cast<size_t>(count)));
+  });
+}
+
+}  // namespace peri::host

@@ -1,0 +1,32 @@
+// From a spec to a kernel: picks the family, and keeps what was compiled.
+#include "kernels/host/compute/kernel.hpp"
+
+#include "kernels/host/compute/compile.hpp"
+#include "kernels/kernel_cache.hpp"
+
+namespace peri::host {
+namespace {
+
+Compiled compile(const Call& call) {
+  const Family family = PERI_TRY(family_of(call.spec));
+  const KernelSpec spec = PERI_TRY(checked(call));
+  const Call complete{spec, call.inputs, call.outputs};
+  switch (family) {
+#define PERI_FAMILY(name) \
+  case Family::name:      \
+    return compile_##name(complete);
+#include "kernels/families.def"
+  }
+  PERI_CHECK(false, "every family is a row");
+}
+
+}  // namespace
+
+Result<std::shared_ptr<const Kernel>> compile_kernel(const KernelSpec& spec,
+                                                     std::span<const OperandType> inputs,
+                                                     std::span<const OperandType> outputs) {
+  static KernelCache<Kernel> cache;
+  return cache.find(spec, inputs, outputs, [&] { return compile({spec, inputs, outputs}); });
+}
+
+}  // namespace peri::host

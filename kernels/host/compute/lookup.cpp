@@ -1,0 +1,136 @@
+// embedding, index_select and index_copy: slices of a tensor read or written by number. A number out of range
+// reads as zeros (NaN for floats) and writes nothing; no address outside the operands is ever formed.
+#include <algorithm>
+#include <cstring>
+
+#include "kernels/host/compute/compile.hpp"
+#include "kernels/host/simd/elements.hpp"
+#include "kernels/host/space.hpp"
+#include "kernels/host/simd/strided_copy.hpp"
+#include "kernels/host/compute/threads.hpp"
+
+namespace peri::host {
+namespace {
+
+constexpr int64_t kGrainBytes = 64 * 1024;
+
+// The indices of an i32 or i64 operand, in logical order.
+class Indices {
+ public:
+  explicit Indices(const OperandType& type)
+      : space_(simplified({type.view.shape, {type.view.strides}})), is_wide_(type.dtype == DType::i64) {}
+
+  int64_t count() const { return space_.total(); }
+  int64_t at(const std::byte* data, int64_t i) const {
+    const int64_t offset = space_.shape.rank() == 1 ? i * space_.strides[0][0] : space_.offset(0, i);
+    return is_wide_ ? reinterpret_cast<const int64_t*>(data)[offset]
+                    : reinterpret_cast<const int32_t*>(data)[offset];
+  }
+
+ private:
+  Space space_;
+  bool is_wide_;
+};
+
+// A view without one dimension: a slice of it.
+View without(const View& view, int dim) {
+  View slice = view;
+  slice.shape.erase(dim);
+  slice.strides.erase(dim);
+  return slice;
+}
+
+class SelectKernel final : public Kernel {
+ public:
+  // `from`: the operand that is read, along `dim`; the output's dimensions from `dim` on are those of the
+  // indices.
+  SelectKernel(const Call& call, size_t from, size_t index, int dim)
+      : from_(from),
+        index_(index),
+        indices_(call.inputs[index]),
+        bytes_(size_of(call.dtype())),
+        rows_(call.in(from).shape[dim]),
+        row_stride_(call.in(from).strides[dim]),
+        missing_(missing_value(call.dtype())) {
+    View slice = call.out();
+    Space numbers{call.in(index).shape, {{}}};
+    for (int i = 0; i < numbers.shape.rank(); ++i) {
+      numbers.strides[0].push_back(call.out().strides[dim + i]);
+      slice = without(slice, dim);
+    }
+    numbers_ = simplified(std::move(numbers));
+    const View source = without(call.in(from), dim);
+    copy_ = StridedCopy(slice.shape, source.strides, slice.strides, bytes_);
+    fill_ = StridedCopy(slice.shape, broadcast_strides({}, slice.shape), slice.strides, bytes_);
+    slice_bytes_ = numel(slice.shape) * bytes_;
+  }
+
+  void run(Addresses inputs, Addresses outputs) const override {
+    if (slice_bytes_ == 0) return;
+    parallel_for(indices_.count(), kGrainBytes / slice_bytes_, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        std::byte* to = outputs[0] + numbers_.offset(0, i) * bytes_;
+        const int64_t row = indices_.at(inputs[index_], i);
+        if (row >= 0 && row < rows_)
+          copy_.run(inputs[from_] + row * row_stride_ * bytes_, to);
+        else
+          fill_.run(reinterpret_cast<const std::byte*>(&missing_), to);
+      }
+    });
+  }
+
+ private:
+  size_t from_, index_;
+  Indices indices_;
+  int64_t bytes_, rows_, row_stride_;
+  uint64_t missing_;  // its first bytes are the element's, as the machine is little-endian
+  Space numbers_;     // where each index's slice lies in the output
+  StridedCopy copy_, fill_;
+  int64_t slice_bytes_;
+};
+
+class IndexCopyKernel final : public Kernel {
+ public:
+  explicit IndexCopyKernel(const Call& call)
+      : indices_(call.inputs[1]),
+        bytes_(size_of(call.dtype())),
+        rows_(call.out().shape[call.dim()]),
+        row_stride_(call.out().strides[call.dim()]),
+        source_stride_(call.in(2).strides[call.dim()]),
+        same_window_(call.in(0) == call.out()),
+        copy_all_(call.out().shape, call.in(0).strides, call.out().strides, bytes_) {
+    const View slice = without(call.out(), call.dim());
+    copy_slice_ = StridedCopy(slice.shape, without(call.in(2), call.dim()).strides, slice.strides, bytes_);
+  }
+
+  void run(Addresses inputs, Addresses outputs) const override {
+    // A planner that gives the output its input's memory saves the copy.
+    if (!same_window_ || inputs[0] != outputs[0]) copy_all_.run_parallel(inputs[0], outputs[0]);
+    // One after the other: of several writes to one slice the last one holds.
+    for (int64_t i = 0; i < indices_.count(); ++i) {
+      const int64_t row = indices_.at(inputs[1], i);
+      if (row < 0 || row >= rows_) continue;
+      copy_slice_.run_parallel(inputs[2] + i * source_stride_ * bytes_,
+                               outputs[0] + row * row_stride_ * bytes_);
+    }
+  }
+
+ private:
+  Indices indices_;
+  int64_t bytes_, rows_, row_stride_, source_stride_;
+  bool same_window_;
+  StridedCopy copy_all_, copy_slice_;
+};
+
+}  // namespace
+
+Compiled compile_select(const Call& call) {
+  if (call.spec.op == Op::embedding) return std::make_unique<SelectKernel>(call, 1, 0, 0);
+  return std::make_unique<SelectKernel>(call, 0, 1, call.dim());
+}
+
+Compiled compile_index_copy(const Call& call) {
+  return std::make_unique<IndexCopyKernel>(call);
+}
+
+}  // namespace peri::host

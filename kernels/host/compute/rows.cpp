@@ -1,0 +1,155 @@
+// softmax, rms_norm and layer_norm: each takes one line of its operand at a time into registers, computes on
+// it in f32, and stores it.
+#include <array>
+#include <cmath>
+
+#include "kernels/host/compute/compile.hpp"
+#include "kernels/host/simd/elements.hpp"
+#include "kernels/host/compute/fold.hpp"
+#include "kernels/host/simd/isa.hpp"
+#include "kernels/host/space.hpp"
+#include "kernels/host/compute/threads.hpp"
+
+namespace peri::host {
+namespace {
+
+constexpr int64_t kGrain = 16 * 1024;  // elements
+
+// One line: x and y have `length` registers and may be the same; `weight` and `bias` too, or are null;
+// `scratch` is a line.
+struct Line {
+  float* y;
+  const float* x;
+  const float *weight, *bias;
+  float* scratch;
+  int64_t length;
+  float eps;
+};
+
+struct Softmax {
+  PERI_SCALAR static void run(const Line& line) {
+    float* y = line.y;
+    const float* x = line.x;
+    const auto largest = static_cast<float>(fold<Op::maximum>(x, line.length));
+#pragma GCC ivdep
+    for (int64_t i = 0; i < line.length; ++i) y[i] = scalar::exp(x[i] - largest);
+    const auto sum = static_cast<float>(fold<Op::add>(y, line.length));
+#pragma GCC ivdep
+    for (int64_t i = 0; i < line.length; ++i) y[i] = y[i] / sum;
+  }
+};
+
+struct RmsNorm {
+  PERI_SCALAR static void run(const Line& line) {
+    float *y = line.y, *squares = line.scratch;
+    const float *x = line.x, *weight = line.weight;
+#pragma GCC ivdep
+    for (int64_t i = 0; i < line.length; ++i) squares[i] = x[i] * x[i];
+    const auto mean =
+        static_cast<float>(fold<Op::add>(squares, line.length) / static_cast<double>(line.length));
+    const float scale = 1.0f / std::sqrt(mean + line.eps);
+#pragma GCC ivdep
+    for (int64_t i = 0; i < line.length; ++i) y[i] = x[i] * scale * weight[i];
+  }
+};
+
+struct LayerNorm {
+  PERI_SCALAR static void run(const Line& line) {
+    float *y = line.y, *squares = line.scratch;
+    const float *x = line.x, *weight = line.weight, *bias = line.bias;
+    const auto mean = static_cast<float>(fold<Op::add>(x, line.length) / static_cast<double>(line.length));
+#pragma GCC ivdep
+    for (int64_t i = 0; i < line.length; ++i) squares[i] = (x[i] - mean) * (x[i] - mean);
+    const auto variance =
+        static_cast<float>(fold<Op::add>(squares, line.length) / static_cast<double>(line.length));
+    const float scale = 1.0f / std::sqrt(variance + line.eps);
+    if (bias) {
+#pragma GCC ivdep
+      for (int64_t i = 0; i < line.length; ++i) y[i] = (x[i] - mean) * scale * weight[i] + bias[i];
+    } else {
+#pragma GCC ivdep
+      for (int64_t i = 0; i < line.length; ++i) y[i] = (x[i] - mean) * scale * weight[i];
+    }
+  }
+};
+
+class RowsKernel final : public Kernel {
+ public:
+  RowsKernel(const Call& call, int dim, void (*compute)(const Line&))
+      : dtype_(call.dtype()), compute_(compute), load_(load_tile(dtype_)), store_(store_tile(dtype_)) {
+    lines_ = {{}, std::vector<Strides>(2)};
+    length_ = in_stride_ = out_stride_ = 1;
+    for (int i = 0; i < call.out().shape.rank(); ++i) {
+      if (i == dim) {
+        length_ = call.out().shape[i];
+        out_stride_ = call.out().strides[i];
+        in_stride_ = call.in(0).strides[i];
+      } else {
+        lines_.shape.push_back(call.out().shape[i]);
+        lines_.strides[0].push_back(call.out().strides[i]);
+        lines_.strides[1].push_back(call.in(0).strides[i]);
+      }
+    }
+    lines_ = reordered(std::move(lines_));
+    for (size_t i = 1; i < call.inputs.size(); ++i) parameter_strides_.push_back(call.in(i).strides[0]);
+    if (const AttributeValue* eps = call.spec.attributes.find("eps"))
+      eps_ = static_cast<float>(std::get<double>(*eps));
+  }
+
+  void run(Addresses inputs, Addresses outputs) const override {
+    if (length_ == 0) return;
+    const int64_t size = size_of(dtype_), padded = (length_ + 15) / 16 * 16;
+    const bool x_in_place = dtype_ == DType::f32 && in_stride_ == 1,
+               y_in_place = dtype_ == DType::f32 && out_stride_ == 1;
+    parallel_for(lines_.total(), kGrain / length_, [&](int64_t begin, int64_t end) {
+      auto* scratch =
+          reinterpret_cast<float*>(thread_scratch(5 * padded * static_cast<int64_t>(sizeof(float))));
+      float *x = scratch, *y = scratch + padded;
+      Line line{y, x, nullptr, nullptr, scratch + 2 * padded, length_, eps_};
+      for (size_t i = 0; i < parameter_strides_.size(); ++i) {
+        float* parameter = scratch + (3 + i) * padded;
+        load_(parameter, inputs[1 + i], parameter_strides_[i], length_);
+        (i == 0 ? line.weight : line.bias) = parameter;
+      }
+      for_each_run(lines_, std::array{0, 1}, begin, end - begin,
+                   [&](int64_t, int64_t count, const auto& offsets) {
+                     auto [out_offset, in_offset] = offsets;
+                     for (int64_t i = 0; i < count; ++i) {
+                       const std::byte* from = inputs[0] + in_offset * size;
+                       std::byte* to = outputs[0] + out_offset * size;
+                       if (x_in_place)
+                         line.x = reinterpret_cast<const float*>(from);
+                       else
+                         load_(x, from, in_stride_, length_);
+                       if (y_in_place) line.y = reinterpret_cast<float*>(to);
+                       compute_(line);
+                       if (!y_in_place) store_(y, to, out_stride_, length_);
+                       in_offset += lines_.inner_stride(1);
+                       out_offset += lines_.inner_stride(0);
+                     }
+                   });
+    });
+  }
+
+ private:
+  DType dtype_;
+  void (*compute_)(const Line&);
+  LoadTile load_;
+  StoreTile store_;
+  Space lines_;  // operands out, in
+  int64_t length_, in_stride_, out_stride_;
+  std::vector<int64_t> parameter_strides_;
+  float eps_ = 0;
+};
+
+}  // namespace
+
+Compiled compile_rows(const Call& call) {
+  if (call.spec.op == Op::softmax)
+    return std::make_unique<RowsKernel>(call, call.dim(), for_this_cpu<Softmax>());
+  const int last = call.out().shape.rank() - 1;
+  if (call.spec.op == Op::rms_norm) return std::make_unique<RowsKernel>(call, last, for_this_cpu<RmsNorm>());
+  return std::make_unique<RowsKernel>(call, last, for_this_cpu<LayerNorm>());
+}
+
+}  // namespace peri::host

@@ -1,0 +1,80 @@
+// Brings a matmul call into normal form and chooses how to compute it.
+#include "kernels/host/matmul/matmul.hpp"
+
+#include <utility>
+
+namespace peri::host {
+namespace {
+
+// Up to here reading b is what takes the time, and oneDNN 2.6 reads f32 at a third to two thirds of the
+// memory's bandwidth (bf16, where the processor multiplies it, at all of it), and what it does not read
+// natively it needs converted first.
+constexpr int64_t kSkinnyRows = 4;
+constexpr int64_t kSkinnyRowsConverted = 16;
+
+// A batch whose b is the same for all is one product of many rows, if the rows of a and of c are evenly
+// spaced.
+void fold_batch_into_rows(Product& p) {
+  for (int64_t stride : p.batch.strides[2])
+    if (stride != 0) return;
+  Space rows{p.batch.shape, {p.batch.strides[0], p.batch.strides[1]}};
+  if (rows.shape.rank() == kMaxRank) return;
+  rows.shape.push_back(p.m);
+  rows.strides[0].push_back(p.c_row);
+  rows.strides[1].push_back(p.a_row);
+  rows = simplified(std::move(rows));
+  if (rows.shape.rank() != 1) return;
+  p.m = rows.total();
+  p.c_row = rows.strides[0][0];
+  p.a_row = rows.strides[1][0];
+  p.batch = {{}, std::vector<Strides>(3)};
+}
+
+// c = a b as c^T = b^T a^T, so that the side with few rows is a's.
+void swap_sides(Product& p) {
+  std::swap(p.m, p.n);
+  std::swap(p.batch.strides[1], p.batch.strides[2]);
+  std::swap(p.a_row, p.b_column);
+  std::swap(p.a_column, p.b_row);
+  std::swap(p.c_row, p.c_column);
+  p.swapped = true;
+}
+
+}  // namespace
+
+Compiled compile_matmul(const Call& call) {
+  const View &a = call.in(0), &b = call.in(1), &c = call.out();
+  const int rank = c.shape.rank(), ra = a.shape.rank(), rb = b.shape.rank();
+  Product p{};
+  p.dtype = call.dtype();
+  p.m = c.shape[rank - 2];
+  p.n = c.shape[rank - 1];
+  p.k = a.shape[ra - 1];
+  p.c_row = c.strides[rank - 2];
+  p.c_column = c.strides[rank - 1];
+  p.a_row = a.strides[ra - 2];
+  p.a_column = a.strides[ra - 1];
+  p.b_row = b.strides[rb - 2];
+  p.b_column = b.strides[rb - 1];
+  auto leading = [](const View& view) {
+    View batch = view;
+    for (int i = 0; i < 2; ++i) {
+      batch.shape.erase(batch.shape.rank() - 1);
+      batch.strides.erase(batch.strides.rank() - 1);
+    }
+    return batch;
+  };
+  const View batch = leading(c);
+  p.batch = simplified({batch.shape,
+                        {batch.strides, broadcast_strides(leading(a), batch.shape),
+                         broadcast_strides(leading(b), batch.shape)}});
+  fold_batch_into_rows(p);
+  if (p.k == 0 || numel(c.shape) == 0) return compile_skinny_product(p);
+  const int64_t skinny_rows = !onednn_multiplies(p.dtype) ? kSkinnyRowsConverted
+                              : p.dtype == DType::f32     ? kSkinnyRows
+                                                          : 0;
+  if (p.n < p.m && p.n <= skinny_rows) swap_sides(p);
+  return p.m <= skinny_rows ? compile_skinny_product(p) : compile_onednn_product(p);
+}
+
+}  // namespace peri::host

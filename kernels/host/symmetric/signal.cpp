@@ -1,0 +1,133 @@
+#include "kernels/host/symmetric/signal.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "kernels/host/collectives/collective_copy.hpp"
+#include "kernels/host/symmetric/symmetric_memory.hpp"
+
+namespace peri::host {
+
+GroupContext::GroupContext(Control& control, const Group& group)
+    : control_(control), group_(group), index_(group.index_of(control.rank())) {}
+
+Status GroupContext::set_up(const Operation& operation) {
+  auto members = static_cast<size_t>(size());
+  size_t pads = sizeof(Pad) * members;
+  size_t signals = sizeof(Signal) * members * members * kSignalChannels;
+  size_t staging = static_cast<size_t>(kStagingBytes) * 2 * members;
+  size_t before_staging = (pads + signals + 4095) / 4096 * 4096;
+  std::shared_ptr<Mapping> mapping =
+      PERI_TRY(share_memory(control_, group_, static_cast<int64_t>(before_staging + staging), operation));
+  pads_ = reinterpret_cast<Pad*>(mapping->data());
+  signals_ = reinterpret_cast<Signal*>(mapping->data() + pads);
+  staging_ = mapping->data() + before_staging;
+  mapping_ = std::move(mapping);
+  return {};
+}
+
+Status GroupContext::synchronize(uint64_t signature, const Operation& operation) {
+  const int members = size();
+  if (members == 1) return {};
+  const uint32_t epoch = ++epoch_;
+  Pad& mine = pads_[index_];
+  mine.signatures[epoch & 1].store(signature, std::memory_order_relaxed);  // published by the post
+  mine.epoch.post(epoch);
+  for (int step = 1; step < members; ++step) {
+    int member = (index_ + step) % members;
+    Pad& theirs = pads_[member];
+    PERI_TRY(control_.await(theirs.epoch, epoch, group_.ranks[static_cast<size_t>(member)], operation));
+    if (theirs.signatures[epoch & 1].load(std::memory_order_relaxed) != signature)
+      return control_.mismatch(group_.ranks[static_cast<size_t>(member)], operation);
+  }
+  return {};
+}
+
+Result<int> GroupContext::check_channel(int member, int channel, const Operation& operation) const {
+  if (member < 0 || member >= size())
+    return operation.fail(Code::InvalidArgument,
+                          fmt::format("no member {} in group {}", member, group_.to_string()));
+  if (channel < 0 || channel >= kSignalChannels)
+    return operation.fail(Code::InvalidArgument,
+                          fmt::format("no channel {}: there are {}", channel, kSignalChannels));
+  return group_.ranks[static_cast<size_t>(member)];
+}
+
+Status GroupContext::put_signal(int member, int channel, const Operation& operation) {
+  int peer = PERI_TRY(check_channel(member, channel, operation));
+  PERI_TRY(ensure(operation));
+  if (member == index_) return operation.fail(Code::InvalidArgument, "a signal to oneself");
+  Signal& s = signal(index_, member, channel);
+  uint32_t sent = s.put.value.load(std::memory_order_relaxed);  // only this rank writes it
+  PERI_TRY(control_.await(s.taken, sent, peer, operation));
+  s.put.post(sent + 1);
+  return {};
+}
+
+Status GroupContext::wait_signal(int member, int channel, const Operation& operation) {
+  int peer = PERI_TRY(check_channel(member, channel, operation));
+  PERI_TRY(ensure(operation));
+  if (member == index_) return operation.fail(Code::InvalidArgument, "a signal from oneself");
+  Signal& s = signal(member, index_, channel);
+  uint32_t taken = s.taken.value.load(std::memory_order_relaxed);  // only this rank writes it
+  PERI_TRY(control_.await(s.put, taken + 1, peer, operation));
+  s.taken.post(taken + 1);
+  return {};
+}
+
+Channel::Channel(Control& control, int peer, std::shared_ptr<Mapping> mapping)
+    : control_(control),
+      peer_(peer),
+      mapping_(std::move(mapping)),
+      ring_(reinterpret_cast<Ring*>(mapping_->data())) {}
+
+Result<std::unique_ptr<Channel>> Channel::open(Control& control, const Group& group, int from, int to,
+                                               const Operation& operation) {
+  const MessageKey key{topic_of(group, fmt::format("channel {} to {}", from, to)), 0};
+  bool sending = control.rank() == from;
+  Fd file;
+  if (sending) {
+    file = PERI_TRY(create_shared_file(sizeof(Ring)));
+    PERI_TRY(reserve(file, 0, sizeof(Ring)));
+    PERI_TRY(control.send(to, key, "", &file, operation));
+  } else {
+    file = std::move(PERI_TRY(control.receive(from, key, operation)).file);
+  }
+  std::shared_ptr<Mapping> mapping = PERI_TRY(Mapping::of_file(file));
+  return std::unique_ptr<Channel>(new Channel(control, sending ? to : from, std::move(mapping)));
+}
+
+Status Channel::send(const std::byte* data, int64_t bytes, uint64_t signature, const Operation& operation) {
+  int64_t at = 0;
+  do {
+    PERI_TRY(control_.await(ring_->emptied, position_ + 1 - kSlots, peer_, operation));
+    uint32_t slot = position_ % kSlots;
+    int64_t chunk = std::min(bytes - at, kSlotBytes);
+    ring_->signatures[slot] = signature;
+    std::memcpy(ring_->texts[slot], operation.note().data(), operation.note().size_bytes());
+    copy_bytes(ring_->slots[slot], data + at, chunk);
+    ring_->filled.post(++position_);
+    at += chunk;
+  } while (at < bytes);
+  return {};
+}
+
+Status Channel::receive(std::byte* data, int64_t bytes, uint64_t signature, const Operation& operation) {
+  int64_t at = 0;
+  do {
+    PERI_TRY(control_.await(ring_->filled, position_ + 1, peer_, operation));
+    uint32_t slot = position_ % kSlots;
+    if (ring_->signatures[slot] != signature)
+      return operation.fail(Code::RankMismatch,
+                            fmt::format("rank {} sent something else: {}", peer_, ring_->texts[slot]));
+    int64_t chunk = std::min(bytes - at, kSlotBytes);
+    copy_bytes(data + at, ring_->slots[slot], chunk);
+    ring_->emptied.post(++position_);
+    at += chunk;
+  } while (at < bytes);
+  return {};
+}
+
+}  // namespace peri::host

@@ -1,0 +1,166 @@
+#include "kernels/host/symmetric/symmetric_memory.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <limits>
+
+#include "kernels/host/collectives/collective_copy.hpp"
+
+namespace peri::host {
+namespace {
+
+int64_t stride_of(int64_t bytes) {
+  return std::max<int64_t>((bytes + 4095) / 4096 * 4096, 4096);
+}
+
+// All members' outcomes of one step, so that they fail together: the first failure, or none.
+Status agree(Control& control, const Group& group, const Status& mine, const Operation& operation) {
+  std::vector<std::string> outcomes =
+      PERI_TRY(control.exchange(group, mine ? "" : mine.error().message, operation));
+  for (size_t i = 0; i < outcomes.size(); ++i)
+    if (!outcomes[i].empty())
+      return operation.fail(Code::OutOfMemory, fmt::format("rank {}: {}", group.ranks[i], outcomes[i]));
+  return {};
+}
+
+// Takes this rank's equal share of the file. It does so itself so that the pages lie in memory near to it.
+Result<std::shared_ptr<Mapping>> map_and_reserve(const Fd& file, int64_t share, int index) {
+  std::shared_ptr<Mapping> mapping = PERI_TRY(Mapping::of_file(file));
+  PERI_TRY(reserve(file, share * index, std::clamp<int64_t>(mapping->bytes() - share * index, 0, share)));
+  return mapping;
+}
+
+}  // namespace
+
+Result<std::shared_ptr<Mapping>> share_memory(Control& control, const Group& group, int64_t bytes,
+                                              const Operation& operation) {
+  const int members = group.size();
+  const int index = group.index_of(control.rank());
+  // The first member makes the file. Where it cannot, everybody learns it from a message without a file.
+  const MessageKey key = control.next_key(topic_of(group, "file"));
+  Fd file;
+  if (index == 0) {
+    Result<Fd> made = create_shared_file(bytes);
+    for (int peer : group.ranks)
+      if (peer != control.rank())
+        PERI_TRY(
+            control.send(peer, key, made ? "" : made.error().message, made ? &*made : nullptr, operation));
+    file = PERI_TRY(std::move(made));
+  } else {
+    Message message = PERI_TRY(control.receive(group.ranks[0], key, operation));
+    if (!message.file.valid()) return operation.fail(Code::OutOfMemory, message.text);
+    file = std::move(message.file);
+  }
+  int64_t share = (bytes / members + 4095) / 4096 * 4096;
+  Result<std::shared_ptr<Mapping>> mapping = map_and_reserve(file, share, index);
+  PERI_TRY(agree(control, group, mapping ? Status() : std::unexpected(mapping.error()), operation));
+  return mapping;
+}
+
+HostSymmetricMemory::HostSymmetricMemory(GroupContext& context, std::shared_ptr<Mapping> mapping,
+                                         int64_t bytes, uint64_t id)
+    : context_(context),
+      group_(context.group()),
+      index_(context.index()),
+      mapping_(std::move(mapping)),
+      bytes_(bytes),
+      stride_(stride_of(bytes)),
+      id_(id) {}
+
+Status HostSymmetricMemory::barrier(std::string_view op) {
+  Operation operation(fmt::format("{} over {}", op, group_.to_string()), {});
+  context_.control().enter(operation);
+  PERI_TRY(context_.ensure(operation));
+  return context_.synchronize(topic_of(group_, "barrier of symmetric memory"), operation);
+}
+
+Status HostSymmetricMemory::put_signal(int member, int channel, std::string_view op) {
+  Operation operation(fmt::format("{} over {}", op, group_.to_string()), {});
+  context_.control().enter(operation);
+  return context_.put_signal(member, channel, operation);
+}
+
+Status HostSymmetricMemory::wait_signal(int member, int channel, std::string_view op) {
+  Operation operation(fmt::format("{} over {}", op, group_.to_string()), {});
+  context_.control().enter(operation);
+  return context_.wait_signal(member, channel, operation);
+}
+
+Status HostSymmetricMemory::write(std::byte* to, const std::byte* source, int64_t bytes) {
+  copy_bytes(to, source, bytes);
+  return {};
+}
+
+Status HostSymmetricMemory::fill(std::byte* to, uint32_t value, int64_t count) {
+  std::fill_n(reinterpret_cast<uint32_t*>(to), count, value);
+  return {};
+}
+
+SymmetricMemory* SymmetricBlocks::find(const std::byte* address) const {
+  std::lock_guard lock(mutex_);
+  auto after = blocks_.upper_bound(address);
+  if (after == blocks_.begin()) return nullptr;
+  const auto& [begin, memory] = *std::prev(after);
+  return address < begin + std::max<int64_t>(memory->bytes(), 1) ? memory : nullptr;
+}
+
+void SymmetricBlocks::insert(SymmetricMemory& memory) {
+  std::lock_guard lock(mutex_);
+  blocks_[memory.buffer(memory.index())] = &memory;
+}
+
+void SymmetricBlocks::erase(const SymmetricMemory& memory) {
+  std::lock_guard lock(mutex_);
+  blocks_.erase(memory.buffer(memory.index()));
+}
+
+namespace {
+
+class SymmetricStorage final : public Storage {
+ public:
+  SymmetricStorage(std::unique_ptr<HostSymmetricMemory> memory, std::shared_ptr<SymmetricBlocks> blocks,
+                   std::shared_ptr<MemoryLedger> ledger)
+      : Storage(memory->buffer(memory->index()), memory->bytes(), Place::device,
+                SymmetricAllocator{memory->group()}),
+        memory_(std::move(memory)),
+        blocks_(std::move(blocks)),
+        ledger_(std::move(ledger)) {
+    blocks_->insert(*memory_);
+  }
+  ~SymmetricStorage() override {
+    blocks_->erase(*memory_);
+    release_memory(*ledger_, stride_of(bytes_));
+  }
+
+ private:
+  std::unique_ptr<HostSymmetricMemory> memory_;
+  std::shared_ptr<SymmetricBlocks> blocks_;
+  std::shared_ptr<MemoryLedger> ledger_;
+};
+
+}  // namespace
+
+Result<std::shared_ptr<Storage>> allocate_symmetric(GroupContext& context,
+                                                    std::shared_ptr<SymmetricBlocks> blocks, int64_t bytes,
+                                                    const Operation& operation) {
+  if (bytes < 0 || bytes > std::numeric_limits<int64_t>::max() / (2 * context.size()))
+    return operation.fail(Code::InvalidArgument, fmt::format("an allocation of {} bytes", bytes));
+  Control& control = context.control();
+  std::shared_ptr<MemoryLedger> ledger = control.ledger();
+  PERI_TRY(context.ensure(operation));  // so that signals need not, which are not collective
+  Status promised = promise_memory(*ledger, stride_of(bytes), "symmetric");
+  Status agreed = agree(control, context.group(), promised, operation);
+  Result<std::shared_ptr<Mapping>> mapping =
+      agreed ? share_memory(control, context.group(), stride_of(bytes) * context.size(), operation)
+             : std::unexpected(agreed.error());
+  if (!mapping) {
+    if (promised) release_memory(*ledger, stride_of(bytes));
+    return std::unexpected(mapping.error());
+  }
+  uint64_t id = control.next_key(topic_of(context.group(), "allocation")).sequence;
+  auto memory = std::make_unique<HostSymmetricMemory>(context, std::move(*mapping), bytes, id);
+  return std::make_shared<SymmetricStorage>(std::move(memory), std::move(blocks), std::move(ledger));
+}
+
+}  // namespace peri::host

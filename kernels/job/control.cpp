@@ -1,0 +1,311 @@
+#include "kernels/job/control.hpp"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+
+namespace peri::host {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using std::chrono::milliseconds;
+
+constexpr milliseconds kSlice{20};  // how late a sleeping rank may notice an abort or an interrupt
+constexpr milliseconds kLastWords{
+    200};  // how long messages of others are still waited for when one rank has failed
+constexpr std::chrono::microseconds kSpin{50};
+constexpr const char* kLost = "was lost (killed or exited)";
+
+std::string first_line(const std::string& text) {
+  return text.substr(0, text.find('\n'));
+}
+
+Clock::time_point deadline_of(const JobOptions& options) {
+  return Clock::now() +
+         std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(options.timeout_s));
+}
+
+}  // namespace
+
+uint64_t topic_of(const Group& group, std::string_view subject) {
+  uint64_t hash = 14695981039346656037u;  // FNV-1a
+  auto mix = [&hash](uint64_t value) { hash = (hash ^ value) * 1099511628211u; };
+  for (char c : subject) mix(static_cast<unsigned char>(c));
+  for (int rank : group.ranks) mix(static_cast<uint64_t>(rank) + 256);
+  return hash;
+}
+
+Operation::Operation(std::string text, Origin origin) : text_(std::move(text)), origin_(std::move(origin)) {
+  std::string note = origin_.known() ? fmt::format("{} at {}", text_, origin_.to_string()) : text_;
+  constexpr size_t kRoom = sizeof(NoteWords) - 1;
+  if (note.size() > kRoom)
+    note = note.substr(0, kRoom / 2 - 3) + "..." + note.substr(note.size() - kRoom / 2);
+  std::memcpy(note_.data(), note.data(), note.size());
+  note_words_ = note.size() / sizeof(uint64_t) + 1;
+}
+
+std::unexpected<Error> Operation::fail(Code code, const std::string& what,
+                                       std::vector<std::string> context) const {
+  return std::unexpected(Error{code, text_ + ": " + what, origin_, std::move(context)});
+}
+
+Result<std::unique_ptr<Control>> Control::join(const JobOptions& options) {
+  if (options.world_size < 1 || options.rank < 0 || options.rank >= options.world_size)
+    return peri::fail(Code::InvalidArgument, fmt::format("rank {} of {}", options.rank, options.world_size));
+  std::unique_ptr<Control> control(new Control(options));
+  control->mailbox_ = PERI_TRY(Mailbox::connect(options));
+
+  int64_t bytes = static_cast<int64_t>(sizeof(ControlBlock) +
+                                       sizeof(RankRecord) * static_cast<size_t>(options.world_size));
+  const MessageKey key{topic_of(world_group(options.world_size), "control block"), 0};
+  const Operation joining("joining the job", {});
+  Fd file;
+  if (options.rank == 0) {
+    file = PERI_TRY(create_shared_file(bytes));
+    for (int peer = 1; peer < options.world_size; ++peer) control->mailbox_.post(peer, key, "", "", &file);
+    control->mapping_ = PERI_TRY(Mapping::of_file(file));
+    control->block_ = reinterpret_cast<ControlBlock*>(control->mapping_->data());
+    control->block_->ledger.limit.store(available_memory(), std::memory_order_relaxed);
+    PERI_TRY(control->converse(joining, [&] {
+      std::vector<int> missing;
+      for (int peer = 1; peer < options.world_size; ++peer)
+        if (!control->mailbox_.sent(peer)) missing.push_back(peer);
+      return missing;
+    }));
+  } else {
+    file = std::move(PERI_TRY(control->receive(0, key, joining)).file);
+    control->mapping_ = PERI_TRY(Mapping::of_file(file));
+    control->block_ = reinterpret_cast<ControlBlock*>(control->mapping_->data());
+  }
+  if (options.world_size > 1) {
+    control->stop_watching_ = Fd(eventfd(0, EFD_CLOEXEC));
+    if (!control->stop_watching_.valid()) return os_failure(Code::IoError, "eventfd");
+    control->watcher_ = std::thread([c = control.get()] { c->watch(); });
+  }
+  return control;
+}
+
+Control::~Control() {
+  leave();
+}
+
+void Control::enter(const Operation& operation) {
+  RankRecord& mine = record(rank());
+  std::span<const uint64_t> note = operation.note();
+  for (size_t i = 0; i < note.size(); ++i) mine.note[i].store(note[i], std::memory_order_relaxed);
+  mine.sequence.store(mine.sequence.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+}
+
+std::string Control::last_entered(int rank) const {
+  const RankRecord& theirs = record(rank);
+  uint64_t sequence = theirs.sequence.load(std::memory_order_acquire);
+  if (sequence == 0) return "has entered no operation yet";
+  NoteWords words;
+  for (size_t i = 0; i < kNoteWords; ++i) words[i] = theirs.note[i].load(std::memory_order_relaxed);
+  char text[sizeof(words) + 1] = {};
+  std::memcpy(text, words.data(), sizeof(words));
+  return fmt::format("last entered {} (call #{})", text, sequence);
+}
+
+Status Control::await_slowly(SharedWord& word, uint32_t target, int peer, const Operation& operation) {
+  if (options_.may_spin && word.spin(target, kSpin)) return {};
+  const auto deadline = deadline_of(options_);
+  for (;;) {
+    auto left = deadline - Clock::now();
+    if (left > Clock::duration::zero()) word.sleep(target, std::min<std::chrono::nanoseconds>(left, kSlice));
+    // What a peer has done counts even if it has ended since; so its state is read before the word.
+    bool peer_left = record(peer).state.load(std::memory_order_acquire) == RankState::left;
+    Status job = check_job(operation);
+    if (word.reached(target)) return {};
+    PERI_TRY(job);
+    if (peer_left) return lost(peer, operation);
+    if (left <= Clock::duration::zero()) return timeout({{peer}}, operation);
+  }
+}
+
+Status Control::check_job(const Operation& operation) const {
+  if (interrupted_.load(std::memory_order_relaxed)) return operation.fail(Code::Interrupted, "interrupted");
+  if (!block_) return {};
+  uint32_t failed = block_->failed.load(std::memory_order_acquire);  // pairs with the exchange of `report`
+  if (failed == 0) return {};
+  int reporter = static_cast<int>(failed) - 1;
+  const RankRecord& theirs = record(reporter);
+  if (theirs.code == Code::PeerLost && theirs.subject != reporter) {
+    if (theirs.subject == rank()) return operation.fail(Code::PeerLost, "this rank was taken for lost");
+    return operation.fail(Code::PeerLost, fmt::format("rank {} {}", theirs.subject, theirs.message),
+                          {fmt::format("rank {} {}", theirs.subject, last_entered(theirs.subject))});
+  }
+  return operation.fail(Code::PeerLost, fmt::format("rank {} failed: {}", reporter, theirs.message));
+}
+
+// All ranks are told whom this one misses, so that those who wait for this rank name the same cause.
+std::unexpected<Error> Control::lost(int peer, const Operation& operation) {
+  if (!block_) return operation.fail(Code::PeerLost, fmt::format("rank {} {}", peer, kLost));
+  const bool left = record(peer).state.load(std::memory_order_acquire) == RankState::left;
+  const char* how = left ? "has already finished" : kLost;
+  report(Code::PeerLost, peer, how);
+  return operation.fail(Code::PeerLost, fmt::format("rank {} {}", peer, how),
+                        {fmt::format("rank {} {}", peer, last_entered(peer))});
+}
+
+std::unexpected<Error> Control::timeout(std::span<const int> missing, const Operation& operation) const {
+  std::vector<std::string> each;
+  for (int peer : missing) {
+    std::string entered = block_ ? fmt::format("; it {}", last_entered(peer)) : "";
+    each.push_back(fmt::format("no sign of rank {} for {:.3g} s{}", peer, options_.timeout_s, entered));
+  }
+  return operation.fail(Code::Timeout, each.front(), {each.begin() + 1, each.end()});
+}
+
+std::unexpected<Error> Control::mismatch(int peer, const Operation& operation) const {
+  const int low = std::min(rank(), peer), high = std::max(rank(), peer);
+  auto failure = operation.fail(Code::RankMismatch, "ranks issued different operations",
+                                {fmt::format("rank {} {}", low, last_entered(low)),
+                                 fmt::format("rank {} {}", high, last_entered(high))});
+  failure.error().hint = "every member of a group issues the same collectives in the same order";
+  return failure;
+}
+
+// Whether the messages of these ranks can be on their way although the job has failed: it was none of them
+// that failed.
+bool Control::may_still_come(const std::vector<int>& waiting) const {
+  const int failed = static_cast<int>(block_->failed.load(std::memory_order_acquire)) - 1;
+  return failed >= 0 &&
+         std::ranges::none_of(waiting, [&](int peer) { return peer == failed || mailbox_.gone(peer); });
+}
+
+Status Control::converse(const Operation& operation, const std::function<std::vector<int>()>& missing) {
+  const auto deadline = deadline_of(options_);
+  auto last_words = Clock::now() + kLastWords;
+  mailbox_.progress(milliseconds(0));
+  for (;;) {
+    Status job = check_job(operation);
+    std::vector<int> waiting = missing();
+    if (waiting.empty()) return {};
+    // A rank may fail because of what all are about to learn, and tell the job before the others' messages
+    // are here.
+    if (!job && (may_still_come(waiting) && Clock::now() < last_words)) {
+      mailbox_.progress(kSlice);
+      continue;
+    }
+    PERI_TRY(job);
+    last_words = Clock::now() + kLastWords;
+    for (int peer : waiting) {
+      if (mailbox_.gone(peer)) return lost(peer, operation);
+    }
+    if (Clock::now() >= deadline) return timeout(waiting, operation);
+    mailbox_.progress(kSlice);
+  }
+}
+
+Result<std::vector<std::string>> Control::exchange(const Group& group, const std::string& text,
+                                                   const Operation& operation) {
+  const MessageKey key = next_key(topic_of(group, "exchange"));
+  std::vector<std::string> texts(group.ranks.size());
+  std::vector<std::optional<Message>> messages(group.ranks.size());
+  for (int peer : group.ranks)
+    if (peer != rank()) mailbox_.post(peer, key, operation.text(), text);
+  PERI_TRY(converse(operation, [&] {
+    std::vector<int> missing;
+    for (size_t i = 0; i < group.ranks.size(); ++i) {
+      int peer = group.ranks[i];
+      if (peer == rank()) continue;
+      if (!messages[i]) messages[i] = mailbox_.take(peer, key);
+      if (!messages[i] || !mailbox_.sent(peer)) missing.push_back(peer);
+    }
+    return missing;
+  }));
+  for (size_t i = 0; i < group.ranks.size(); ++i) {
+    if (group.ranks[i] == rank()) {
+      texts[i] = text;
+      continue;
+    }
+    if (messages[i]->what != operation.text()) return mismatch(group.ranks[i], operation);
+    texts[i] = std::move(messages[i]->text);
+  }
+  return texts;
+}
+
+Status Control::send(int peer, MessageKey key, const std::string& text, const Fd* file,
+                     const Operation& operation) {
+  mailbox_.post(peer, key, operation.text(), text, file);
+  return converse(operation, [&]() -> std::vector<int> {
+    if (mailbox_.sent(peer)) return {};
+    return {peer};
+  });
+}
+
+Result<Message> Control::receive(int peer, MessageKey key, const Operation& operation) {
+  std::optional<Message> message;
+  PERI_TRY(converse(operation, [&]() -> std::vector<int> {
+    message = mailbox_.take(peer, key);
+    if (message) return {};
+    return {peer};
+  }));
+  return std::move(*message);
+}
+
+void Control::report(Code code, int subject, const std::string& message) {
+  std::lock_guard lock(report_mutex_);
+  if (reported_) return;
+  reported_ = true;
+  RankRecord& mine = record(rank());
+  mine.code = code;
+  mine.subject = subject;
+  std::snprintf(mine.message, sizeof(mine.message), "%s", message.c_str());
+  uint32_t none = 0;  // the first cause wins
+  block_->failed.compare_exchange_strong(none, static_cast<uint32_t>(rank()) + 1, std::memory_order_acq_rel);
+}
+
+void Control::abort(const Error& cause) {
+  if (!has_left_) report(cause.code, rank(), first_line(cause.to_string()));
+}
+
+// A thread of its own, because a rank that computes or sleeps on a futex does not look at its sockets.
+void Control::watch() {
+  std::vector<pollfd> polled{{stop_watching_.get(), POLLIN, 0}};
+  std::vector<int> ranks{-1};
+  std::vector<Fd> processes;  // a socket inherited by a child of a dead rank stays open; the process does not
+  for (int peer = 0; peer < options_.world_size; ++peer) {
+    if (peer == rank()) continue;
+    polled.push_back({mailbox_.socket(peer), POLLRDHUP, 0});
+    ranks.push_back(peer);
+    pid_t pid = mailbox_.pid(peer);
+    if (pid <= 0 || pid == getpid()) continue;
+    Fd process(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
+    if (!process.valid()) continue;
+    polled.push_back({process.get(), POLLIN, 0});
+    ranks.push_back(peer);
+    processes.push_back(std::move(process));
+  }
+  for (;;) {
+    if (poll(polled.data(), polled.size(), -1) < 0) continue;
+    if (polled[0].revents) return;
+    for (size_t i = 1; i < polled.size(); ++i) {
+      if (!polled[i].revents) continue;
+      if (record(ranks[i]).state.load(std::memory_order_acquire) != RankState::left)
+        report(Code::PeerLost, ranks[i], kLost);
+      polled[i].fd = -1;  // no longer polled
+    }
+  }
+}
+
+void Control::leave() {
+  if (has_left_ || !block_) return;
+  has_left_ = true;
+  if (watcher_.joinable()) {
+    uint64_t one = 1;
+    [[maybe_unused]] ssize_t written = write(stop_watching_.get(), &one, sizeof(one));
+    watcher_.join();
+  }
+  record(rank()).state.store(RankState::left, std::memory_order_release);
+  mailbox_ = Mailbox();
+}
+
+}  // namespace peri::host

@@ -1,0 +1,273 @@
+// Pointwise fusion: which calls become one FusedProgram. Producers move down into the one call that needs
+// them; calls that read the same values and stand side by side become one call with several outputs. By
+// FusedProgram's definition no bit changes.
+#include <algorithm>
+
+#include "planner/lines.hpp"
+#include "planner/passes/passes.hpp"
+
+namespace peri {
+namespace {
+
+// Beyond this a kernel's registers spill and compiling it takes longer than it saves.
+constexpr size_t kMaxInstructions = 64;
+
+class Fuser {
+ public:
+  explicit Fuser(Plan plan) : plan_(std::move(plan)) {}
+
+  Plan run() {
+    index();
+    sink_producers();
+    join_siblings();
+    return emit();
+  }
+
+ private:
+  struct Use {
+    int line;
+    bool whole;  // reads the buffer element by element, in its own order
+  };
+  // Calls that become one. `position` is the line where it runs: every operand is written before, every user
+  // stands after.
+  struct Fusion {
+    std::vector<int> members;
+    int position;
+  };
+
+  KernelLine* kernel(int line) { return std::get_if<KernelLine>(&plan_.lines[static_cast<size_t>(line)]); }
+  KernelLine* pointwise(int line) {
+    KernelLine* found = line < 0 ? nullptr : kernel(line);
+    return found && found->spec.is_fused() ? found : nullptr;
+  }
+  // A `full` that becomes an immediate wherever a fused call reads it, through whatever window.
+  KernelLine* immediate(int line) {
+    KernelLine* found = line < 0 ? nullptr : kernel(line);
+    return found && !found->spec.is_fused() && found->spec.op == Op::full ? found : nullptr;
+  }
+  Fusion& fusion_of(int line) { return fusions_[static_cast<size_t>(fusion_[static_cast<size_t>(line)])]; }
+  int writer(BufferId buffer) const { return writer_[at(buffer)]; }
+  BufferId output(int line) { return kernel(line)->outputs[0].buffer; }
+
+  void index() {
+    const size_t buffers = plan_.buffers.size(), lines = plan_.lines.size();
+    writer_.assign(buffers, -1);
+    uses_.resize(buffers);
+    returned_.assign(buffers, false);
+    fusion_.assign(lines, -1);
+    int run = 0, effects = 0;
+    for (size_t i = 0; i < lines; ++i) {
+      const int line = static_cast<int>(i);
+      for_each_write(plan_.lines[i], [&](BufferId b) {
+        if (plan_.buffer(b).index < 0) writer_[at(b)] = line;
+      });
+      for_each_read(std::as_const(plan_.lines[i]), [&](const PlanOperand& operand) {
+        uses_[at(operand.buffer)].push_back({line, is_whole(plan_, operand)});
+      });
+      if (!pointwise(line) && !immediate(line)) ++run;
+      const CollectiveLine* call = std::get_if<CollectiveLine>(&plan_.lines[i]);
+      if (call && info(call->op).has(kEffect)) ++effects;
+      run_.push_back(run);
+      effects_.push_back(effects);
+    }
+    for (const PlanOutput& output : plan_.outputs) returned_[at(output.value.buffer)] = true;
+  }
+
+  // From the last line backwards: a call all of whose users are in one fusion joins it. It then runs later,
+  // where only that fusion needs it; it never moves past an effect.
+  void sink_producers() {
+    for (int i = static_cast<int>(plan_.lines.size()) - 1; i >= 0; --i) {
+      if (!pointwise(i)) continue;
+      const int target = common_fusion(i);
+      if (target >= 0) {
+        fusions_[static_cast<size_t>(target)].members.push_back(i);
+        fusion_[static_cast<size_t>(i)] = target;
+      } else {
+        fusion_[static_cast<size_t>(i)] = static_cast<int>(fusions_.size());
+        fusions_.push_back({{i}, i});
+      }
+    }
+  }
+
+  int common_fusion(int line) {
+    const std::vector<Use>& uses = uses_[at(output(line))];
+    if (uses.empty() || returned_[at(output(line))]) return -1;
+    const int target = fusion_[static_cast<size_t>(uses[0].line)];
+    for (const Use& use : uses)
+      if (!use.whole || target < 0 || fusion_[static_cast<size_t>(use.line)] != target) return -1;
+    const Fusion& fusion = fusions_[static_cast<size_t>(target)];
+    return compatible(line, fusion.position) &&
+                   effects_[static_cast<size_t>(line)] == effects_[static_cast<size_t>(fusion.position)] &&
+                   fusion.members.size() < kMaxInstructions
+               ? target
+               : -1;
+  }
+
+  bool compatible(int a, int b) {
+    return plan_.buffer(output(a)).type.shape == plan_.buffer(output(b)).type.shape &&
+           plan_.buffer(output(a)).type.place == plan_.buffer(output(b)).type.place &&
+           plan_.captured[static_cast<size_t>(a)] == plan_.captured[static_cast<size_t>(b)];
+  }
+
+  template <class F>
+  void for_each_operand(const Fusion& fusion, F f) {  // what it reads from outside
+    for (int member : fusion.members)
+      for (const PlanOperand& operand : kernel(member)->inputs)
+        if (from_outside(fusion, operand)) f(operand, writer(operand.buffer));
+  }
+  bool from_outside(const Fusion& fusion, const PlanOperand& operand) {
+    const int from = writer(operand.buffer);
+    return !immediate(from) && !(pointwise(from) && &fusion_of(from) == &fusion);
+  }
+
+  // In order: a fusion joins an earlier one that reads a value it reads too, or makes one, when nothing but
+  // pointwise calls stands between and all its operands are there. It then runs earlier; nothing is kept
+  // alive across other work.
+  void join_siblings() {
+    std::vector<int> last_reader(plan_.buffers.size(), -1);
+    for (int i = 0; i < static_cast<int>(plan_.lines.size()); ++i) {
+      if (!pointwise(i) || fusion_of(i).position != i) continue;
+      int home = fusion_[static_cast<size_t>(i)];
+      Fusion& fusion = fusion_of(i);
+      int target = -1;
+      for_each_operand(fusion, [&](const PlanOperand& operand, int from) {
+        if (target < 0) target = joined(fusion, last_reader[at(operand.buffer)]);
+        if (target < 0 && pointwise(from)) target = joined(fusion, fusion_[static_cast<size_t>(from)]);
+      });
+      if (target >= 0) {
+        std::vector<int>& members = fusions_[static_cast<size_t>(target)].members;
+        members.insert(members.end(), fusion.members.begin(), fusion.members.end());
+        for (int member : fusion.members) fusion_[static_cast<size_t>(member)] = target;
+        fusion.members.clear();
+        home = target;
+      }
+      for_each_operand(fusions_[static_cast<size_t>(home)],
+                       [&](const PlanOperand& operand, int) { last_reader[at(operand.buffer)] = home; });
+    }
+  }
+
+  // `candidate` if `fusion` may join it, else -1.
+  int joined(const Fusion& fusion, int candidate) {
+    if (candidate < 0) return -1;
+    const Fusion& target = fusions_[static_cast<size_t>(candidate)];
+    const size_t here = static_cast<size_t>(fusion.position), there = static_cast<size_t>(target.position);
+    if (run_[here] != run_[there] || !compatible(fusion.position, target.position) ||
+        fusion.members.size() + target.members.size() > kMaxInstructions)
+      return -1;
+    bool possible = true;
+    for_each_operand(fusion, [&](const PlanOperand& operand, int from) {
+      if (pointwise(from) && &fusion_of(from) == &target)
+        possible = possible && is_whole(plan_, operand);
+      else
+        possible = possible && (pointwise(from) ? fusion_of(from).position : from) < target.position;
+    });
+    return possible ? candidate : -1;
+  }
+
+  // All calls are merged before any line moves, for a fusion's members may stand anywhere.
+  Plan emit() {
+    std::vector<std::pair<int, KernelLine>> merged;  // (position, call)
+    for (Fusion& fusion : fusions_)
+      if (!fusion.members.empty() && changes(fusion)) merged.emplace_back(fusion.position, merge(fusion));
+    std::vector<bool> kept(plan_.lines.size());
+    for (size_t i = 0; i < kept.size(); ++i) {
+      const int line = static_cast<int>(i);
+      kept[i] =
+          pointwise(line) ? fusion_of(line).position == line : !immediate(line) || !only_immediate(line);
+    }
+    for (auto& [position, line] : merged) plan_.lines[static_cast<size_t>(position)] = std::move(line);
+    size_t count = 0;
+    for (size_t i = 0; i < kept.size(); ++i) {
+      if (!kept[i]) continue;
+      if (count != i) plan_.lines[count] = std::move(plan_.lines[i]);
+      plan_.captured[count++] = plan_.captured[i];
+    }
+    plan_.lines.erase(plan_.lines.begin() + static_cast<ptrdiff_t>(count), plan_.lines.end());
+    plan_.captured.resize(count);
+    return std::move(plan_);
+  }
+
+  bool changes(const Fusion& fusion) {
+    return fusion.members.size() > 1 ||
+           std::ranges::any_of(kernel(fusion.members[0])->inputs, [&](const PlanOperand& in) {
+             return immediate(writer(in.buffer)) != nullptr;
+           });
+  }
+
+  bool only_immediate(int line) {
+    return !returned_[at(output(line))] && std::ranges::all_of(uses_[at(output(line))], [&](const Use& use) {
+      return pointwise(use.line) != nullptr;
+    });
+  }
+
+  // One call for all members, which keep the order of the program.
+  KernelLine merge(Fusion& fusion) {
+    std::ranges::sort(fusion.members);
+    KernelLine line{{}, {}, {}, kernel(fusion.members.back())->origin};
+    std::map<std::pair<int, int>, int> input_of;  // (member, its operand): the call's
+    for (int member : fusion.members)
+      for (int i = 0; i < static_cast<int>(kernel(member)->inputs.size()); ++i) {
+        const PlanOperand& operand = kernel(member)->inputs[static_cast<size_t>(i)];
+        if (!from_outside(fusion, operand)) continue;
+        auto known = std::ranges::find_if(
+            line.inputs, [&](const PlanOperand& in) { return same_everywhere(plan_, in, operand); });
+        input_of[{member, i}] = static_cast<int>(known - line.inputs.begin());
+        if (known == line.inputs.end()) line.inputs.push_back(operand);
+      }
+    FusedProgram& program = line.spec.fused;
+    for (const PlanOperand& operand : line.inputs) program.operand_dtypes.push_back(operand.type.dtype);
+    auto add = [&](FusedInstruction instruction) {
+      program.instructions.push_back(std::move(instruction));
+      return static_cast<int>(line.inputs.size() + program.instructions.size()) - 1;
+    };
+    std::vector<std::pair<int, int>> registers;  // (line, register) of members and immediates
+    auto find = [&](int from) {
+      auto known = std::ranges::find(registers, from, &std::pair<int, int>::first);
+      return known == registers.end() ? -1 : known->second;
+    };
+    for (int member : fusion.members) {
+      const KernelLine& call = *kernel(member);
+      FusedInstruction instruction = call.spec.fused.instructions[0];
+      for (int& operand : instruction.operands) {
+        const int number = operand;
+        const PlanOperand& in = call.inputs[static_cast<size_t>(number)];
+        const int from = writer(in.buffer);
+        operand = from < 0 ? -1 : find(from);
+        if (operand < 0 && immediate(from)) {
+          operand = add({Op::full, {}, in.type.dtype, immediate(from)->spec.attributes.get<double>("value")});
+          registers.emplace_back(from, operand);
+        }
+        if (operand < 0) operand = input_of.at({member, number});
+      }
+      registers.emplace_back(member, add(std::move(instruction)));
+      if (needed_outside(member, fusion)) {
+        line.outputs.push_back(call.outputs[0]);
+        program.results.push_back(registers.back().second);
+      }
+    }
+    return line;
+  }
+
+  bool needed_outside(int member, const Fusion& fusion) {
+    const std::vector<Use>& uses = uses_[at(output(member))];
+    return returned_[at(output(member))] || uses.empty() || std::ranges::any_of(uses, [&](const Use& use) {
+             return !pointwise(use.line) || &fusion_of(use.line) != &fusion;
+           });
+  }
+
+  Plan plan_;
+  std::vector<int> writer_;             // by buffer: the line that writes it; -1 for inputs and constants
+  std::vector<std::vector<Use>> uses_;  // by buffer
+  std::vector<bool> returned_;          // by buffer
+  std::vector<int> run_, effects_;      // by line: how many non-pointwise lines, how many effects up to it
+  std::vector<int> fusion_;             // by line: index into fusions_, -1 for lines that are not pointwise
+  std::vector<Fusion> fusions_;
+};
+
+}  // namespace
+
+Plan fuse(Plan plan) {
+  return Fuser(std::move(plan)).run();
+}
+
+}  // namespace peri

@@ -1,0 +1,32 @@
+// When a kernel may write its output over one of its inputs.
+#include "planner/passes/in_place.hpp"
+
+#include <algorithm>
+
+namespace peri {
+
+bool may_work_in_place(const KernelLine& line, BufferId input, BufferId output) {
+  auto out = std::ranges::find(line.outputs, output, &PlanOperand::buffer);
+  PERI_CHECK(out != line.outputs.end(), "the line does not write this buffer");
+  if (!line.spec.is_fused())
+    return line.spec.op == Op::index_copy && line.inputs[0].buffer == input &&
+           line.inputs[0].type == out->type && line.inputs[1].buffer != input &&
+           line.inputs[2].buffer != input;
+
+  const FusedProgram& program = line.spec.fused;
+  const int result = program.results[static_cast<size_t>(out - line.outputs.begin())];
+  const int operands = static_cast<int>(line.inputs.size());
+  for (int operand = 0; operand < operands; ++operand) {
+    const PlanOperand& in = line.inputs[static_cast<size_t>(operand)];
+    if (in.buffer != input) continue;
+    if (in.type != out->type) return false;
+    for (size_t i = static_cast<size_t>(std::max(0, result - operands + 1)); i < program.instructions.size();
+         ++i)
+      if (std::ranges::find(program.instructions[i].operands, operand) !=
+          program.instructions[i].operands.end())
+        return false;
+  }
+  return true;
+}
+
+}  // namespace peri

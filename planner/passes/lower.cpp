@@ -1,0 +1,278 @@
+// Graph -> Plan over virtual buffers: every value becomes a window on a buffer, views become windows, and
+// what cannot share storage becomes a copy. Decides the rules of ownership: what a plan returns is its own,
+// each output in a buffer of its own.
+#include <algorithm>
+
+#include "planner/lines.hpp"
+#include "planner/passes/passes.hpp"
+
+namespace peri {
+namespace {
+
+// Whether the window reaches every element of a buffer of `elements` elements exactly once: then it can be
+// returned as it is.
+bool is_permutation(const View& view, int64_t elements) {
+  std::vector<std::pair<int64_t, int64_t>> dims;  // (stride, size)
+  for (int i = 0; i < view.shape.rank(); ++i)
+    if (view.shape[i] != 1) dims.emplace_back(view.strides[i], view.shape[i]);
+  std::ranges::sort(dims);
+  int64_t expected = 1;
+  for (auto [stride, size] : dims) {
+    if (stride != expected) return false;
+    expected *= size;
+  }
+  return view.offset == 0 && expected == elements;
+}
+
+class Lowerer {
+ public:
+  Lowerer(const Graph& graph, Selection selection, const World& world, const Policy& policy)
+      : graph_(graph),
+        selected_(std::move(selection.algorithm)),
+        values_(static_cast<size_t>(graph.size())),
+        sharded_(values_.size()) {
+    plan_.world = world;
+    plan_.policy = policy;
+    plan_.decisions = std::move(selection.decisions);
+    plan_.buffers.reserve(values_.size());
+    plan_.lines.reserve(values_.size());
+  }
+
+  Result<Plan> run() {
+    for (NodeId id : graph_.inputs()) plan_.inputs.push_back(source(id, BufferKind::input));
+    for (NodeId id : graph_.constants()) plan_.constants.push_back(source(id, BufferKind::constant));
+    for (NodeId id : graph_.topological_order()) PERI_TRY(lower(id));
+    return_values();
+    return std::move(plan_);
+  }
+
+ private:
+  PlanOperand& value(NodeId id) { return values_[static_cast<size_t>(id.index)]; }
+
+  BufferId source(NodeId id, BufferKind kind) {
+    const Node& node = graph_.node(id);
+    const int index = static_cast<int>(node.attributes.get<int64_t>("index"));
+    const Strides strides = contiguous_strides(node.type.shape);
+    const SymmetricAllocator* symmetric = std::get_if<SymmetricAllocator>(&node.allocator);
+    const BufferId buffer =
+        add_buffer(plan_, kind, node.type,
+                   symmetric ? Layout(CommBuffer{strides, CommType::symmetric_memory, symmetric->group})
+                             : Layout(Fixed{strides}));
+    Buffer& added = plan_.buffers.back();
+    added.name = (kind == BufferKind::input ? "arg" : "const") + std::to_string(index);
+    added.allocator = node.allocator;
+    added.index = index;
+    value(id) = whole(plan_, buffer);
+    return buffer;
+  }
+
+  PlanOperand result(const TensorType& type, BufferKind kind = BufferKind::regular) {
+    return whole(plan_, add_buffer(plan_, kind, type, Fixed{contiguous_strides(type.shape)}));
+  }
+
+  void emit(Line line) {
+    plan_.lines.push_back(std::move(line));
+    plan_.captured.push_back(capture_);
+  }
+
+  PlanOperand copied(const PlanOperand& from, Place place, const Origin& origin) {
+    const PlanOperand to = result({from.type.dtype, from.type.view.shape, place});
+    emit(copy_line(from, to, origin));
+    return to;
+  }
+
+  Status lower(NodeId id) {
+    const Node& node = graph_.node(id);
+    const OpInfo& op = info(node.op);
+    if (op.has(kSource)) return {};
+    if (const AttributeValue* group = node.attributes.find("group"))
+      if (std::get<Group>(*group).index_of(plan_.world.rank) < 0)
+        return fail(Code::InvalidArgument,
+                    std::string(op.name) + ": rank " + std::to_string(plan_.world.rank) +
+                        " is not in group " + std::get<Group>(*group).to_string(),
+                    node.origin, "call it on the members of the group only");
+    PERI_TRY(decide_capture(id));
+    if (op.has(kView))
+      lower_view(id);
+    else if (op.has(kCollective))
+      lower_collective(id);
+    else if (op.has(kPointwise))
+      lower_pointwise(id);
+    else if (op.has(kDeviceCopy))
+      lower_device_copy(id);
+    else if (node.op == Op::contiguous && value(node.operands[0]).type.view.is_contiguous())
+      value(id) = value(node.operands[0]);
+    else
+      lower_kernel(id);
+    follow_shards(id);
+    return {};
+  }
+
+  // A shard lies at another offset on every rank, and so does every window on one.
+  void follow_shards(NodeId id) {
+    const Node& node = graph_.node(id);
+    sharded_[static_cast<size_t>(id.index)] =
+        node.op == Op::shard || std::ranges::any_of(node.operands, [&](NodeId operand) {
+          return sharded_[static_cast<size_t>(operand.index)] && value(operand).buffer == value(id).buffer;
+        });
+  }
+
+  // Work on host memory cannot be captured, nor what the policy splits off.
+  Status decide_capture(NodeId id) {
+    capture_ = plan_.policy.capture && graph_.node(id).type.place == Place::device;
+    if (capture_ && plan_.policy.split)
+      capture_ = !PERI_TRY(plan_.policy.split(op_context(graph_, id, plan_.policy)));
+    return {};
+  }
+
+  void lower_view(NodeId id) {
+    const Node& node = graph_.node(id);
+    PlanOperand in = value(node.operands[0]);
+    auto window = [&] {
+      return view_of(node.op, node.attributes, in.type.view, node.type.shape, plan_.world.rank);
+    };
+    std::optional<View> view = window();
+    if (!view) {
+      in = copied(in, node.type.place, node.origin);
+      view = window();
+      PERI_CHECK(view, "every view op has a window on a contiguous operand");
+    }
+    value(id) = {in.buffer, {node.type.dtype, *view}};
+  }
+
+  void lower_pointwise(NodeId id) {
+    const Node& node = graph_.node(id);
+    KernelLine line{{}, {}, {}, node.origin};
+    FusedInstruction instruction{node.op, {}, node.type.dtype};
+    std::vector<NodeId> read;  // by input of the call
+    for (NodeId operand : node.operands) {
+      PlanOperand in = value(operand);
+      if (in.type.view.shape != node.type.shape) {
+        const std::optional<View> expanded = view_of(Op::expand, {}, in.type.view, node.type.shape, 0);
+        PERI_CHECK(expanded, "expand always has a window");
+        in.type.view = *expanded;
+      }
+      size_t known = 0;
+      while (known < read.size() && operand != read[known] && !same_everywhere(plan_, in, line.inputs[known]))
+        ++known;
+      instruction.operands.push_back(static_cast<int>(known));
+      if (known == read.size()) {
+        read.push_back(operand);
+        line.spec.fused.operand_dtypes.push_back(in.type.dtype);
+        line.inputs.push_back(in);
+      }
+    }
+    line.spec.fused.instructions.push_back(std::move(instruction));
+    line.spec.fused.results.push_back(static_cast<int>(line.inputs.size()));
+    value(id) = result(node.type);
+    line.outputs.push_back(value(id));
+    emit(std::move(line));
+  }
+
+  void lower_kernel(NodeId id) {
+    const Node& node = graph_.node(id);
+    KernelLine line{{node.op, node.attributes, {}}, {}, {}, node.origin};
+    for (NodeId operand : node.operands) line.inputs.push_back(value(operand));
+    value(id) = result(node.type);
+    line.outputs.push_back(value(id));
+    emit(std::move(line));
+  }
+
+  void lower_device_copy(NodeId id) {
+    const Node& node = graph_.node(id);
+    const PlanOperand from = value(node.operands[0]);
+    if (plan_.buffer(from.buffer).type.place == node.type.place) {
+      value(id) = from;
+      return;
+    }
+    capture_ = false;
+    value(id) = result(node.type);
+    emit(DeviceCopyLine{from, value(id), node.origin});
+  }
+
+  void lower_collective(NodeId id) {
+    const Node& node = graph_.node(id);
+    const PlanOperand operand = value(node.operands[0]);
+    const AlgorithmInfo* algorithm = selected_[static_cast<size_t>(id.index)];
+    if (!algorithm) {
+      value(id) = operand;
+      return;
+    }
+    CollectiveLine line{node.op,
+                        node.attributes,
+                        std::string(algorithm->name),
+                        operand,
+                        operand,
+                        "",
+                        algorithm->end_barrier,
+                        node.origin};
+    value(id) = operand;
+    // Peers look for their operand where this rank's lies.
+    const bool misplaced =
+        algorithm->symmetric == kInput && sharded_[static_cast<size_t>(node.operands[0].index)];
+    if (reads_input(line) && (misplaced || !operand.type.view.is_contiguous()))
+      line.input = line.output = copied(operand, node.type.place, node.origin);
+    if (writes_output(line)) {
+      // A fallback call allocates ordinary memory, so it cannot serve an algorithm whose output is symmetric.
+      const bool fallback = plan_.policy.lowering == Lowering::fallback && node.op != Op::recv &&
+                            algorithm->symmetric != kOutput;
+      line.output = value(id) = result(node.type, fallback ? BufferKind::fallback : BufferKind::regular);
+      if (fallback) line.call_name = plan_.buffer(line.output.buffer).name + "_call";
+    }
+    if (!reads_input(line)) line.input = line.output;
+    emit(std::move(line));
+  }
+
+  // What is returned is the plan's own and stands alone: an input, a constant, a second use of one buffer, or
+  // a window that is only part of its buffer is copied. Then values are written back to inputs; whatever
+  // still needs an input's old value has been copied before.
+  void return_values() {
+    std::vector<bool> returned(plan_.buffers.size(), false);
+    capture_ = plan_.policy.capture;
+    auto is_source = [&](const PlanOperand& operand) { return plan_.buffer(operand.buffer).index >= 0; };
+    auto own = [&](const Output& output) {
+      const Node& node = graph_.node(output.value);
+      capture_ = plan_.policy.capture && node.type.place == Place::device;
+      return copied(value(output.value), node.type.place, node.origin);
+    };
+    std::vector<PlanOutput> written_back;
+    for (const Output& output : graph_.outputs()) {
+      PlanOperand operand = value(output.value);
+      if (output.mutated_input < 0) {
+        const bool taken = is_source(operand) || returned[at(operand.buffer)] ||
+                           !is_permutation(operand.type.view, numel(plan_.buffer(operand.buffer).type.shape));
+        if (taken)
+          operand = own(output);
+        else
+          returned[at(operand.buffer)] = true;
+        plan_.outputs.push_back({operand, -1});
+        continue;
+      }
+      const PlanOperand target = whole(plan_, plan_.inputs[static_cast<size_t>(output.mutated_input)]);
+      if (operand == target) continue;  // the input keeps its value
+      if (is_source(operand)) operand = own(output);
+      written_back.push_back({operand, output.mutated_input});
+    }
+    for (PlanOutput& output : written_back) {
+      const PlanOperand target = whole(plan_, plan_.inputs[static_cast<size_t>(output.mutated_input)]);
+      capture_ = plan_.policy.capture && plan_.buffer(target.buffer).type.place == Place::device;
+      emit(copy_line(output.value, target, {}));
+      plan_.outputs.push_back({target, output.mutated_input});
+    }
+  }
+
+  const Graph& graph_;
+  std::vector<const AlgorithmInfo*> selected_;
+  std::vector<PlanOperand> values_;  // by node
+  std::vector<bool> sharded_;        // by node: whether its window's offset differs between ranks
+  Plan plan_;
+  bool capture_ = true;  // of the lines emitted now
+};
+
+}  // namespace
+
+Result<Plan> lower(const Graph& graph, Selection selection, const World& world, const Policy& policy) {
+  return Lowerer(graph, std::move(selection), world, policy).run();
+}
+
+}  // namespace peri

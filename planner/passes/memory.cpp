@@ -1,0 +1,185 @@
+// Memory planning by reuse: when a buffer is dead, the next one with the same key takes over its storage
+// (SYSTEMS S1, S8). Gives every virtual buffer storage and its final name, and frees what is not used again.
+#include <climits>
+#include <tuple>
+
+#include "planner/passes/in_place.hpp"
+#include "planner/lines.hpp"
+#include "planner/passes/passes.hpp"
+
+namespace peri {
+namespace {
+
+class MemoryPlanner {
+ public:
+  explicit MemoryPlanner(Plan plan) : plan_(std::move(plan)) {}
+
+  Plan run() {
+    index();
+    lines_ = std::move(plan_.lines);
+    old_captured_ = std::move(plan_.captured);
+    plan_.lines.clear();
+    plan_.lines.reserve(3 * lines_.size());  // most need storage, and end one
+    buffers_.reserve(plan_.buffers.size());
+    plan_.captured.clear();
+    for (BufferId id : plan_.inputs) rename(id, plan_.buffer(id).name);
+    for (BufferId id : plan_.constants) rename(id, plan_.buffer(id).name);
+    allocate_header();
+    for (position_ = 0; position_ < static_cast<int>(lines_.size()); ++position_) plan_line();
+    return finish();
+  }
+
+ private:
+  // Buffers share storage only if all of this agrees: kind, place, dtype, bytes, and the group of a comm
+  // buffer (0: none).
+  using Key = std::tuple<BufferKind, Place, DType, int64_t, int>;
+  // A dead buffer whose storage waits for the next with its key, and its FreeLine, which is taken back then.
+  struct Dead {
+    BufferId buffer;  // renamed
+    size_t free_line;
+  };
+  static constexpr int kForever = INT_MAX;
+
+  void index() {
+    last_use_.assign(plan_.buffers.size(), -1);
+    new_id_.assign(plan_.buffers.size(), BufferId());
+    const std::vector<Line>& lines = plan_.lines;
+    for (size_t i = 0; i < lines.size(); ++i) {
+      auto use = [&](BufferId id) { last_use_[at(id)] = static_cast<int>(i); };
+      for_each_read(lines[i], [&](const PlanOperand& operand) { use(operand.buffer); });
+      for_each_write(lines[i], use);
+    }
+    for (const PlanOutput& output : plan_.outputs) last_use_[at(output.value.buffer)] = kForever;
+    for (const std::vector<BufferId>* sources : {&plan_.inputs, &plan_.constants})
+      for (BufferId id : *sources) last_use_[at(id)] = kForever;
+    for (const Line& line : lines)
+      if (const InputCopyLine* copy = std::get_if<InputCopyLine>(&line))
+        last_use_[at(copy->buffer)] = kForever;
+  }
+
+  // Gives `id` its final place in the table; the old table stays until the end.
+  BufferId rename(BufferId id, std::string name) {
+    const BufferId renamed(static_cast<int32_t>(buffers_.size()));
+    buffers_.push_back(plan_.buffer(id));
+    buffers_.back().name = std::move(name);
+    return new_id_[at(id)] = renamed;
+  }
+  std::string next_name() { return "buf" + std::to_string(names_++); }
+
+  void emit(Line line) {
+    plan_.lines.push_back(std::move(line));
+    plan_.captured.push_back(old_captured_.empty() ? plan_.policy.capture
+                                                   : old_captured_[static_cast<size_t>(position_)]);
+    dropped_.push_back(false);
+  }
+
+  // The persistent buffers of input copies: once, before all else, and never shared.
+  void allocate_header() {
+    position_ = 0;
+    for (const Line& line : lines_)
+      if (const InputCopyLine* copy = std::get_if<InputCopyLine>(&line))
+        emit(AllocateLine{rename(copy->buffer, next_name())});
+  }
+
+  void plan_line() {
+    Line line = std::move(lines_[static_cast<size_t>(position_)]);
+    for_each_write(line, [&](BufferId id) {
+      if (!new_id_[at(id)].valid()) give_storage(id, line);
+    });
+    std::vector<BufferId> dying;
+    auto dies = [&](BufferId id) {
+      if (last_use_[at(id)] != position_) return;
+      last_use_[at(id)] = -1;  // once
+      dying.push_back(id);
+    };
+    for_each_read(std::as_const(line), [&](const PlanOperand& operand) { dies(operand.buffer); });
+    for_each_write(line, dies);
+    for_each_buffer(line, [&](BufferId& id) { id = new_id_[at(id)]; });
+    emit(std::move(line));
+    for (BufferId id : dying) release(id);
+  }
+
+  void give_storage(BufferId id, Line& line) {
+    if (plan_.buffer(id).kind == BufferKind::fallback) {  // the call makes it: its result has a name too
+      std::get<CollectiveLine>(line).call_name = next_name();
+      rename(id, next_name());
+      return;
+    }
+    const BufferId renamed = rename(id, next_name());
+    if (!plan_.policy.reuse) return emit(AllocateLine{renamed});
+    if (const BufferId operand = dying_operand(id, line); operand.valid()) {
+      last_use_[at(operand)] = -1;
+      return emit(ReuseLine{renamed, new_id_[at(operand)]});
+    }
+    std::vector<Dead>& dead = dead_[key(plan_.buffer(id))];
+    if (dead.empty()) return emit(AllocateLine{renamed});
+    dropped_[dead.back().free_line] = true;
+    emit(ReuseLine{renamed, dead.back().buffer});
+    dead.pop_back();
+  }
+
+  // An operand that dies here and in whose storage the result may be made, or none. Comm buffers are left
+  // out: peers may see them.
+  BufferId dying_operand(BufferId id, const Line& line) const {
+    const KernelLine* kernel = std::get_if<KernelLine>(&line);
+    if (!kernel || plan_.buffer(id).kind != BufferKind::regular) return BufferId();
+    for (const PlanOperand& in : kernel->inputs) {
+      const Buffer& buffer = plan_.buffer(in.buffer);
+      if (last_use_[at(in.buffer)] == position_ && buffer.kind == BufferKind::regular &&
+          is_whole(plan_, in) && buffer.type == plan_.buffer(id).type &&
+          may_work_in_place(*kernel, in.buffer, id))
+        return in.buffer;
+    }
+    return BufferId();
+  }
+
+  void release(BufferId id) {
+    const Buffer& buffer = plan_.buffer(id);
+    if (buffer.kind != BufferKind::fallback)
+      dead_[key(buffer)].push_back({new_id_[at(id)], plan_.lines.size()});
+    emit(FreeLine{new_id_[at(id)]});
+  }
+
+  Key key(const Buffer& buffer) {
+    const Group* group = comm_group(buffer);
+    const int number =
+        group ? groups_.try_emplace(*group, static_cast<int>(groups_.size()) + 1).first->second : 0;
+    return {buffer.kind, buffer.type.place, buffer.type.dtype, buffer.bytes(), number};
+  }
+
+  Plan finish() {
+    size_t kept = 0;
+    for (size_t i = 0; i < plan_.lines.size(); ++i) {
+      if (dropped_[i]) continue;
+      if (kept != i) plan_.lines[kept] = std::move(plan_.lines[i]);
+      plan_.captured[kept++] = plan_.captured[i];
+    }
+    plan_.lines.erase(plan_.lines.begin() + static_cast<ptrdiff_t>(kept), plan_.lines.end());
+    plan_.captured.resize(kept);
+    for (PlanOutput& output : plan_.outputs) output.value.buffer = new_id_[at(output.value.buffer)];
+    for (std::vector<BufferId>* sources : {&plan_.inputs, &plan_.constants})
+      for (BufferId& id : *sources) id = new_id_[at(id)];
+    plan_.buffers = std::move(buffers_);
+    return std::move(plan_);
+  }
+
+  Plan plan_;                // `lines` and `captured` are the new ones, `buffers` the old ones until the end
+  std::vector<Line> lines_;  // the program before this pass
+  std::vector<bool> old_captured_;
+  std::vector<Buffer> buffers_;
+  std::vector<BufferId> new_id_;  // by old buffer; not valid: no storage yet
+  std::vector<int> last_use_;     // by old buffer: position of the line after which it is dead
+  std::vector<bool> dropped_;     // by new line: a FreeLine that was taken back
+  std::map<Key, std::vector<Dead>> dead_;
+  std::map<Group, int> groups_;
+  int position_ = 0;
+  int names_ = 0;
+};
+
+}  // namespace
+
+Plan plan_memory(Plan plan) {
+  return MemoryPlanner(std::move(plan)).run();
+}
+
+}  // namespace peri

@@ -1,0 +1,228 @@
+// Decides where the operands that peers touch lie (SYSTEMS S1, S3, S6; DESIGN section 6): in a buffer of ours
+// that becomes a comm buffer, in one persistent copy of a graph input, or in an identity copy. Each decision
+// carries its reason.
+#include <climits>
+
+#include "planner/lines.hpp"
+#include "planner/passes/passes.hpp"
+
+namespace peri {
+namespace {
+
+class Realizer {
+ public:
+  explicit Realizer(Plan plan) : plan_(std::move(plan)) {}
+
+  Plan run() {
+    index();
+    std::vector<Line> lines = std::move(plan_.lines);
+    std::vector<bool> captured = std::move(plan_.captured);
+    plan_.lines.clear();
+    plan_.lines.reserve(lines.size());
+    plan_.captured.clear();
+    for (size_t i = 0; i < lines.size(); ++i) {
+      position_ = static_cast<int>(i);
+      captured_ = captured[i];
+      rename_operands(lines[i]);
+      CollectiveLine* call = std::get_if<CollectiveLine>(&lines[i]);
+      const AlgorithmInfo* algorithm = call ? find_algorithm(call->op, call->algorithm) : nullptr;
+      if (!algorithm || algorithm->symmetric == kNoOperand) {
+        emit(std::move(lines[i]));
+      } else if (algorithm->symmetric == kInput) {
+        realize_input(*call, *algorithm);
+        emit(std::move(lines[i]));
+      } else {
+        realize_output(std::move(*call));
+      }
+    }
+    return std::move(plan_);
+  }
+
+ private:
+  using Wanted = std::pair<int32_t, Group>;  // a buffer, and the group whose peers touch it
+
+  void index() {
+    last_read_.assign(plan_.buffers.size(), -1);
+    returned_.assign(plan_.buffers.size(), false);
+    for (size_t i = 0; i < plan_.lines.size(); ++i) {
+      for_each_read(std::as_const(plan_.lines[i]), [&](const PlanOperand& operand) {
+        last_read_[at(operand.buffer)] = static_cast<int>(i);
+      });
+      const CollectiveLine* call = std::get_if<CollectiveLine>(&plan_.lines[i]);
+      const AlgorithmInfo* algorithm = call ? find_algorithm(call->op, call->algorithm) : nullptr;
+      if (algorithm && algorithm->symmetric == kInput)
+        last_wanted_[{call->input.buffer.index, call->attributes.get<Group>("group")}] = static_cast<int>(i);
+    }
+    for (const PlanOutput& output : plan_.outputs) returned_[at(output.value.buffer)] = true;
+  }
+
+  void emit(Line line) {
+    plan_.lines.push_back(std::move(line));
+    plan_.captured.push_back(captured_);
+  }
+
+  void decide(const CollectiveLine& call, std::string choice, std::string reason) {
+    plan_.decisions.push_back({decision_subject(call.op, call.origin), std::move(choice), std::move(reason)});
+  }
+
+  BufferId add_comm(const TensorType& type, const Group& group) {
+    last_read_.push_back(-1);
+    returned_.push_back(false);
+    return add_buffer(plan_, BufferKind::comm, type,
+                      CommBuffer{contiguous_strides(type.shape), CommType::symmetric_memory, group});
+  }
+
+  void make_comm(BufferId id, const Group& group) {
+    Buffer& buffer = plan_.buffers[at(id)];
+    buffer.kind = BufferKind::comm;
+    buffer.layout = CommBuffer{contiguous_strides(buffer.type.shape), CommType::symmetric_memory, group};
+  }
+
+  // --- the operand ---
+
+  void realize_input(CollectiveLine& call, const AlgorithmInfo& algorithm) {
+    const Group& group = call.attributes.get<Group>("group");
+    const Buffer& buffer = plan_.buffer(call.input.buffer);
+    const bool read_again = last_read_[at(call.input.buffer)] > position_ || returned_[at(call.input.buffer)];
+    const bool overwrites = algorithm.clobbers_input;
+    const Group* home = comm_group(buffer);
+
+    if (home && *home == group) {
+      if (!overwrites || (buffer.kind == BufferKind::comm && !read_again))
+        decide(call, "comm buffer as it is", "the operand already lies in symmetric memory of its group");
+      else
+        identity_copy(call, algorithm,
+                      buffer.index >= 0 ? "the algorithm overwrites its operand, which is the caller's"
+                                        : "the algorithm overwrites its operand, which is read again");
+    } else if (buffer.index >= 0) {
+      input_copy(call, algorithm);
+    } else if (buffer.kind == BufferKind::fallback) {
+      identity_copy(call, algorithm, "the operand is the output of a call that allocates it itself");
+    } else if (home) {
+      identity_copy(call, algorithm,
+                    "the operand lies in symmetric memory of another group, " + home->to_string());
+    } else if (returned_[at(call.input.buffer)]) {
+      identity_copy(call, algorithm, "the operand is also returned, and a comm buffer never is");
+    } else if (overwrites && read_again) {
+      identity_copy(call, algorithm, "the algorithm overwrites its operand, which is read again");
+    } else {
+      make_comm(call.input.buffer, group);
+      decide(call, "comm buffer in place",
+             "the plan allocates the operand, so what makes it writes into symmetric memory");
+    }
+    if (overwrites) keep_in_place(call);
+  }
+
+  // Another collective of the group will want the same value: what stands for it must not be overwritten.
+  bool wanted_later(const CollectiveLine& call) const {
+    auto last = last_wanted_.find({call.input.buffer.index, call.attributes.get<Group>("group")});
+    return last != last_wanted_.end() && last->second > position_;
+  }
+
+  // Path 2: one persistent buffer per (input, group), filled once, right before its first use.
+  void input_copy(CollectiveLine& call, const AlgorithmInfo& algorithm) {
+    if (algorithm.clobbers_input && wanted_later(call))
+      return identity_copy(call, algorithm,
+                           "the algorithm overwrites its operand, which another collective wants");
+    const Group group = call.attributes.get<Group>("group");
+    const BufferId input = call.input.buffer;
+    auto [home, added] = input_homes_.try_emplace({input.index, group}, BufferId());
+    if (added) {
+      home->second = add_comm(plan_.buffer(input).type, group);
+      emit(InputCopyLine{home->second, input, call.origin});
+      decide(call, "input copy",
+             plan_.buffer(input).name +
+                 " is the caller's: one persistent comm buffer, filled by one copy a call");
+    } else {
+      decide(call, "comm buffer as it is", "the input's persistent comm buffer is filled already");
+    }
+    call.input.buffer = home->second;
+  }
+
+  // Path 3. Copies of the same window for the same group are shared, except those that the algorithm
+  // overwrites.
+  void identity_copy(CollectiveLine& call, const AlgorithmInfo& algorithm, std::string reason) {
+    const Group group = call.attributes.get<Group>("group");
+    const bool shared = !algorithm.clobbers_input || !wanted_later(call);
+    std::vector<std::pair<View, BufferId>>& copies = copies_[{call.input.buffer.index, group}];
+    if (shared)
+      for (const auto& [view, copy] : copies)
+        if (view == call.input.type.view) {
+          call.input = whole(plan_, copy);
+          return decide(call, "comm buffer as it is", "the operand has been copied for this group already");
+        }
+    const BufferId copy = add_comm(
+        {call.input.type.dtype, call.input.type.view.shape, plan_.buffer(call.input.buffer).type.place},
+        group);
+    KernelLine line = copy_line(call.input, whole(plan_, copy), call.origin);
+    line.identity_copy = true;
+    emit(std::move(line));
+    if (shared) copies.emplace_back(call.input.type.view, copy);
+    call.input = whole(plan_, copy);
+    decide(call, "identity copy", std::move(reason));
+  }
+
+  // An algorithm that overwrites its operand may leave the result there: no second buffer, no copy. Not for
+  // what is returned.
+  void keep_in_place(CollectiveLine& call) {
+    const BufferId output = call.output.buffer;
+    if (plan_.buffer(output).kind != BufferKind::regular || returned_[at(output)]) return;
+    if (call.output.type.view.shape != call.input.type.view.shape) return;
+    renamed_.emplace(output.index, call.input);
+    int& last = last_read_[at(call.input.buffer)];
+    last = std::max(last, last_read_[at(output)]);
+    call.output = call.input;
+    decide(call, "in place", "the algorithm overwrites its operand, which is not read again");
+  }
+
+  // A value that was left in place is read where it lies; both windows are contiguous, so only the offset
+  // moves.
+  void rename_operands(Line& line) {
+    if (renamed_.empty()) return;
+    for_each_read(line, [&](PlanOperand& operand) {
+      auto found = renamed_.find(operand.buffer.index);
+      if (found == renamed_.end()) return;
+      operand.buffer = found->second.buffer;
+      operand.type.view.offset += found->second.type.view.offset;
+    });
+    // send and barrier hand their operand on.
+    if (CollectiveLine* call = std::get_if<CollectiveLine>(&line); call && !writes_output(*call))
+      call->output = call->input;
+  }
+
+  // --- the result, for algorithms in which peers write it ---
+
+  void realize_output(CollectiveLine call) {
+    const Group group = call.attributes.get<Group>("group");
+    const PlanOperand output = call.output;
+    if (!returned_[at(output.buffer)]) {
+      make_comm(output.buffer, group);
+      decide(call, "comm buffer in place", "the plan allocates the result, which peers write");
+      return emit(std::move(call));
+    }
+    call.output = whole(plan_, add_comm(plan_.buffer(output.buffer).type, group));
+    decide(call, "identity copy", "peers write the result, which is returned, and a comm buffer never is");
+    KernelLine line = copy_line(call.output, output, call.origin);
+    line.identity_copy = true;
+    emit(std::move(call));
+    emit(std::move(line));
+  }
+
+  Plan plan_;
+  int position_ = 0;  // of the line that is looked at, in the program before this pass
+  bool captured_ = true;
+  std::vector<int> last_read_;         // by buffer: position of its last reader
+  std::vector<bool> returned_;         // by buffer
+  std::map<Wanted, int> last_wanted_;  // position of the last collective that wants it
+  std::map<Wanted, BufferId> input_homes_;
+  std::map<Wanted, std::vector<std::pair<View, BufferId>>> copies_;
+  std::map<int32_t, PlanOperand> renamed_;  // results that were left in their operand's buffer
+};
+
+}  // namespace
+
+Plan realize(Plan plan) {
+  return Realizer(std::move(plan)).run();
+}
+
+}  // namespace peri

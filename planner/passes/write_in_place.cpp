@@ -1,0 +1,64 @@
+// Values that are written back to an input (a key-value cache) are made in the input's own memory where that
+// is provably the same, which saves a buffer and a copy of all of it on every call.
+#include <algorithm>
+
+#include "planner/passes/in_place.hpp"
+#include "planner/lines.hpp"
+#include "planner/passes/passes.hpp"
+
+namespace peri {
+
+// Requires: the value is a plan buffer of ordinary memory, whole, and not returned; nothing reads the input's
+// old value after the line that makes it; and that line may work in place.
+Plan write_in_place(Plan plan) {
+  if (std::ranges::all_of(plan.outputs, [](const PlanOutput& output) { return output.mutated_input < 0; }))
+    return plan;
+  std::vector<int> writer(plan.buffers.size(), -1), last_read(plan.buffers.size(), -1);
+  std::vector<bool> returned(plan.buffers.size(), false);
+  for (size_t i = 0; i < plan.lines.size(); ++i) {
+    for_each_write(plan.lines[i], [&](BufferId b) { writer[at(b)] = static_cast<int>(i); });
+    for_each_read(std::as_const(plan.lines[i]),
+                  [&](const PlanOperand& operand) { last_read[at(operand.buffer)] = static_cast<int>(i); });
+  }
+  for (const PlanOutput& output : plan.outputs)
+    if (output.mutated_input < 0) returned[at(output.value.buffer)] = true;
+
+  std::vector<bool> dropped(plan.lines.size(), false);
+  std::map<int32_t, BufferId> renamed;
+  for (const PlanOutput& output : plan.outputs) {
+    if (output.mutated_input < 0) continue;
+    const BufferId input = output.value.buffer;
+    const size_t back = static_cast<size_t>(writer[at(input)]);
+    const PlanOperand value = std::get<KernelLine>(plan.lines[back]).inputs[0];
+    if (plan.buffer(value.buffer).kind != BufferKind::regular || returned[at(value.buffer)] ||
+        renamed.contains(value.buffer.index) || !is_whole(plan, value))
+      continue;
+    const int made = writer[at(value.buffer)];
+    KernelLine* kernel = made < 0 ? nullptr : std::get_if<KernelLine>(&plan.lines[static_cast<size_t>(made)]);
+    if (!kernel || last_read[at(input)] > made ||
+        plan.captured[back] != plan.captured[static_cast<size_t>(made)])
+      continue;
+    if (last_read[at(input)] == made && !may_work_in_place(*kernel, input, value.buffer)) continue;
+    renamed.emplace(value.buffer.index, input);
+    dropped[back] = true;
+    plan.decisions.push_back(
+        {plan.buffer(input).name, "written in place", "its old value is not read again"});
+  }
+  if (renamed.empty()) return plan;
+
+  std::vector<Line> lines;
+  std::vector<bool> captured;
+  for (size_t i = 0; i < plan.lines.size(); ++i) {
+    if (dropped[i]) continue;
+    for_each_buffer(plan.lines[i], [&](BufferId& b) {
+      if (auto found = renamed.find(b.index); found != renamed.end()) b = found->second;
+    });
+    lines.push_back(std::move(plan.lines[i]));
+    captured.push_back(plan.captured[i]);
+  }
+  plan.lines = std::move(lines);
+  plan.captured = std::move(captured);
+  return plan;
+}
+
+}  // namespace peri

@@ -1,0 +1,137 @@
+// A plan as text: for people and goldens (`print`), for ranks to agree on (`agreement_text`), and its reasons
+// (`explain`).
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "planner/text/format.hpp"
+#include "planner/lines.hpp"
+
+namespace peri {
+namespace {
+
+// What the text leaves out, because it may differ between ranks of one program.
+enum class For : uint8_t { people, agreement };
+
+class Printer {
+ public:
+  Printer(const Plan& plan, For reader) : plan_(plan), agreement_(reader == For::agreement) {}
+
+  std::string run() {
+    if (!agreement_) put("plan of rank {} of {}\n", plan_.world.rank, plan_.world.size);
+    for (const std::vector<BufferId>* sources : {&plan_.inputs, &plan_.constants})
+      for (BufferId id : *sources) put("{} : {}\n", name(id), described(id));
+    for (size_t i = 0; i < plan_.lines.size(); ++i) {
+      std::visit([&](const auto& line) { print(line); }, plan_.lines[i]);
+      put("{}", plan_.captured[i] || !plan_.policy.capture ? "" : "  (not captured)");
+      std::visit([&](const auto& line) { print_origin(line); }, plan_.lines[i]);
+      put("\n");
+    }
+    std::vector<std::string> returned, written;
+    for (const PlanOutput& output : plan_.outputs)
+      (output.mutated_input < 0 ? returned : written).push_back(window(output.value));
+    if (!written.empty()) put("mutated {}\n", fmt::join(written, ", "));
+    put("return {}\n", fmt::join(returned, ", "));
+    return std::move(text_);
+  }
+
+ private:
+  template <class... Args>
+  void put(fmt::format_string<Args...> format, Args&&... args) {
+    fmt::format_to(std::back_inserter(text_), format, std::forward<Args>(args)...);
+  }
+
+  const std::string& name(BufferId id) const { return plan_.buffer(id).name; }
+  std::string group(const Group& g) const {
+    return agreement_ ? fmt::format("of {} ranks", g.size()) : g.to_string();
+  }
+  std::string described(BufferId id) const {
+    const Buffer& buffer = plan_.buffer(id);
+    const Group* g = comm_group(buffer);
+    return buffer.type.to_string() + (g ? " symmetric " + group(*g) : "");
+  }
+  // A buffer's name, or name[shape; strides; + offset]. Offsets depend on the rank (shard).
+  std::string window(const PlanOperand& operand) const {
+    if (is_whole(plan_, operand)) return name(operand.buffer);
+    const View& view = operand.type.view;
+    const std::string offset = agreement_ || view.offset == 0 ? "" : fmt::format(" + {}", view.offset);
+    return fmt::format("{}[{} : {}{}]", name(operand.buffer),
+                       fmt::join(view.shape.begin(), view.shape.end(), ","),
+                       fmt::join(view.strides.begin(), view.strides.end(), ","), offset);
+  }
+  std::string windows(const std::vector<PlanOperand>& operands) const {
+    std::vector<std::string> all;
+    for (const PlanOperand& operand : operands) all.push_back(window(operand));
+    return fmt::format("{}", fmt::join(all, ", "));
+  }
+
+  void print(const AllocateLine& line) {
+    const bool comm = plan_.buffer(line.buffer).kind == BufferKind::comm;
+    put("{} = {} : {}", name(line.buffer), comm ? "empty_strided_p2p" : "empty_strided",
+        described(line.buffer));
+  }
+  void print(const ReuseLine& line) {
+    put("{} = reuse {} : {}", name(line.buffer), name(line.from), described(line.buffer));
+  }
+  void print(const FreeLine& line) { put("free {}", name(line.buffer)); }
+  void print(const InputCopyLine& line) { put("input_copy({}) -> {}", name(line.input), name(line.buffer)); }
+  void print(const DeviceCopyLine& line) { put("device_copy({}) -> {}", window(line.from), window(line.to)); }
+  void print(const KernelLine& line) {
+    const std::string attributes = line.spec.is_fused() ? line.spec.fused.to_string()
+                                                        : lua_attributes(line.spec.op, line.spec.attributes);
+    put("{}({}) -> {}{}{}{}", line.identity_copy ? "identity_copy" : line.spec.name(), windows(line.inputs),
+        windows(line.outputs), attributes.empty() ? "" : "  {", attributes, attributes.empty() ? "" : "}");
+  }
+  void print(const CollectiveLine& line) {
+    const bool writes = writes_output(line), reads = reads_input(line);
+    if (!line.call_name.empty()) put("{} = ", line.call_name);
+    put("{}({})", to_string(line.op), reads ? window(line.input) : "");
+    if (writes)
+      put(" -> {}{}", window(line.output), line.call_name.empty() ? "" : " = " + line.call_name + "[1]");
+    put("  {{{}group = {}, algorithm = \"{}\"}}", attributes(line),
+        group(line.attributes.get<Group>("group")), line.algorithm);
+    const AlgorithmInfo* row = find_algorithm(line.op, line.algorithm);
+    if (row && row->end_barrier) put("{}", line.end_barrier ? "  end barrier" : "  no end barrier");
+  }
+  // Peers are this rank's own; a root is compared by its place in the group.
+  std::string attributes(const CollectiveLine& line) const {
+    std::string text;
+    if (agreement_ && line.op == Op::broadcast)
+      text = fmt::format("root = member {}", line.attributes.get<Group>("group").index_of(
+                                                 static_cast<int>(line.attributes.get<int64_t>("root"))));
+    else if (!agreement_ || !line.attributes.has("peer"))
+      text = lua_attributes(line.op, line.attributes);
+    return text.empty() ? text : text + ", ";
+  }
+
+  template <class LineT>
+  void print_origin(const LineT& line) {
+    if constexpr (requires { line.origin; })
+      if (line.origin.known()) put("  @ {}", line.origin.to_string());
+  }
+
+  const Plan& plan_;
+  bool agreement_;
+  std::string text_;
+};
+
+}  // namespace
+
+std::string print(const Plan& plan) {
+  return Printer(plan, For::people).run();
+}
+std::string agreement_text(const Plan& plan) {
+  return Printer(plan, For::agreement).run();
+}
+
+std::string explain(const Plan& plan) {
+  std::string text;
+  size_t width = 0;
+  for (const Decision& decision : plan.decisions) width = std::max(width, decision.subject.size());
+  for (const Decision& decision : plan.decisions)
+    text += fmt::format("{:<{}}  {}: {}\n", decision.subject, width, decision.choice, decision.reason);
+  if (!plan.decisions.empty()) text += '\n';
+  for (const auto& [name, value] : statistics(plan)) text += fmt::format("{:<20} {}\n", name, value);
+  return text;
+}
+
+}  // namespace peri
