@@ -17,14 +17,14 @@
 
 #include "planner/lines.hpp"
 
-namespace peri {
+namespace peri::cudagraph {
 namespace {
 
 constexpr size_t kRecordingsKept = 4;
 constexpr int kMissesBeforeCopying = 2;
 
 struct Slot {
-  std::shared_ptr<Storage> storage;
+  std::shared_ptr<kernels::Storage> storage;
   int64_t offset_bytes = 0;  // where an input's or constant's tensor starts in its storage
   int64_t bytes = 0;
   Place place = Place::device;
@@ -36,14 +36,14 @@ struct InputState {
   bool mutated = false;
   bool pinned = false;  // symmetric or mutated: must be used where it is
   int misses = 0;
-  std::shared_ptr<Storage> own;  // once copied instead of followed
+  std::shared_ptr<kernels::Storage> own;  // once copied instead of followed
 };
 
 // Where a recording finds an input or constant. For symmetric memory the address is not enough: a new block
 // that happens to lie where a freed one was is another block to its peers.
 struct Source {
   const std::byte* data = nullptr;  // nullptr if no recording holds it
-  std::weak_ptr<Storage> symmetric;
+  std::weak_ptr<kernels::Storage> symmetric;
   bool operator==(const Source& other) const {
     return data == other.data && !symmetric.owner_before(other.symmetric) &&
            !other.symmetric.owner_before(symmetric);
@@ -51,12 +51,12 @@ struct Source {
 };
 
 struct RecordedCall {
-  std::vector<Source> sources;                         // inputs, then constants
-  std::vector<std::unique_ptr<Recording>> partitions;  // nullptr where not captured
+  std::vector<Source> sources;                                  // inputs, then constants
+  std::vector<std::unique_ptr<kernels::Recording>> partitions;  // nullptr where not captured
 };
 
 // The bytes of its storage that a window spans: [first, last).
-std::pair<int64_t, int64_t> extent(const Tensor& t) {
+std::pair<int64_t, int64_t> extent(const kernels::Tensor& t) {
   if (numel(t.view.shape) == 0) return {0, 0};
   int64_t low = t.view.offset, high = low;
   for (int i = 0; i < t.view.shape.rank(); ++i) {
@@ -67,7 +67,7 @@ std::pair<int64_t, int64_t> extent(const Tensor& t) {
   return {low * size, (high + 1) * size};
 }
 
-bool overlap(const Tensor& a, const Tensor& b) {
+bool overlap(const kernels::Tensor& a, const kernels::Tensor& b) {
   if (a.storage != b.storage) return false;
   const auto [a_first, a_last] = extent(a);
   const auto [b_first, b_last] = extent(b);
@@ -77,9 +77,9 @@ bool overlap(const Tensor& a, const Tensor& b) {
 }  // namespace
 
 struct Executable::Impl {
-  Plan plan;
-  Backend& backend;
-  std::vector<Tensor> constants;
+  planner::Plan plan;
+  kernels::Backend& backend;
+  std::vector<kernels::Tensor> constants;
   std::vector<Partition> partitions;
   std::vector<Slot> slots;
   std::vector<int> slot_of;  // by buffer; -1: none
@@ -87,18 +87,19 @@ struct Executable::Impl {
   std::list<RecordedCall> recorded;  // most recently used first
   int64_t recordings = 0, replays = 0;
 
-  Impl(Plan p, Backend& b, std::vector<Tensor> c) : plan(std::move(p)), backend(b), constants(std::move(c)) {}
+  Impl(planner::Plan p, kernels::Backend& b, std::vector<kernels::Tensor> c)
+      : plan(std::move(p)), backend(b), constants(std::move(c)) {}
 
-  Slot& slot(BufferId id) { return slots[static_cast<size_t>(slot_of[at(id)])]; }
+  Slot& slot(BufferId id) { return slots[static_cast<size_t>(slot_of[planner::at(id)])]; }
 
   int add_slot(BufferId id) {
-    const Buffer& buffer = plan.buffer(id);
+    const planner::Buffer& buffer = plan.buffer(id);
     slots.push_back({nullptr, 0, buffer.bytes(), buffer.type.place});
-    return slot_of[at(id)] = static_cast<int>(slots.size()) - 1;
+    return slot_of[planner::at(id)] = static_cast<int>(slots.size()) - 1;
   }
 
-  Status allocate(Slot& s, const Buffer& buffer) {
-    if (buffer.kind == BufferKind::comm)
+  Status allocate(Slot& s, const planner::Buffer& buffer) {
+    if (buffer.kind == planner::BufferKind::comm)
       s.storage = PERI_TRY(backend.allocate_symmetric(s.bytes, std::get<CommBuffer>(buffer.layout).group));
     else
       s.storage = PERI_TRY(backend.allocate(s.bytes, s.place));
@@ -115,19 +116,20 @@ struct Executable::Impl {
       s.storage = constants[i].storage;
       s.offset_bytes = constants[i].view.offset * size_of(constants[i].type.dtype);
     }
-    for (const Line& line : plan.lines) {
-      if (const auto* a = std::get_if<AllocateLine>(&line)) add_slot(a->buffer);
-      if (const auto* r = std::get_if<ReuseLine>(&line)) slot_of[at(r->buffer)] = slot_of[at(r->from)];
-      if (const auto* c = std::get_if<CollectiveLine>(&line))
-        if (plan.buffer(c->output.buffer).kind == BufferKind::fallback) add_slot(c->output.buffer);
+    for (const planner::Line& line : plan.lines) {
+      if (const auto* a = std::get_if<planner::AllocateLine>(&line)) add_slot(a->buffer);
+      if (const auto* r = std::get_if<planner::ReuseLine>(&line))
+        slot_of[planner::at(r->buffer)] = slot_of[planner::at(r->from)];
+      if (const auto* c = std::get_if<planner::CollectiveLine>(&line))
+        if (plan.buffer(c->output.buffer).kind == planner::BufferKind::fallback) add_slot(c->output.buffer);
     }
     mark_slots();
     for (size_t i = 0; i < plan.buffers.size(); ++i) {
       const int index = slot_of[i];
       if (index < 0) continue;
       Slot& s = slots[static_cast<size_t>(index)];
-      const BufferKind kind = plan.buffers[i].kind;
-      if (s.storage || s.per_call || kind == BufferKind::input) continue;
+      const planner::BufferKind kind = plan.buffers[i].kind;
+      if (s.storage || s.per_call || kind == planner::BufferKind::input) continue;
       PERI_TRY(allocate(s, plan.buffers[i]));
     }
     return {};
@@ -138,12 +140,12 @@ struct Executable::Impl {
   void mark_slots() {
     for (const Partition& part : partitions) {
       for (int i = part.first; i < part.last; ++i) {
-        const Line& line = plan.lines[static_cast<size_t>(i)];
-        const auto* a = std::get_if<AllocateLine>(&line);
-        if (a && !part.captured && plan.buffer(a->buffer).kind == BufferKind::regular)
+        const planner::Line& line = plan.lines[static_cast<size_t>(i)];
+        const auto* a = std::get_if<planner::AllocateLine>(&line);
+        if (a && !part.captured && plan.buffer(a->buffer).kind == planner::BufferKind::regular)
           slot(a->buffer).per_call = true;
         if (!part.captured) continue;
-        for_each_read(line, [&](const PlanOperand& o) { slot(o.buffer).recorded = true; });
+        for_each_read(line, [&](const planner::PlanOperand& o) { slot(o.buffer).recorded = true; });
         for_each_write(line, [&](BufferId id) { slot(id).recorded = true; });
       }
       for (BufferId id : part.signature.hoisted_allocations) slot(id).recorded = true;
@@ -151,42 +153,42 @@ struct Executable::Impl {
     for (Slot& s : slots) s.per_call = s.per_call && !s.recorded;
   }
 
-  Operand operand(const PlanOperand& o) {
+  kernels::Operand operand(const planner::PlanOperand& o) {
     Slot& s = slot(o.buffer);
-    Operand result;
+    kernels::Operand result;
     result.data = s.storage->data() + s.offset_bytes + o.type.view.offset * size_of(o.type.dtype);
     result.type = {o.type.dtype, {o.type.view.shape, o.type.view.strides, 0}};
     return result;
   }
 
-  Operand whole(BufferId id) {
-    const Buffer& buffer = plan.buffer(id);
+  kernels::Operand whole(BufferId id) {
+    const planner::Buffer& buffer = plan.buffer(id);
     return operand({id, {buffer.type.dtype, View::contiguous(buffer.type.shape)}});
   }
 
-  Status run_line(const Line& line) {
-    if (const auto* a = std::get_if<AllocateLine>(&line)) {
+  Status run_line(const planner::Line& line) {
+    if (const auto* a = std::get_if<planner::AllocateLine>(&line)) {
       Slot& s = slot(a->buffer);
       return s.per_call ? allocate(s, plan.buffer(a->buffer)) : Status{};
     }
-    if (const auto* f = std::get_if<FreeLine>(&line)) {
+    if (const auto* f = std::get_if<planner::FreeLine>(&line)) {
       Slot& s = slot(f->buffer);
       if (s.per_call) s.storage.reset();
       return {};
     }
-    if (std::holds_alternative<ReuseLine>(line)) return {};
-    if (const auto* c = std::get_if<InputCopyLine>(&line))
+    if (std::holds_alternative<planner::ReuseLine>(line)) return {};
+    if (const auto* c = std::get_if<planner::InputCopyLine>(&line))
       return backend.copy(whole(c->input), whole(c->buffer));
-    if (const auto* d = std::get_if<DeviceCopyLine>(&line))
+    if (const auto* d = std::get_if<planner::DeviceCopyLine>(&line))
       return backend.copy(operand(d->from), operand(d->to));
-    if (const auto* c = std::get_if<CollectiveLine>(&line)) {
-      CollectiveSpec spec{c->op, c->attributes, c->algorithm, c->end_barrier, c->origin};
+    if (const auto* c = std::get_if<planner::CollectiveLine>(&line)) {
+      kernels::CollectiveSpec spec{c->op, c->attributes, c->algorithm, c->end_barrier, c->origin};
       return backend.collective(spec, operand(c->input), operand(c->output));
     }
-    const auto& k = std::get<KernelLine>(line);
-    std::vector<Operand> inputs, outputs;
-    for (const PlanOperand& o : k.inputs) inputs.push_back(operand(o));
-    for (const PlanOperand& o : k.outputs) outputs.push_back(operand(o));
+    const auto& k = std::get<planner::KernelLine>(line);
+    std::vector<kernels::Operand> inputs, outputs;
+    for (const planner::PlanOperand& o : k.inputs) inputs.push_back(operand(o));
+    for (const planner::PlanOperand& o : k.outputs) outputs.push_back(operand(o));
     return backend.launch(k.spec, inputs, outputs);
   }
 
@@ -217,7 +219,7 @@ struct Executable::Impl {
   }
 
   // What is written in place while it is also read under another name has no meaning that all plans share.
-  Status check_aliasing(std::span<const Tensor> inputs) {
+  Status check_aliasing(std::span<const kernels::Tensor> inputs) {
     auto refuse = [](std::string subject) {
       return fail(Code::InvalidArgument, std::move(subject) + ", and is written in place", {},
                   "pass a copy (x:contiguous() of a view, or x + 0)");
@@ -227,7 +229,7 @@ struct Executable::Impl {
       for (size_t k = 0; k < inputs.size(); ++k)
         if (k != i && overlap(inputs[i], inputs[k]))
           return refuse(fmt::format("argument {} shares memory with argument {}", i + 1, k + 1));
-      for (const Tensor& constant : constants)
+      for (const kernels::Tensor& constant : constants)
         if (overlap(inputs[i], constant))
           return refuse(
               fmt::format("argument {} shares memory with a tensor that the function captured", i + 1));
@@ -237,9 +239,9 @@ struct Executable::Impl {
 
   // Points the input slots at the caller's tensors, or at the executable's own copy of those that keep
   // moving.
-  Status bind_inputs(std::span<const Tensor> inputs) {
+  Status bind_inputs(std::span<const kernels::Tensor> inputs) {
     for (size_t i = 0; i < inputs.size(); ++i) {
-      const Tensor& t = inputs[i];
+      const kernels::Tensor& t = inputs[i];
       Slot& s = slot(plan.inputs[i]);
       InputState& state = input_states[i];
       const bool contiguous = t.view.is_contiguous();
@@ -284,7 +286,7 @@ struct Executable::Impl {
 
   // The recording for these addresses: a kept one, or a new one. Inputs that moved are counted, and copied
   // from then on.
-  Result<RecordedCall*> recording_for(std::span<const Tensor> inputs) {
+  Result<RecordedCall*> recording_for(std::span<const kernels::Tensor> inputs) {
     std::vector<Source> now = sources();
     for (auto it = recorded.begin(); it != recorded.end(); ++it) {
       if (it->sources != now) continue;
@@ -310,12 +312,12 @@ struct Executable::Impl {
   // Whoever still holds an output of the last call keeps its contents.
   Status release_outputs() {
     std::set<int> seen;
-    for (const PlanOutput& o : plan.outputs) {
+    for (const planner::PlanOutput& o : plan.outputs) {
       const int index = slot_of[static_cast<size_t>(o.value.buffer.index)];
       Slot& s = slots[static_cast<size_t>(index)];
       if (o.mutated_input >= 0 || s.per_call || !seen.insert(index).second || s.storage.use_count() == 1)
         continue;
-      std::shared_ptr<Storage> moved = PERI_TRY(backend.allocate(s.bytes, s.place));
+      std::shared_ptr<kernels::Storage> moved = PERI_TRY(backend.allocate(s.bytes, s.place));
       const TensorType bytes{DType::u8, {s.bytes}, s.place};
       const OperandType type{DType::u8, View::contiguous(bytes.shape)};
       PERI_TRY(backend.copy({s.storage->data(), type}, {moved->data(), type}));
@@ -325,7 +327,7 @@ struct Executable::Impl {
     return {};
   }
 
-  Result<std::vector<Tensor>> call(std::span<const Tensor> inputs) {
+  Result<std::vector<kernels::Tensor>> call(std::span<const kernels::Tensor> inputs) {
     PERI_TRY(check_aliasing(inputs));
     PERI_TRY(release_outputs());
     Status done = run(inputs);
@@ -334,7 +336,7 @@ struct Executable::Impl {
     return outputs();
   }
 
-  Status run(std::span<const Tensor> inputs) {
+  Status run(std::span<const kernels::Tensor> inputs) {
     PERI_TRY(bind_inputs(inputs));
     PERI_TRY(refresh_constants());
     const RecordedCall* recording = PERI_TRY(recording_for(inputs));
@@ -348,9 +350,9 @@ struct Executable::Impl {
     return {};
   }
 
-  std::vector<Tensor> outputs() {
-    std::vector<Tensor> result;
-    for (const PlanOutput& o : plan.outputs) {
+  std::vector<kernels::Tensor> outputs() {
+    std::vector<kernels::Tensor> result;
+    for (const planner::PlanOutput& o : plan.outputs) {
       if (o.mutated_input >= 0) continue;
       const OperandType& type = o.value.type;
       Slot& s = slot(o.value.buffer);
@@ -364,12 +366,12 @@ struct Executable::Impl {
 Executable::Executable(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Executable::~Executable() = default;
 
-Result<std::unique_ptr<Executable>> Executable::create(Plan plan, Backend& backend,
-                                                       std::vector<Tensor> constants) {
+Result<std::unique_ptr<Executable>> Executable::create(planner::Plan plan, kernels::Backend& backend,
+                                                       std::vector<kernels::Tensor> constants) {
   auto impl = std::make_unique<Impl>(std::move(plan), backend, std::move(constants));
   impl->partitions = partition(impl->plan);
   impl->input_states.resize(impl->plan.inputs.size());
-  for (const PlanOutput& o : impl->plan.outputs)
+  for (const planner::PlanOutput& o : impl->plan.outputs)
     if (o.mutated_input >= 0) impl->input_states[static_cast<size_t>(o.mutated_input)].mutated = true;
   for (size_t i = 0; i < impl->plan.inputs.size(); ++i) {
     InputState& state = impl->input_states[i];
@@ -380,12 +382,12 @@ Result<std::unique_ptr<Executable>> Executable::create(Plan plan, Backend& backe
   return std::unique_ptr<Executable>(new Executable(std::move(impl)));
 }
 
-Result<std::vector<Tensor>> Executable::call(std::span<const Tensor> inputs) {
+Result<std::vector<kernels::Tensor>> Executable::call(std::span<const kernels::Tensor> inputs) {
   PERI_CHECK(inputs.size() == impl_->plan.inputs.size(), "the caller's cache matches inputs to plans");
   return impl_->call(inputs);
 }
 
-const Plan& Executable::plan() const {
+const planner::Plan& Executable::plan() const {
   return impl_->plan;
 }
 const std::vector<Partition>& Executable::partitions() const {
@@ -393,18 +395,18 @@ const std::vector<Partition>& Executable::partitions() const {
 }
 
 const std::byte* Executable::address(BufferId buffer) const {
-  const Buffer& b = impl_->plan.buffer(buffer);
-  if (b.kind == BufferKind::input)
+  const planner::Buffer& b = impl_->plan.buffer(buffer);
+  if (b.kind == planner::BufferKind::input)
     return impl_->recorded.empty() ? nullptr
                                    : impl_->recorded.front().sources[static_cast<size_t>(b.index)].data;
-  const int index = impl_->slot_of[at(buffer)];
+  const int index = impl_->slot_of[planner::at(buffer)];
   if (index < 0 || !impl_->slots[static_cast<size_t>(index)].storage) return nullptr;
   const Slot& s = impl_->slots[static_cast<size_t>(index)];
   return s.storage->data() + s.offset_bytes;
 }
 
 std::map<std::string, double> Executable::statistics() const {
-  std::map<std::string, double> result = peri::statistics(impl_->plan);
+  std::map<std::string, double> result = planner::statistics(impl_->plan);
   double captured = 0, hoisted = 0;
   for (const Partition& p : impl_->partitions) {
     captured += p.captured ? 1 : 0;
@@ -418,4 +420,4 @@ std::map<std::string, double> Executable::statistics() const {
   return result;
 }
 
-}  // namespace peri
+}  // namespace peri::cudagraph

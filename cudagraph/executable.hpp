@@ -13,22 +13,22 @@
 #include "kernels/backend.hpp"
 #include "planner/plan.hpp"
 
-namespace peri {
+namespace peri::cudagraph {
 
 class Executable {
  public:
   // Collective over the plan's comm groups: allocates comm buffers and everything else the plan asks for.
-  static Result<std::unique_ptr<Executable>> create(Plan plan, Backend& backend,
-                                                    std::vector<Tensor> constants);
+  static Result<std::unique_ptr<Executable>> create(planner::Plan plan, kernels::Backend& backend,
+                                                    std::vector<kernels::Tensor> constants);
   ~Executable();
 
   // Inputs match the plan's types (the caller's cache guarantees it). Records at the first call and whenever
   // an address that a recording holds has changed, else replays. InvalidArgument if an input that is written
   // in place is not contiguous, or is also read as another input or as a constant. After an error the next
   // call starts anew; what inputs that are written in place hold is undefined.
-  Result<std::vector<Tensor>> call(std::span<const Tensor> inputs);
+  Result<std::vector<kernels::Tensor>> call(std::span<const kernels::Tensor> inputs);
 
-  const Plan& plan() const;
+  const planner::Plan& plan() const;
   const std::vector<Partition>& partitions() const;
   // Address of a plan's buffer (of an input: in the last call's recording), for tests of pointer stability;
   // nullptr if it has none.
@@ -42,4 +42,4 @@ class Executable {
   std::unique_ptr<Impl> impl_;
 };
 
-}  // namespace peri
+}  // namespace peri::cudagraph

@@ -8,24 +8,26 @@
 
 #include "planner/lines.hpp"
 
-namespace peri {
+namespace peri::cudagraph {
 namespace {
 
-bool gives_storage(const Line& line) {
-  return std::holds_alternative<AllocateLine>(line) || std::holds_alternative<ReuseLine>(line);
+bool gives_storage(const planner::Line& line) {
+  return std::holds_alternative<planner::AllocateLine>(line) ||
+         std::holds_alternative<planner::ReuseLine>(line);
 }
 
 // Memory bookkeeping belongs to whichever run it stands in: it is never a reason to cut.
-bool is_bookkeeping(const Line& line) {
-  return gives_storage(line) || std::holds_alternative<FreeLine>(line);
+bool is_bookkeeping(const planner::Line& line) {
+  return gives_storage(line) || std::holds_alternative<planner::FreeLine>(line);
 }
 
-std::string reason_not_captured(const Plan& plan, int line) {
-  if (std::holds_alternative<DeviceCopyLine>(plan.lines[static_cast<size_t>(line)])) return "device copy";
+std::string reason_not_captured(const planner::Plan& plan, int line) {
+  if (std::holds_alternative<planner::DeviceCopyLine>(plan.lines[static_cast<size_t>(line)]))
+    return "device copy";
   return plan.policy.capture ? "split by the policy" : "capture is off in the policy";
 }
 
-std::vector<Partition> cut(const Plan& plan) {
+std::vector<Partition> cut(const planner::Plan& plan) {
   std::vector<Partition> parts;
   const int n = static_cast<int>(plan.lines.size());
   for (int i = 0; i < n; ++i) {
@@ -43,35 +45,37 @@ std::vector<Partition> cut(const Plan& plan) {
   return parts;
 }
 
-void sign(std::vector<Partition>& parts, const Plan& plan) {
+void sign(std::vector<Partition>& parts, const planner::Plan& plan) {
   const size_t count = plan.buffers.size();
   std::vector<int> last_read(count, -1);
   for (size_t i = 0; i < plan.lines.size(); ++i)
-    for_each_read(plan.lines[i],
-                  [&](const PlanOperand& o) { last_read[at(o.buffer)] = static_cast<int>(i); });
-  for (const PlanOutput& o : plan.outputs)
-    last_read[at(o.value.buffer)] = static_cast<int>(plan.lines.size());
+    for_each_read(plan.lines[i], [&](const planner::PlanOperand& o) {
+      last_read[planner::at(o.buffer)] = static_cast<int>(i);
+    });
+  for (const planner::PlanOutput& o : plan.outputs)
+    last_read[planner::at(o.value.buffer)] = static_cast<int>(plan.lines.size());
 
   for (Partition& part : parts) {
     std::set<BufferId> reads, writes;
     for (int i = part.first; i < part.last; ++i) {
-      const Line& line = plan.lines[static_cast<size_t>(i)];
-      for_each_read(line, [&](const PlanOperand& o) {
+      const planner::Line& line = plan.lines[static_cast<size_t>(i)];
+      for_each_read(line, [&](const planner::PlanOperand& o) {
         if (!writes.contains(o.buffer)) reads.insert(o.buffer);
       });
       for_each_write(line, [&](BufferId b) { writes.insert(b); });
     }
     for (BufferId b : reads)
-      (plan.buffer(b).kind == BufferKind::constant ? part.signature.constants : part.signature.input_buffers)
+      (plan.buffer(b).kind == planner::BufferKind::constant ? part.signature.constants
+                                                            : part.signature.input_buffers)
           .push_back(b);
     for (BufferId b : writes)
-      if (last_read[at(b)] >= part.last || plan.buffer(b).kind == BufferKind::input)
+      if (last_read[planner::at(b)] >= part.last || plan.buffer(b).kind == planner::BufferKind::input)
         part.signature.output_buffers.push_back(b);
   }
 }
 
 // S5: what an uncaptured run would allocate on every call is allocated by the captured run before it, once.
-void hoist(std::vector<Partition>& parts, const Plan& plan) {
+void hoist(std::vector<Partition>& parts, const planner::Plan& plan) {
   Partition* captured_before = nullptr;
   for (Partition& part : parts) {
     if (part.captured) {
@@ -80,13 +84,13 @@ void hoist(std::vector<Partition>& parts, const Plan& plan) {
     }
     if (!captured_before) continue;
     for (int i = part.first; i < part.last; ++i)
-      if (const auto* a = std::get_if<AllocateLine>(&plan.lines[static_cast<size_t>(i)]))
-        if (plan.buffer(a->buffer).kind == BufferKind::regular)
+      if (const auto* a = std::get_if<planner::AllocateLine>(&plan.lines[static_cast<size_t>(i)]))
+        if (plan.buffer(a->buffer).kind == planner::BufferKind::regular)
           captured_before->signature.hoisted_allocations.push_back(a->buffer);
   }
 }
 
-std::string names(const std::vector<BufferId>& ids, const Plan& plan) {
+std::string names(const std::vector<BufferId>& ids, const planner::Plan& plan) {
   std::string text;
   for (BufferId id : ids) text += (text.empty() ? "" : ", ") + plan.buffer(id).name;
   return text.empty() ? "-" : text;
@@ -94,14 +98,14 @@ std::string names(const std::vector<BufferId>& ids, const Plan& plan) {
 
 }  // namespace
 
-std::vector<Partition> partition(const Plan& plan) {
+std::vector<Partition> partition(const planner::Plan& plan) {
   std::vector<Partition> parts = cut(plan);
   sign(parts, plan);
   hoist(parts, plan);
   return parts;
 }
 
-std::string print(const std::vector<Partition>& partitions, const Plan& plan) {
+std::string print(const std::vector<Partition>& partitions, const planner::Plan& plan) {
   std::string text;
   for (size_t i = 0; i < partitions.size(); ++i) {
     const Partition& p = partitions[i];
@@ -114,4 +118,4 @@ std::string print(const std::vector<Partition>& partitions, const Plan& plan) {
   return text;
 }
 
-}  // namespace peri
+}  // namespace peri::cudagraph

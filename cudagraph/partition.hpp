@@ -6,7 +6,7 @@
 
 #include "planner/plan.hpp"
 
-namespace peri {
+namespace peri::cudagraph {
 
 struct Signature {
   std::vector<BufferId> input_buffers;   // read here, written before (or graph inputs)
@@ -25,7 +25,7 @@ struct Partition {
 
 // Maximal runs of equal verdict. Allocation lines of out-variant outputs in an uncaptured partition move to
 // the signature of the captured partition before it, if there is one.
-std::vector<Partition> partition(const Plan& plan);
-std::string print(const std::vector<Partition>& partitions, const Plan& plan);
+std::vector<Partition> partition(const planner::Plan& plan);
+std::string print(const std::vector<Partition>& partitions, const planner::Plan& plan);
 
-}  // namespace peri
+}  // namespace peri::cudagraph

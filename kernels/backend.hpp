@@ -19,7 +19,7 @@
 #include "kernels/symmetric_memory.hpp"
 #include "kernels/tensor.hpp"
 
-namespace peri {
+namespace peri::kernels {
 
 struct JobOptions {
   int rank = 0;
@@ -129,4 +129,4 @@ class Backend {
 // Joins the job: connects to all peers (deadline: timeout_s) and starts watching them.
 Result<std::unique_ptr<Backend>> create_host_backend(const JobOptions& options);
 
-}  // namespace peri
+}  // namespace peri::kernels

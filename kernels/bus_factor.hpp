@@ -4,7 +4,7 @@
 
 #include "core/ops/op.hpp"
 
-namespace peri {
+namespace peri::kernels {
 
 inline double bus_factor(Op op, int ranks) {
   if (op == Op::broadcast || op == Op::send || op == Op::recv) return 1;
@@ -12,4 +12,4 @@ inline double bus_factor(Op op, int ranks) {
   return op == Op::all_reduce ? 2 * share : share;
 }
 
-}  // namespace peri
+}  // namespace peri::kernels

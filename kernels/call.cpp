@@ -6,7 +6,7 @@
 
 #include <fmt/format.h>
 
-namespace peri {
+namespace peri::kernels {
 namespace {
 
 Status check_layouts(const Call& call) {
@@ -178,4 +178,4 @@ Result<KernelSpec> checked(const Call& call) {
   return KernelSpec{call.spec.op, std::move(*attributes), {}};
 }
 
-}  // namespace peri
+}  // namespace peri::kernels

@@ -7,7 +7,7 @@
 #include "core/error.hpp"
 #include "core/ops/kernel.hpp"
 
-namespace peri {
+namespace peri::kernels {
 
 struct Call {
   const KernelSpec& spec;
@@ -29,4 +29,4 @@ Result<Family> family_of(const KernelSpec& spec);
 // The spec with its attributes completed. Errors: what contradicts itself or the op's rule.
 Result<KernelSpec> checked(const Call& call);
 
-}  // namespace peri
+}  // namespace peri::kernels

@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-namespace peri {
+namespace peri::kernels {
 namespace {
 
 // "all_gather f32[4,8] along dim 2 over {0,1} by one_shot": as users count dimensions.
@@ -23,7 +23,7 @@ std::string describe(const CollectiveSpec& spec, const TensorType& input) {
 }
 
 uint64_t hash_of(std::string_view text) {
-  return host::topic_of({}, text);
+  return job::topic_of({}, text);
 }
 
 // The algorithm's symmetric operand must lie in the group's memory, at the same place on all members (the
@@ -102,7 +102,7 @@ Result<CollectiveCall> check_collective(const CollectiveSpec& spec, const Operan
                                         const Operand& output, const JobOptions& job,
                                         const std::function<SymmetricMemory*(const std::byte*)>& find) {
   TensorType input_type{input.type.dtype, input.type.view.shape};
-  host::Operation operation(describe(spec, input_type), spec.origin);
+  job::Operation operation(describe(spec, input_type), spec.origin);
   auto refuse = [&](Error error) {
     return operation.fail(error.code, error.message, std::move(error.context));
   };
@@ -151,4 +151,4 @@ Result<CollectiveCall> check_collective(const CollectiveSpec& spec, const Operan
   return c;
 }
 
-}  // namespace peri
+}  // namespace peri::kernels

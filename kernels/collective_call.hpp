@@ -11,7 +11,7 @@
 #include "kernels/backend.hpp"
 #include "kernels/job/control.hpp"
 
-namespace peri {
+namespace peri::kernels {
 
 // Where one of the equal parts that a contiguous tensor falls into along a dimension lies: rows of equal
 // length at equal distances. Positions in a part count its bytes without the gaps.
@@ -29,7 +29,7 @@ struct Window {
 };
 
 struct CollectiveCall {
-  host::Operation operation;
+  job::Operation operation;
   uint64_t signature;  // equal on all members if and only if they are in the same operation
   Group group;
   int index;  // this rank's position in it
@@ -73,4 +73,4 @@ Result<CollectiveCall> check_collective(const CollectiveSpec& spec, const Operan
                                         const Operand& output, const JobOptions& job,
                                         const std::function<SymmetricMemory*(const std::byte*)>& find);
 
-}  // namespace peri
+}  // namespace peri::kernels

@@ -3,7 +3,7 @@
 
 #include "kernels/backend.hpp"
 
-namespace peri {
+namespace peri::kernels {
 
 class ForwardingBackend : public Backend {
  public:
@@ -54,4 +54,4 @@ class ForwardingBackend : public Backend {
   Backend& to_;
 };
 
-}  // namespace peri
+}  // namespace peri::kernels

@@ -6,7 +6,7 @@
 #include <charconv>
 #include <iterator>
 
-namespace peri {
+namespace peri::kernels {
 
 void FreeRoom::add(int64_t offset, int64_t bytes) {
   auto next = room_.lower_bound(offset);
@@ -73,4 +73,4 @@ int64_t FreeRoom::first_fit(int64_t bytes) const {
   return -1;
 }
 
-}  // namespace peri
+}  // namespace peri::kernels

@@ -8,7 +8,7 @@
 
 #include "core/error.hpp"
 
-namespace peri {
+namespace peri::kernels {
 
 class FreeRoom {
  public:
@@ -26,4 +26,4 @@ class FreeRoom {
   std::map<int64_t, int64_t> room_;  // offset -> bytes; no two touch
 };
 
-}  // namespace peri
+}  // namespace peri::kernels

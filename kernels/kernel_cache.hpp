@@ -12,7 +12,7 @@
 #include "core/error.hpp"
 #include "core/ops/kernel.hpp"
 
-namespace peri {
+namespace peri::kernels {
 
 template <class Kernel>
 class KernelCache {
@@ -86,4 +86,4 @@ class KernelCache {
   std::unordered_map<Key, std::shared_ptr<const Kernel>, KeyHash, KeyEqual> kernels_;
 };
 
-}  // namespace peri
+}  // namespace peri::kernels

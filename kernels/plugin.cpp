@@ -7,7 +7,7 @@
 
 #include "kernels/cuda/plugin.hpp"
 
-namespace peri {
+namespace peri::kernels {
 namespace {
 
 struct Plugin {
@@ -73,4 +73,4 @@ Result<std::unique_ptr<Backend>> create_backend(const std::string& backend, cons
   return cuda ? create_cuda_backend(options) : create_host_backend(options);
 }
 
-}  // namespace peri
+}  // namespace peri::kernels

@@ -10,7 +10,7 @@
 
 #include "kernels/backend.hpp"
 
-namespace peri {
+namespace peri::kernels {
 
 // Unsupported if there is no plugin or no usable GPU; else as create_host_backend.
 Result<std::unique_ptr<Backend>> create_cuda_backend(const JobOptions& options);
@@ -27,4 +27,4 @@ Result<CudaReport> describe_cuda();
 // `backend` is "cuda", "host", or "auto": cuda where the plugin finds a GPU.
 Result<std::unique_ptr<Backend>> create_backend(const std::string& backend, const JobOptions& options);
 
-}  // namespace peri
+}  // namespace peri::kernels

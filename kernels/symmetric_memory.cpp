@@ -3,7 +3,7 @@
 
 #include <fmt/format.h>
 
-namespace peri {
+namespace peri::kernels {
 
 Status SymmetricMemory::check_window(int member, int64_t offset, int64_t size, std::string_view op) const {
   if (member < 0 || member >= group().size())
@@ -28,4 +28,4 @@ Status SymmetricMemory::memset32(int member, int64_t offset, uint32_t value, int
   return fill(buffer(member) + offset, value, count);
 }
 
-}  // namespace peri
+}  // namespace peri::kernels

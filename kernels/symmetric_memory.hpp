@@ -9,10 +9,10 @@
 #include <string_view>
 
 #include "core/error.hpp"
-#include "core/types/group.hpp"
 #include "core/ops/kernel.hpp"
+#include "core/types/group.hpp"
 
-namespace peri {
+namespace peri::kernels {
 
 class SymmetricMemory {
  public:
@@ -44,4 +44,4 @@ class SymmetricMemory {
   Status check_window(int member, int64_t offset, int64_t bytes, std::string_view op) const;
 };
 
-}  // namespace peri
+}  // namespace peri::kernels

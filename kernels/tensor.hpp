@@ -5,12 +5,12 @@
 #include <memory>
 #include <utility>
 
-#include "core/types/group.hpp"
 #include "core/ops/kernel.hpp"
+#include "core/types/group.hpp"
 #include "core/types/layout.hpp"
 #include "core/types/shape.hpp"
 
-namespace peri {
+namespace peri::kernels {
 
 // A block of memory of one place. Shared (std::shared_ptr) because views, Lua handles and executables hold
 // the same block and the last of them, whichever it is, frees it.
@@ -55,4 +55,4 @@ inline Operand operand_of(const Tensor& t) {
   return {t.data(), {t.type.dtype, {t.view.shape, t.view.strides, 0}}};
 }
 
-}  // namespace peri
+}  // namespace peri::kernels

@@ -12,7 +12,7 @@
 #include "kernels/bus_factor.hpp"
 #include "kernels/forwarding_backend.hpp"
 
-namespace peri {
+namespace peri::kernels {
 namespace {
 
 constexpr size_t kLookAfter = 64;    // issued and not yet read
@@ -287,4 +287,4 @@ std::unique_ptr<Backend> with_timeline(std::unique_ptr<Backend> backend, Timelin
   return std::make_unique<TimedBackend>(std::move(backend), sink, most_events);
 }
 
-}  // namespace peri
+}  // namespace peri::kernels

@@ -8,10 +8,10 @@
 #include "kernels/backend.hpp"
 #include "kernels/timeline.hpp"
 
-namespace peri {
+namespace peri::kernels {
 
 // The sink outlives the backend; it is finished when the backend leaves the job.
 std::unique_ptr<Backend> with_timeline(std::unique_ptr<Backend> backend, TimelineSink& sink,
                                        int64_t most_events = Timeline::kMostEvents);
 
-}  // namespace peri
+}  // namespace peri::kernels

@@ -5,7 +5,7 @@
 
 #include <algorithm>
 
-namespace peri {
+namespace peri::kernels {
 namespace {
 
 constexpr size_t kMostPending = 64 << 10;        // bytes
@@ -125,4 +125,4 @@ void Timeline::finish() {
   sink_.finish();
 }
 
-}  // namespace peri
+}  // namespace peri::kernels

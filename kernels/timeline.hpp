@@ -9,7 +9,7 @@
 
 #include "kernels/backend.hpp"
 
-namespace peri {
+namespace peri::kernels {
 
 // Takes whole events, each followed by ",\n".
 class TimelineSink {
@@ -61,4 +61,4 @@ class Timeline {
   bool finished_ = false;
 };
 
-}  // namespace peri
+}  // namespace peri::kernels

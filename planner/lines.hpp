@@ -3,7 +3,7 @@
 
 #include "planner/plan.hpp"
 
-namespace peri {
+namespace peri::planner {
 
 template <class... Fs>
 struct Overloaded : Fs... {
@@ -123,4 +123,4 @@ inline KernelLine copy_line(const PlanOperand& from, const PlanOperand& to, Orig
   return {{Op::contiguous, {}, {}}, {from}, {to}, std::move(origin)};
 }
 
-}  // namespace peri
+}  // namespace peri::planner

@@ -8,7 +8,7 @@
 
 #include "planner/passes/passes.hpp"
 
-namespace peri {
+namespace peri::planner {
 namespace {
 
 struct PassRow {
@@ -102,4 +102,4 @@ Result<Plan> plan(const Graph& program, const World& world, const Policy& policy
   return result;
 }
 
-}  // namespace peri
+}  // namespace peri::planner

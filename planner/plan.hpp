@@ -14,7 +14,7 @@
 #include "core/types/layout.hpp"
 #include "planner/policy.hpp"
 
-namespace peri {
+namespace peri::planner {
 
 enum class BufferKind : uint8_t {
   input,     // the caller's tensor: input number `index`
@@ -125,4 +125,4 @@ std::string agreement_text(const Plan& plan);
 // The static figures under the stable names of DESIGN section 11 (compile_ms and partitions are added above).
 std::map<std::string, double> statistics(const Plan& plan);
 
-}  // namespace peri
+}  // namespace peri::planner

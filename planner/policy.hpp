@@ -10,7 +10,7 @@
 #include "core/error.hpp"
 #include "core/ops/op.hpp"
 
-namespace peri {
+namespace peri::planner {
 
 // What a choosing function sees of one operation.
 struct OpContext {
@@ -50,4 +50,4 @@ struct Policy {
   std::vector<std::string> skip;  // names of passes left out (--skip)
 };
 
-}  // namespace peri
+}  // namespace peri::planner

@@ -14,7 +14,7 @@
 
 #include "kernels/bus_factor.hpp"
 
-namespace peri {
+namespace peri::commands {
 namespace {
 
 using Clock = std::chrono::steady_clock;
@@ -81,7 +81,7 @@ Status check_result(Op op, DType dtype, const Shapes& shapes, int rank, int rank
   return {};
 }
 
-CollectiveSpec spec_of(Op op, const std::string& algorithm, int ranks) {
+kernels::CollectiveSpec spec_of(Op op, const std::string& algorithm, int ranks) {
   Attributes attributes;
   if (op == Op::all_reduce || op == Op::reduce_scatter) attributes.set("reduce", std::string("sum"));
   if (op == Op::all_gather || op == Op::reduce_scatter) attributes.set("dim", int64_t(0));
@@ -167,8 +167,8 @@ std::string size_text(int64_t bytes) {
 
 }  // namespace
 
-Result<BenchPoint> bench_collective(Backend& backend, Op op, const std::string& algorithm, DType dtype,
-                                    int64_t bytes) {
+Result<BenchPoint> bench_collective(kernels::Backend& backend, Op op, const std::string& algorithm,
+                                    DType dtype, int64_t bytes) {
   const int ranks = backend.job().world_size, rank = backend.job().rank;
   const Group world = world_group(ranks);
   const AlgorithmInfo* row = find_algorithm(op, algorithm);
@@ -186,10 +186,10 @@ Result<BenchPoint> bench_collective(Backend& backend, Op op, const std::string& 
   auto input = PERI_TRY(storage(row->symmetric == kInput, input_bytes));
   // Algorithms that overwrite their input work in place, as plans use them.
   auto output = row->clobbers_input ? input : PERI_TRY(storage(row->symmetric == kOutput, output_bytes));
-  auto operand = [&](const Storage& s, int64_t elements) {
-    return Operand{s.data(), {dtype, View::contiguous({elements})}};
+  auto operand = [&](const kernels::Storage& s, int64_t elements) {
+    return kernels::Operand{s.data(), {dtype, View::contiguous({elements})}};
   };
-  const Operand in = operand(*input, shapes.input), out = operand(*output, shapes.output);
+  const kernels::Operand in = operand(*input, shapes.input), out = operand(*output, shapes.output);
   // The input and the result where the CPU reads them, and the input again where a recording may copy it.
   auto host_input = PERI_TRY(backend.allocate(input_bytes, Place::host));
   auto host_output = PERI_TRY(backend.allocate(output_bytes, Place::host));
@@ -265,11 +265,11 @@ Result<BenchPoint> bench_collective(Backend& backend, Op op, const std::string& 
   }
   BenchPoint point{.algorithm = algorithm, .bytes = bytes, .microseconds = median(slowest)};
   const auto moved = static_cast<double>(std::max(input_bytes, output_bytes));
-  point.bus_bandwidth = moved * bus_factor(op, ranks) / point.microseconds / 1e3;
+  point.bus_bandwidth = moved * kernels::bus_factor(op, ranks) / point.microseconds / 1e3;
   return point;
 }
 
-Result<std::string> bench_collectives(Backend& backend, const BenchOptions& options) {
+Result<std::string> bench_collectives(kernels::Backend& backend, const BenchOptions& options) {
   const int ranks = backend.job().world_size;
   const bool first = backend.job().rank == 0;
   std::vector<std::string> names = options.algorithms;
@@ -328,9 +328,9 @@ Result<std::string> bench_collectives(Backend& backend, const BenchOptions& opti
     for (const std::string& name : names) {
       double time = median(times[{size, name}]);
       best = std::min(best, time);
-      text += fmt::format(
-          "{:>20}", fmt::format("{:.1f} ({:.2f})", time,
-                                static_cast<double>(size) * bus_factor(options.op, ranks) / time / 1e3));
+      text += fmt::format("{:>20}", fmt::format("{:.1f} ({:.2f})", time,
+                                                static_cast<double>(size) *
+                                                    kernels::bus_factor(options.op, ranks) / time / 1e3));
     }
     if (!peer_times.empty()) {
       double theirs = median(peer_times[size]);
@@ -349,4 +349,4 @@ Result<std::string> bench_collectives(Backend& backend, const BenchOptions& opti
   return text;
 }
 
-}  // namespace peri
+}  // namespace peri::commands

@@ -6,12 +6,12 @@
 #include <string>
 #include <vector>
 
-#include "core/types/dtype.hpp"
 #include "core/error.hpp"
 #include "core/ops/op.hpp"
+#include "core/types/dtype.hpp"
 #include "kernels/backend.hpp"
 
-namespace peri {
+namespace peri::commands {
 
 struct BenchOptions {
   Op op = Op::all_reduce;
@@ -35,11 +35,11 @@ struct BenchPoint {
 // result that is not that of the op, computed in double precision, is an error. On the host calls are
 // replayed one by one; on a device a recording holds a chain of them, and several are replayed between two
 // synchronisations.
-Result<BenchPoint> bench_collective(Backend& backend, Op op, const std::string& algorithm, DType dtype,
-                                    int64_t bytes);
+Result<BenchPoint> bench_collective(kernels::Backend& backend, Op op, const std::string& algorithm,
+                                    DType dtype, int64_t bytes);
 
 // The whole table with ratios and their geometric mean, called by all ranks: a text for the user on rank 0,
 // empty on others. A peer that cannot be compiled or run is said to be missing, and why.
-Result<std::string> bench_collectives(Backend& backend, const BenchOptions& options);
+Result<std::string> bench_collectives(kernels::Backend& backend, const BenchOptions& options);
 
-}  // namespace peri
+}  // namespace peri::commands

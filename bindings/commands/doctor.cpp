@@ -6,13 +6,13 @@
 #include <algorithm>
 #include <lua.hpp>
 
-#include "bindings/launcher/machine.hpp"
 #include "bindings/commands/script.hpp"
+#include "bindings/launcher/machine.hpp"
 #include "core/env.hpp"
 #include "kernels/host/simd/versions.hpp"
 #include "kernels/plugin.hpp"
 
-namespace peri {
+namespace peri::commands {
 namespace {
 
 // Breaks what is longer than 100 columns between words.
@@ -29,7 +29,7 @@ std::string row(const std::string& name, const std::string& value) {
   return text;
 }
 
-std::string rows(const std::vector<CudaReport::Row>& report) {
+std::string rows(const std::vector<kernels::CudaReport::Row>& report) {
   std::string text;
   for (const auto& [name, value] : report) text += row(name, value);
   return text;
@@ -44,15 +44,15 @@ std::string gib(int64_t bytes) {
 std::string doctor_report() {
   utsname system = {};
   uname(&system);
-  const int cores = usable_cores();
-  const Result<CudaReport> cuda = describe_cuda();
+  const int cores = launcher::usable_cores();
+  const Result<kernels::CudaReport> cuda = kernels::describe_cuda();
   std::string text = "machine\n";
   text += row("system", fmt::format("{} {} {}", system.sysname, system.release, system.machine));
-  text += row("cores", fmt::format("{} allowed, {} usable", allowed_cores().size(), cores));
-  text += row("memory", gib(available_memory()) + " available");
-  text += row("vector instructions", host::instruction_set());
+  text += row("cores", fmt::format("{} allowed, {} usable", launcher::allowed_cores().size(), cores));
+  text += row("memory", gib(launcher::available_memory()) + " available");
+  text += row("vector instructions", kernels::host::instruction_set());
   text += "libraries\n";
-  text += row("oneDNN", host::matmul_library());
+  text += row("oneDNN", kernels::host::matmul_library());
   text += row("LuaJIT", LUAJIT_VERSION);
   if (cuda) text += rows(cuda->libraries);
   text += "backends\n";
@@ -74,4 +74,4 @@ std::string doctor_report() {
   return text;
 }
 
-}  // namespace peri
+}  // namespace peri::commands

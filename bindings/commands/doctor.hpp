@@ -3,8 +3,8 @@
 
 #include <string>
 
-namespace peri {
+namespace peri::commands {
 
 std::string doctor_report();
 
-}  // namespace peri
+}  // namespace peri::commands

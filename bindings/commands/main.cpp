@@ -9,20 +9,20 @@
 #include <random>
 
 #include "bindings/commands/bench.hpp"
-#include "bindings/session/compiled.hpp"
 #include "bindings/commands/doctor.hpp"
+#include "bindings/commands/manual.hpp"
+#include "bindings/commands/script.hpp"
+#include "bindings/files/timeline_file.hpp"
 #include "bindings/launcher/exit_codes.hpp"
 #include "bindings/launcher/launcher.hpp"
 #include "bindings/launcher/rank_environment.hpp"
 #include "bindings/lua/environment.hpp"
-#include "bindings/commands/manual.hpp"
-#include "bindings/commands/script.hpp"
-#include "bindings/files/timeline_file.hpp"
+#include "bindings/session/compiled.hpp"
 #include "core/env.hpp"
 #include "kernels/plugin.hpp"
 #include "planner/plan.hpp"
 
-namespace peri {
+namespace peri::commands {
 namespace {
 
 struct Options {
@@ -38,8 +38,9 @@ struct Options {
 
 int report(const Error& error) {
   fmt::print(stderr, "peri: {}\n", error.to_string());
-  return error.code == Code::InvalidArgument || error.code == Code::NotFound ? kExitUsage
-                                                                             : exit_code_for(error.code);
+  return error.code == Code::InvalidArgument || error.code == Code::NotFound
+             ? launcher::kExitUsage
+             : launcher::exit_code_for(error.code);
 }
 
 // Only what is asked for and cannot be had is an error; `auto` takes what is there. Looked for here, so that
@@ -50,14 +51,14 @@ Status check_backend(const std::string& backend) {
   sigset_t all, before;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
-  const auto found = describe_cuda();
+  const auto found = kernels::describe_cuda();
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
   if (!found) return std::unexpected(found.error());
   return {};
 }
 
-Status check_passes(const CompileOptions& options) {
-  const auto known = pass_names();
+Status check_passes(const session::CompileOptions& options) {
+  const auto known = planner::pass_names();
   std::vector<std::string> named = options.print_after;
   named.insert(named.end(), options.skip.begin(), options.skip.end());
   for (const std::string& name : named) {
@@ -89,22 +90,22 @@ template <class F>
 Result<int> on_every_rank(const Options& options, std::vector<std::string> command, F rank_main) {
   PERI_TRY(check_backend(options.script.backend));
   for (const Error& error : environment().malformed) return std::unexpected(error);
-  if (auto rank = PERI_TRY(rank_environment(environment())))
+  if (auto rank = PERI_TRY(launcher::rank_environment(environment())))
     return rank_main(job_options(rank->rank, rank->world_size, rank->job, options.timeout_s));
   if (options.ranks == 1 && options.trace.empty())
     return rank_main(job_options(0, 1, lone_job(), options.timeout_s));
-  LaunchOptions launch_options;
+  launcher::LaunchOptions launch_options;
   launch_options.ranks = options.ranks;
   launch_options.command = std::move(command);
   launch_options.timeout_s = options.timeout_s;
   launch_options.merge_identical = options.merge;
   if (options.trace.empty()) return launch(launch_options);
-  const TimelineFile timeline = PERI_TRY(TimelineFile::create(options.trace, options.ranks));
+  const files::TimelineFile timeline = PERI_TRY(files::TimelineFile::create(options.trace, options.ranks));
   launch_options.timelines = timeline.descriptors();
   Result<int> code = launch(launch_options);
   const Status written = timeline.write();  // whatever has become of the job
   if (written) return code;
-  if (code && *code == kExitOk) return std::unexpected(written.error());
+  if (code && *code == launcher::kExitOk) return std::unexpected(written.error());
   report(written.error());
   return code;
 }
@@ -136,13 +137,13 @@ void add_script_options(CLI::App* command, Options& options) {
   command->add_flag("--jit", options.script.jit,
                     "Let LuaJIT compile the script's loops (Ctrl-C then waits for them)");
   command
-      ->add_option("--print-after", compile_options().print_after,
+      ->add_option("--print-after", session::compile_options().print_after,
                    "Print the program after this pass (repeatable)")
       ->type_name("PASS")
       ->allow_extra_args(false);
-  command->add_flag("--print-changed", compile_options().print_changed,
+  command->add_flag("--print-changed", session::compile_options().print_changed,
                     "Print the program after each pass that changed it");
-  command->add_option("--skip", compile_options().skip, "Leave out this pass (repeatable)")
+  command->add_option("--skip", session::compile_options().skip, "Leave out this pass (repeatable)")
       ->type_name("PASS")
       ->allow_extra_args(false);
 }
@@ -167,11 +168,12 @@ Status take_script(const CLI::App& command, ScriptOptions& script) {
 }
 
 Result<int> script_command(Options& options, const CLI::App& command_line, int argc, char** argv) {
-  PERI_TRY(check_passes(compile_options()));
+  PERI_TRY(check_passes(session::compile_options()));
   PERI_TRY(take_script(command_line, options.script));
-  return on_every_rank(options, rank_command(argc, argv), [&](const JobOptions& job) -> Result<int> {
-    std::unique_ptr<TimelineSink> timeline;
-    if (!options.trace.empty()) timeline = PERI_TRY(rank_timeline(options.trace, job.rank, environment()));
+  return on_every_rank(options, rank_command(argc, argv), [&](const kernels::JobOptions& job) -> Result<int> {
+    std::unique_ptr<kernels::TimelineSink> timeline;
+    if (!options.trace.empty())
+      timeline = PERI_TRY(files::rank_timeline(options.trace, job.rank, environment()));
     return run_script(options.script, job, timeline.get());
   });
 }
@@ -179,14 +181,14 @@ Result<int> script_command(Options& options, const CLI::App& command_line, int a
 Result<int> help_command(const std::vector<std::string>& topic) {
   if (topic.empty()) fmt::print("{}", manual_index());
   for (const std::string& name : topic) fmt::print("{}", PERI_TRY(manual(name)));
-  return kExitOk;
+  return launcher::kExitOk;
 }
 
 // CLI11's words for what is wrong, in the shape of our own; what it prints on request is not an error.
 int report(const CLI::App& app, const CLI::ParseError& error, int argc, char** argv) {
   if (error.get_exit_code() == 0) {
     app.exit(error);
-    return kExitOk;
+    return launcher::kExitOk;
   }
   std::vector<std::string> commands;
   for (const CLI::App* command : app.get_subcommands(nullptr)) commands.push_back(command->get_name());
@@ -234,7 +236,7 @@ Result<int> bench_command(Options& options, const std::vector<std::string>& comm
   options.bench.dtype = PERI_TRY(parse_dtype(options.bench_dtype));
   options.bench.peer_source = lua::library_folder() + "/bench/peers/mpi_allreduce.cpp";
   options.bench.build_folder = std::filesystem::read_symlink("/proc/self/exe", ignored).parent_path();
-  return on_every_rank(options, command, [&](const JobOptions& job) -> Result<int> {
+  return on_every_rank(options, command, [&](const kernels::JobOptions& job) -> Result<int> {
     auto backend = PERI_TRY(create_backend(options.script.backend, job));
     const auto table = bench_collectives(*backend, options.bench);
     if (!table) {
@@ -243,7 +245,7 @@ Result<int> bench_command(Options& options, const std::vector<std::string>& comm
     }
     fmt::print("{}", *table);
     backend->leave();
-    return kExitOk;
+    return launcher::kExitOk;
   });
 }
 
@@ -283,7 +285,7 @@ int run(int argc, char** argv) {
     return report(app, error, argc, argv);
   }
 
-  Result<int> result = kExitOk;
+  Result<int> result = launcher::kExitOk;
   if (*run || *explain) {
     options.script.explain = static_cast<bool>(*explain);
     result = script_command(options, *run ? *run : *explain, argc, argv);
@@ -299,8 +301,8 @@ int run(int argc, char** argv) {
 }
 
 }  // namespace
-}  // namespace peri
+}  // namespace peri::commands
 
 int main(int argc, char** argv) {
-  return peri::run(argc, argv);
+  return peri::commands::run(argc, argv);
 }

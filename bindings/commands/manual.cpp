@@ -9,7 +9,7 @@
 #include "bindings/launcher/exit_codes.hpp"
 #include "core/ops/op.hpp"
 
-namespace peri {
+namespace peri::commands {
 namespace {
 
 const char* kind_name(Kind kind) {
@@ -115,7 +115,8 @@ RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT, TORCHELASTIC_RUN_ID; OMP
 
 std::string exit_codes() {
   std::string text;
-  for (const ExitCode& row : kExitCodes) text += fmt::format("{:>5}  {}\n", row.code, row.meaning);
+  for (const launcher::ExitCode& row : launcher::kExitCodes)
+    text += fmt::format("{:>5}  {}\n", row.code, row.meaning);
   return text + "128+n  killed by signal n\n";
 }
 
@@ -165,4 +166,4 @@ std::string manual_index() {
          "exit-codes`.\n";
 }
 
-}  // namespace peri
+}  // namespace peri::commands

@@ -6,10 +6,10 @@
 
 #include "core/error.hpp"
 
-namespace peri {
+namespace peri::commands {
 
 Result<std::string> manual(
     const std::string& name);  // one op, "exit-codes" or "environment"; unknown: an error with the nearest
 std::string manual_index();    // every op, a line each, by family
 
-}  // namespace peri
+}  // namespace peri::commands

@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <sstream>
 
-namespace peri {
+namespace peri::commands {
 namespace {
 
 constexpr const char* kStyle = R"(
@@ -51,15 +51,15 @@ std::string bytes_text(int64_t bytes) {
   return fmt::format("{} B", bytes);
 }
 
-const char* class_of(BufferKind kind) {
+const char* class_of(planner::BufferKind kind) {
   switch (kind) {
-    case BufferKind::comm:
+    case planner::BufferKind::comm:
       return "comm";
-    case BufferKind::fallback:
+    case planner::BufferKind::fallback:
       return "fallback";
-    case BufferKind::regular:
-    case BufferKind::input:
-    case BufferKind::constant:
+    case planner::BufferKind::regular:
+    case planner::BufferKind::input:
+    case planner::BufferKind::constant:
       return "regular";
   }
   return "";
@@ -71,7 +71,7 @@ struct Stay {
   size_t storage, first, last;
 };
 
-std::vector<Stay> stays_of(const Plan& plan, size_t& storages) {
+std::vector<Stay> stays_of(const planner::Plan& plan, size_t& storages) {
   std::vector<Stay> stays;
   std::vector<size_t> current(plan.buffers.size(), SIZE_MAX);  // by buffer: its stay
   storages = 0;
@@ -80,23 +80,24 @@ std::vector<Stay> stays_of(const Plan& plan, size_t& storages) {
     stays.push_back({id, storage, line, plan.lines.size()});
   };
   for (size_t i = 0; i < plan.lines.size(); ++i) {
-    if (const auto* a = std::get_if<AllocateLine>(&plan.lines[i])) begin(a->buffer, storages++, i);
-    if (const auto* r = std::get_if<ReuseLine>(&plan.lines[i])) {
+    if (const auto* a = std::get_if<planner::AllocateLine>(&plan.lines[i])) begin(a->buffer, storages++, i);
+    if (const auto* r = std::get_if<planner::ReuseLine>(&plan.lines[i])) {
       Stay& from = stays[current[static_cast<size_t>(r->from.index)]];
       from.last = i;
       begin(r->buffer, from.storage, i);
     }
-    if (const auto* f = std::get_if<FreeLine>(&plan.lines[i]))
+    if (const auto* f = std::get_if<planner::FreeLine>(&plan.lines[i]))
       stays[current[static_cast<size_t>(f->buffer.index)]].last = i + 1;
-    if (const auto* c = std::get_if<CollectiveLine>(&plan.lines[i]))
-      if (plan.buffer(c->output.buffer).kind == BufferKind::fallback) begin(c->output.buffer, storages++, i);
+    if (const auto* c = std::get_if<planner::CollectiveLine>(&plan.lines[i]))
+      if (plan.buffer(c->output.buffer).kind == planner::BufferKind::fallback)
+        begin(c->output.buffer, storages++, i);
   }
   return stays;
 }
 
 // One row per storage, time to the right: a rectangle is a buffer, grey bands are lines that are not
 // captured.
-std::string memory_chart(const Plan& plan, const std::vector<Partition>& partitions) {
+std::string memory_chart(const planner::Plan& plan, const std::vector<cudagraph::Partition>& partitions) {
   size_t storages = 0;
   const std::vector<Stay> stays = stays_of(plan, storages);
   if (stays.empty()) return "<p>The plan allocates nothing.</p>";
@@ -106,7 +107,7 @@ std::string memory_chart(const Plan& plan, const std::vector<Partition>& partiti
   std::string svg =
       fmt::format("<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"memory over the plan's lines\">\n",
                   kWidth, height);
-  for (const Partition& p : partitions)
+  for (const cudagraph::Partition& p : partitions)
     if (!p.captured)
       svg += fmt::format(
           "<rect class=\"eager\" x=\"{:.1f}\" y=\"0\" width=\"{:.1f}\" height=\"{}\"><title>not captured: "
@@ -114,13 +115,13 @@ std::string memory_chart(const Plan& plan, const std::vector<Partition>& partiti
           kLeft + step * p.first, step * (p.last - p.first), height, escaped(p.reason));
   std::vector<bool> labelled(storages, false);
   for (const Stay& s : stays) {
-    const Buffer& buffer = plan.buffer(s.buffer);
+    const planner::Buffer& buffer = plan.buffer(s.buffer);
     const double x = kLeft + step * static_cast<double>(s.first),
                  y = kRow * static_cast<double>(s.storage) + 2;
     const double width = std::max(1.0, step * static_cast<double>(s.last - s.first) - 1);
     if (!labelled[s.storage]) {
       svg += fmt::format("<text x=\"0\" y=\"{:.1f}\">{} {}</text>\n", y + 14,
-                         buffer.kind == BufferKind::comm ? "comm" : to_string(buffer.type.place),
+                         buffer.kind == planner::BufferKind::comm ? "comm" : to_string(buffer.type.place),
                          bytes_text(buffer.bytes()));
       labelled[s.storage] = true;
     }
@@ -155,8 +156,8 @@ std::string figures(const std::map<std::string, double>& statistics) {
 }
 
 std::string section(const ReportEntry& entry) {
-  const Executable& executable = *entry.program->executable;
-  const Plan& plan = executable.plan();
+  const cudagraph::Executable& executable = *entry.program->executable;
+  const planner::Plan& plan = executable.plan();
   std::string html =
       fmt::format("<h2>{}</h2>\n{}", escaped(entry.title), figures(entry.program->statistics()));
   html += "<h3>Decisions</h3>\n";
@@ -164,7 +165,7 @@ std::string section(const ReportEntry& entry) {
     html += "<p>None were needed.</p>\n";
   else
     html += "<table><tr><th>what</th><th>choice</th><th>why</th></tr>\n";
-  for (const Decision& d : plan.decisions)
+  for (const planner::Decision& d : plan.decisions)
     html += fmt::format("<tr><td>{}</td><td>{}</td><td>{}</td></tr>\n", escaped(d.subject), escaped(d.choice),
                         escaped(d.reason));
   if (!plan.decisions.empty()) html += "</table>\n";
@@ -188,4 +189,4 @@ std::string html_report(const std::string& script, const std::vector<ReportEntry
   return html + "</html>\n";
 }
 
-}  // namespace peri
+}  // namespace peri::commands

@@ -7,14 +7,14 @@
 
 #include "bindings/session/compiled.hpp"
 
-namespace peri {
+namespace peri::commands {
 
 struct ReportEntry {
   std::string title;  // "compiled function model.lua:4"
-  const CompiledProgram* program;
+  const session::CompiledProgram* program;
 };
 
 // HTML with inline style and SVG, no script and no network; readable in light and dark, and on paper.
 std::string html_report(const std::string& script, const std::vector<ReportEntry>& entries);
 
-}  // namespace peri
+}  // namespace peri::commands

@@ -9,18 +9,18 @@
 #include <cstdio>
 #include <fstream>
 
+#include "bindings/commands/report.hpp"
 #include "bindings/launcher/exit_codes.hpp"
 #include "bindings/launcher/machine.hpp"
 #include "bindings/lua/chunk.hpp"
 #include "bindings/lua/compile.hpp"
 #include "bindings/lua/environment.hpp"
-#include "bindings/commands/report.hpp"
 #include "bindings/session/session.hpp"
 #include "core/env.hpp"
 #include "kernels/plugin.hpp"
 #include "kernels/timed_backend.hpp"
 
-namespace peri {
+namespace peri::commands {
 namespace {
 
 // --- signals ---
@@ -50,7 +50,7 @@ void on_signal(int) {
     lua_sethook(interrupted_state, interrupt_hook, LUA_MASKCALL | LUA_MASKRET | LUA_MASKCOUNT, 1);
 }
 
-void install_signal_handlers(lua_State* L, Backend& backend) {
+void install_signal_handlers(lua_State* L, kernels::Backend& backend) {
   interrupt_flag = &backend.interrupt_flag();
   interrupted_state = L;
   struct sigaction action = {};
@@ -103,7 +103,7 @@ Status explain(lua_State* L, const ScriptOptions& options) {
   return {};
 }
 
-Status run(lua_State* L, const ScriptOptions& options, Session& session) {
+Status run(lua_State* L, const ScriptOptions& options, session::Session& session) {
   lua::set_up_environment(L, options.path, options.arguments);
   if (!options.jit) luaJIT_setmode(L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF);
   if (options.explain) lua::keep_compiled(L);
@@ -130,9 +130,9 @@ std::string with_traceback(lua_State* L, const Error& error) {
 
 }  // namespace
 
-JobOptions job_options(int rank, int world_size, std::string job, double timeout_s) {
-  const int cores = usable_cores();
-  JobOptions options;
+kernels::JobOptions job_options(int rank, int world_size, std::string job, double timeout_s) {
+  const int cores = launcher::usable_cores();
+  kernels::JobOptions options;
   options.rank = rank;
   options.world_size = world_size;
   options.job = std::move(job);
@@ -141,26 +141,27 @@ JobOptions job_options(int rank, int world_size, std::string job, double timeout
   // Spinning pays only while everybody has a core: as many cores online as threads in all, and either no
   // limit on this process below that, or a pinned share of its own.
   const int online = static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN)),
-            allowed = static_cast<int>(allowed_cores().size());
+            allowed = static_cast<int>(launcher::allowed_cores().size());
   const int wanted = options.threads * world_size;
   options.may_spin =
       wanted <= online && (wanted <= cores || (allowed < online && options.threads <= allowed));
   return options;
 }
 
-int run_script(const ScriptOptions& options, const JobOptions& job, TimelineSink* timeline) {
+int run_script(const ScriptOptions& options, const kernels::JobOptions& job,
+               kernels::TimelineSink* timeline) {
   setvbuf(stdout, nullptr, _IOLBF, 1 << 16);
   signal(SIGPIPE, SIG_IGN);
   auto backend = create_backend(options.backend, job);
   if (!backend) {
     fmt::print(stderr, "{}\n", backend.error().to_string());
-    return exit_code_for(backend.error().code);
+    return launcher::exit_code_for(backend.error().code);
   }
-  Session session(timeline ? with_timeline(std::move(*backend), *timeline) : std::move(*backend));
+  session::Session session(timeline ? with_timeline(std::move(*backend), *timeline) : std::move(*backend));
   lua_State* L = luaL_newstate();
   if (!L) {
     fmt::print(stderr, "no memory for a Lua state\n");
-    return kExitScriptError;
+    return launcher::kExitScriptError;
   }
   lua::set_session(L, &session);
   install_signal_handlers(L, session.backend());
@@ -177,7 +178,7 @@ int run_script(const ScriptOptions& options, const JobOptions& job, TimelineSink
   lua_close(L);
   session.backend().leave();
   interrupt_flag = nullptr;
-  return status ? kExitOk : exit_code_for(status.error().code);
+  return status ? launcher::kExitOk : launcher::exit_code_for(status.error().code);
 }
 
-}  // namespace peri
+}  // namespace peri::commands

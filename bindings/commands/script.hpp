@@ -8,7 +8,7 @@
 #include "kernels/backend.hpp"
 #include "kernels/timeline.hpp"
 
-namespace peri {
+namespace peri::commands {
 
 struct ScriptOptions {
   std::string path;
@@ -22,9 +22,9 @@ struct ScriptOptions {
 
 // The exit code (launcher/exit_codes.hpp). Whatever went wrong has been printed on stderr. The rank's
 // timeline goes to `timeline`, if there is one.
-int run_script(const ScriptOptions& options, const JobOptions& job, TimelineSink* timeline);
+int run_script(const ScriptOptions& options, const kernels::JobOptions& job, kernels::TimelineSink* timeline);
 
 // How many threads and whether to spin, from cores and ranks; rank, size and job as given.
-JobOptions job_options(int rank, int world_size, std::string job, double timeout_s);
+kernels::JobOptions job_options(int rank, int world_size, std::string job, double timeout_s);
 
-}  // namespace peri
+}  // namespace peri::commands

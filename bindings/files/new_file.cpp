@@ -8,7 +8,7 @@
 
 #include <algorithm>
 
-namespace peri {
+namespace peri::files {
 namespace {
 
 std::unexpected<Error> refused(const std::string& target, int why) {
@@ -57,4 +57,4 @@ Status NewFile::take_place() {
   return {};
 }
 
-}  // namespace peri
+}  // namespace peri::files

@@ -7,7 +7,7 @@
 #include "bindings/files/file_descriptor.hpp"
 #include "core/error.hpp"
 
-namespace peri {
+namespace peri::files {
 
 class NewFile {
  public:
@@ -30,4 +30,4 @@ class NewFile {
   FileDescriptor descriptor_;
 };
 
-}  // namespace peri
+}  // namespace peri::files

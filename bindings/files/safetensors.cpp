@@ -11,7 +11,7 @@
 #include <filesystem>
 #include <utility>
 
-namespace peri {
+namespace peri::files {
 namespace {
 
 std::unexpected<Error> system_error(const std::string& path, const char* doing, int why) {
@@ -134,4 +134,4 @@ Result<Shape> shard_shape(const SafetensorsEntry& entry, int dim, int64_t count)
   return shape;
 }
 
-}  // namespace peri
+}  // namespace peri::files

@@ -10,11 +10,11 @@
 #include <vector>
 
 #include "bindings/files/file_descriptor.hpp"
-#include "core/types/dtype.hpp"
 #include "core/error.hpp"
+#include "core/types/dtype.hpp"
 #include "core/types/shape.hpp"
 
-namespace peri {
+namespace peri::files {
 
 // One tensor of a file. `offset` (bytes, from the start of the data) and `bytes` have been checked against
 // the file.
@@ -98,4 +98,4 @@ struct SafetensorsTensor {
 Status write_safetensors(const std::string& path, std::vector<SafetensorsTensor> tensors,
                          const std::map<std::string, std::string>& metadata = {});
 
-}  // namespace peri
+}  // namespace peri::files

@@ -11,7 +11,7 @@
 
 #include "bindings/files/safetensors.hpp"
 
-namespace peri {
+namespace peri::files {
 namespace {
 
 constexpr uint64_t kMaxHeaderBytes = 100'000'000;  // the reference implementation's limit
@@ -248,4 +248,4 @@ Result<SafetensorsHeader> parse_safetensors(std::span<const std::byte> file, con
   return header;
 }
 
-}  // namespace peri
+}  // namespace peri::files

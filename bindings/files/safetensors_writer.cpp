@@ -9,7 +9,7 @@
 #include "bindings/files/new_file.hpp"
 #include "bindings/files/safetensors.hpp"
 
-namespace peri {
+namespace peri::files {
 namespace {
 
 const char* name_of(DType dtype) {
@@ -92,4 +92,4 @@ Status write_safetensors(const std::string& path, std::vector<SafetensorsTensor>
   return file.take_place();
 }
 
-}  // namespace peri
+}  // namespace peri::files

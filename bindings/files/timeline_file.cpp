@@ -14,7 +14,7 @@
 
 #include "bindings/files/new_file.hpp"
 
-namespace peri {
+namespace peri::files {
 namespace {
 
 // A part that is mapped to be read.
@@ -46,7 +46,7 @@ class Mapped {
   size_t bytes_ = 0;
 };
 
-class RankSink final : public TimelineSink {
+class RankSink final : public kernels::TimelineSink {
  public:
   RankSink(int descriptor, std::optional<TimelineFile> file)
       : descriptor_(descriptor), file_(std::move(file)) {}
@@ -125,8 +125,8 @@ Status TimelineFile::write() const {
   return file.take_place();
 }
 
-Result<std::unique_ptr<TimelineSink>> rank_timeline(const std::string& path, int rank,
-                                                    const Environment& environment) {
+Result<std::unique_ptr<kernels::TimelineSink>> rank_timeline(const std::string& path, int rank,
+                                                             const Environment& environment) {
   if (environment.timeline) {
     // Programs that the script starts do not inherit it.
     if (fcntl(*environment.timeline, F_SETFD, FD_CLOEXEC) != 0)
@@ -139,4 +139,4 @@ Result<std::unique_ptr<TimelineSink>> rank_timeline(const std::string& path, int
   return std::make_unique<RankSink>(descriptor, std::move(file));
 }
 
-}  // namespace peri
+}  // namespace peri::files

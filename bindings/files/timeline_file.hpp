@@ -12,7 +12,7 @@
 #include "core/error.hpp"
 #include "kernels/timeline.hpp"
 
-namespace peri {
+namespace peri::files {
 
 class TimelineFile {
  public:
@@ -28,7 +28,7 @@ class TimelineFile {
 
 // Where this rank's events go: to the part that `peri run` keeps for it; without one (mpirun, srun,
 // torchrun), to a file of its own, `path` with the rank's number after it.
-Result<std::unique_ptr<TimelineSink>> rank_timeline(const std::string& path, int rank,
-                                                    const Environment& environment);
+Result<std::unique_ptr<kernels::TimelineSink>> rank_timeline(const std::string& path, int rank,
+                                                             const Environment& environment);
 
-}  // namespace peri
+}  // namespace peri::files

@@ -5,7 +5,7 @@
 
 #include "core/error.hpp"
 
-namespace peri {
+namespace peri::launcher {
 
 inline constexpr int kExitOk = 0;
 inline constexpr int kExitScriptError = 1;  // the script raised, or a call in it failed
@@ -33,4 +33,4 @@ constexpr int exit_code_for(Code code) {
   return kExitScriptError;
 }
 
-}  // namespace peri
+}  // namespace peri::launcher

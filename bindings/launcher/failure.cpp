@@ -7,7 +7,7 @@
 
 #include "bindings/launcher/exit_codes.hpp"
 
-namespace peri {
+namespace peri::launcher {
 namespace {
 
 // Lower is nearer to the cause.
@@ -96,4 +96,4 @@ std::string failure_report(const std::vector<RankEnd>& ends, int cause, const Ra
   return report;
 }
 
-}  // namespace peri
+}  // namespace peri::launcher

@@ -8,7 +8,7 @@
 
 #include "bindings/launcher/output.hpp"
 
-namespace peri {
+namespace peri::launcher {
 
 // How one rank ended. `code` is what a shell would say: the exit code, or 128 + signal.
 struct RankEnd {
@@ -30,4 +30,4 @@ std::string failure_report(const std::vector<RankEnd>& ends, int cause, const Ra
 // "SIGKILL", or "signal 77".
 std::string signal_name(int signal);
 
-}  // namespace peri
+}  // namespace peri::launcher

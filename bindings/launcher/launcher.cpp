@@ -21,7 +21,7 @@
 #include "bindings/launcher/output.hpp"
 #include "bindings/launcher/rank_process.hpp"
 
-namespace peri {
+namespace peri::launcher {
 namespace {
 
 using namespace std::chrono_literals;
@@ -43,7 +43,7 @@ class Signals {
     sigemptyset(&mask);
     for (int signal : {SIGINT, SIGTERM, SIGHUP, SIGPIPE}) sigaddset(&mask, signal);
     pthread_sigmask(SIG_BLOCK, &mask, &before_);
-    descriptor_ = FileDescriptor(signalfd(-1, &mask, SFD_NONBLOCK | SFD_CLOEXEC));
+    descriptor_ = files::FileDescriptor(signalfd(-1, &mask, SFD_NONBLOCK | SFD_CLOEXEC));
   }
   ~Signals() {
     while (next()) {  // what came late is not left to strike when the mask is lifted
@@ -62,7 +62,7 @@ class Signals {
 
  private:
   sigset_t before_;
-  FileDescriptor descriptor_;
+  files::FileDescriptor descriptor_;
 };
 
 // The terminal as it was: rank 0 may have changed it and been killed.
@@ -158,7 +158,7 @@ class Job {
     return std::all_of(ranks_.begin(), ranks_.end(),
                        [](const RankProcess& rank) { return !rank.running() || rank.stopped_by(); });
   }
-  static FileDescriptor& pipe_of(RankProcess& rank, Stream stream) {
+  static files::FileDescriptor& pipe_of(RankProcess& rank, Stream stream) {
     return stream == Stream::out ? rank.out : rank.err;
   }
 
@@ -336,7 +336,7 @@ void Job::on_end(int rank) {
 
 // One piece of a rank's output. False when there is nothing now, or nothing more.
 bool Job::read_some(int rank, Stream stream) {
-  FileDescriptor& pipe = pipe_of(ranks_[rank], stream);
+  files::FileDescriptor& pipe = pipe_of(ranks_[rank], stream);
   if (!pipe.open()) return false;
   std::array<char, kReadBytes> bytes;
   ssize_t count = read(pipe.get(), bytes.data(), bytes.size());
@@ -426,4 +426,4 @@ Result<int> launch(const LaunchOptions& options) {
   return Job(options).run();
 }
 
-}  // namespace peri
+}  // namespace peri::launcher

@@ -6,7 +6,7 @@
 
 #include "core/error.hpp"
 
-namespace peri {
+namespace peri::launcher {
 
 inline constexpr int kMaxRanks = 1024;
 // What a rank needs before it has made a single tensor (program, Lua state, signal pads); measured
@@ -43,4 +43,4 @@ Result<int> launch(const LaunchOptions& options);
 // The check before the start: OutOfMemory if `ranks` do not fit into `available` bytes.
 Status check_memory(int ranks, int64_t available);
 
-}  // namespace peri
+}  // namespace peri::launcher

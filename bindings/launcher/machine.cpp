@@ -11,7 +11,7 @@
 #include <optional>
 #include <string>
 
-namespace peri {
+namespace peri::launcher {
 namespace {
 
 std::optional<int64_t> read_number(const std::string& path) {
@@ -97,4 +97,4 @@ int64_t available_memory() {
   return available;
 }
 
-}  // namespace peri
+}  // namespace peri::launcher

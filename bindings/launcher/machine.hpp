@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <vector>
 
-namespace peri {
+namespace peri::launcher {
 
 // The cores this process may run on, ascending, by its affinity mask; at least one.
 std::vector<int> allowed_cores();
@@ -17,4 +17,4 @@ int usable_cores();
 // Bytes that can still be had without swapping: MemAvailable, or the cgroup's limit where that is smaller.
 int64_t available_memory();
 
-}  // namespace peri
+}  // namespace peri::launcher

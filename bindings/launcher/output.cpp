@@ -6,7 +6,7 @@
 #include <unordered_map>
 #include <utility>
 
-namespace peri {
+namespace peri::launcher {
 namespace {
 
 constexpr size_t kTailLineBytes = 1000;
@@ -203,4 +203,4 @@ void RankOutput::show(Channel& channel, const std::vector<int>& ranks, size_t co
   }
 }
 
-}  // namespace peri
+}  // namespace peri::launcher

@@ -12,7 +12,7 @@
 #include <string_view>
 #include <vector>
 
-namespace peri {
+namespace peri::launcher {
 
 enum class Stream : uint8_t { out, err };
 enum class Lines : uint8_t { separate, merged };
@@ -90,4 +90,4 @@ class RankOutput {
 // "0-3" for {0,1,2,3}, "0,2-3" for {0,2,3}; the ranks ascend.
 std::string ranks_to_string(const std::vector<int>& ranks);
 
-}  // namespace peri
+}  // namespace peri::launcher

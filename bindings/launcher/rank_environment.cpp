@@ -6,7 +6,7 @@
 #include <limits>
 #include <vector>
 
-namespace peri {
+namespace peri::launcher {
 namespace {
 
 using Text = std::optional<std::string>;
@@ -118,4 +118,4 @@ Result<std::optional<RankEnvironment>> rank_environment(const Environment& env) 
   return chosen;
 }
 
-}  // namespace peri
+}  // namespace peri::launcher

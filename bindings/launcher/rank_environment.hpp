@@ -8,7 +8,7 @@
 #include "core/env.hpp"
 #include "core/error.hpp"
 
-namespace peri {
+namespace peri::launcher {
 
 struct RankEnvironment {
   int rank = 0;
@@ -27,4 +27,4 @@ struct RankEnvironment {
 // batch script has SLURM_PROCID without being a task.
 Result<std::optional<RankEnvironment>> rank_environment(const Environment& env);
 
-}  // namespace peri
+}  // namespace peri::launcher

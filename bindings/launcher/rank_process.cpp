@@ -11,18 +11,18 @@
 
 #include <array>
 
-namespace peri {
+namespace peri::launcher {
 namespace {
 
 struct Pipe {
-  FileDescriptor read, write;
+  files::FileDescriptor read, write;
 };
 
 Result<Pipe> make_pipe() {
   int ends[2];
   if (pipe2(ends, O_CLOEXEC) != 0)
     return fail(Code::IoError, fmt::format("cannot start a rank: no pipe: {}", strerror(errno)));
-  return Pipe{FileDescriptor(ends[0]), FileDescriptor(ends[1])};
+  return Pipe{files::FileDescriptor(ends[0]), files::FileDescriptor(ends[1])};
 }
 
 std::vector<char*> pointers(const std::vector<std::string>& strings) {
@@ -81,7 +81,7 @@ Result<RankProcess> RankProcess::start(const RankStart& start) {
     [[maybe_unused]] ssize_t written = write(failure.write.get(), &why, sizeof(why));
     _exit(127);
   }
-  rank.pid_descriptor_ = FileDescriptor(static_cast<int>(syscall(SYS_pidfd_open, rank.pid_, 0)));
+  rank.pid_descriptor_ = files::FileDescriptor(static_cast<int>(syscall(SYS_pidfd_open, rank.pid_, 0)));
   if (!rank.pid_descriptor_.open()) {
     int why = errno;
     ::kill(rank.pid_, SIGKILL);
@@ -138,4 +138,4 @@ ExitStatus RankProcess::reap() {
   return {128 + info.si_status, info.si_status};
 }
 
-}  // namespace peri
+}  // namespace peri::launcher

@@ -11,7 +11,7 @@
 #include "bindings/files/file_descriptor.hpp"
 #include "core/error.hpp"
 
-namespace peri {
+namespace peri::launcher {
 
 struct RankStart {
   std::vector<std::string> command;      // argv; command[0] is a path, not looked up
@@ -41,8 +41,8 @@ class RankProcess {
   // Readable when the process has ended.
   int pid_descriptor() const { return pid_descriptor_.get(); }
   // Ends of pipes, non-blocking; reset when the rank has closed its side.
-  FileDescriptor out;
-  FileDescriptor err;
+  files::FileDescriptor out;
+  files::FileDescriptor err;
 
   bool running() const { return pid_descriptor_.open(); }
   void signal(int signal_number);
@@ -56,9 +56,9 @@ class RankProcess {
  private:
   RankProcess() = default;
 
-  FileDescriptor pid_descriptor_;
+  files::FileDescriptor pid_descriptor_;
   pid_t pid_ = -1;
   bool own_process_group_ = true;
 };
 
-}  // namespace peri
+}  // namespace peri::launcher

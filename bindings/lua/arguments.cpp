@@ -109,7 +109,7 @@ Status read_positional(lua_State* L, int first, int last, Op op, Attributes& int
   return {};
 }
 
-Result<int> read_operands(lua_State* L, Op op, int first, std::vector<Argument>& operands) {
+Result<int> read_operands(lua_State* L, Op op, int first, std::vector<session::Argument>& operands) {
   const OpInfo& row = info(op);
   int i = first;
   if (row.max_operands < 0) {

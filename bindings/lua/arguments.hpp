@@ -12,7 +12,7 @@
 namespace peri::lua {
 
 struct OpArguments {
-  std::vector<Argument> operands;
+  std::vector<session::Argument> operands;
   Attributes attributes;
 };
 

@@ -7,10 +7,10 @@
 #include <map>
 #include <memory>
 
-#include "bindings/session/compiled.hpp"
 #include "bindings/lua/policy.hpp"
 #include "bindings/lua/tensor.hpp"
 #include "bindings/lua/tree.hpp"
+#include "bindings/session/compiled.hpp"
 
 namespace peri::lua {
 namespace {
@@ -18,7 +18,7 @@ namespace {
 constexpr const char* kAllCompiled = "peri.all_compiled";
 
 struct Specialisation {
-  CompiledProgram program;
+  session::CompiledProgram program;
   Tree results;  // leaves by position among the executable's outputs
 };
 
@@ -26,7 +26,7 @@ struct LuaCompiled {
   static constexpr const char* kLuaName = "peri.Compiled";
   int function = LUA_NOREF;  // in the registry
   std::string name;          // file:line of the function
-  Policy policy;
+  planner::Policy policy;
   Group agreement;
   std::map<std::string, std::unique_ptr<Specialisation>> specialisations{};  // by input signature
   Specialisation* last = nullptr;  // what explain() and the like describe
@@ -43,7 +43,8 @@ constexpr int kDeepest = 100;  // compiled functions inside one another: each ta
 // Runs the Lua function on the `count` values above the stack's `base`, which are popped; its results are
 // taken apart.
 Result<Tree> call_function(lua_State* L, int function, const Tree& arguments,
-                           const std::vector<ScriptValue>& leaves, std::vector<ScriptValue>& results) {
+                           const std::vector<session::ScriptValue>& leaves,
+                           std::vector<session::ScriptValue>& results) {
   static int depth = 0;
   const auto shallower = [](int* d) { --*d; };
   const std::unique_ptr<int, decltype(shallower)> deeper(&++depth, shallower);
@@ -67,11 +68,11 @@ Result<Tree> call_function(lua_State* L, int function, const Tree& arguments,
 
 // Traces the function on symbols of the arguments' types, and compiles the graph.
 Result<std::unique_ptr<Specialisation>> specialise(lua_State* L, LuaCompiled& compiled, const Tree& arguments,
-                                                   const std::vector<ScriptValue>& inputs) {
-  Session& s = session(L);
-  auto trace = std::make_shared<Trace>();
-  std::vector<ScriptValue> symbols, results;
-  for (const ScriptValue& v : inputs)
+                                                   const std::vector<session::ScriptValue>& inputs) {
+  session::Session& s = session(L);
+  auto trace = std::make_shared<session::Trace>();
+  std::vector<session::ScriptValue> symbols, results;
+  for (const session::ScriptValue& v : inputs)
     symbols.push_back(PERI_TRY(trace->input(v.type(), v.tensor().storage->allocator(), v.made)));
   s.set_trace(trace);
   auto tree = call_function(L, compiled.function, arguments, symbols, results);
@@ -80,18 +81,18 @@ Result<std::unique_ptr<Specialisation>> specialise(lua_State* L, LuaCompiled& co
     trace->abandon();
     return std::unexpected(tree.error());
   }
-  std::vector<Tensor> constants;
+  std::vector<kernels::Tensor> constants;
   Graph graph = PERI_TRY(trace->finish(results));
   constants = trace->constants();
-  CompiledProgram program =
+  session::CompiledProgram program =
       PERI_TRY(compile(s, std::move(graph), std::move(constants), compiled.policy, compiled.agreement));
   return std::make_unique<Specialisation>(Specialisation{std::move(program), std::move(*tree)});
 }
 
 Result<int> call_compiled(lua_State* L) {
   LuaCompiled* compiled = PERI_TRY(to_compiled(L, "compiled function"));
-  Session& s = session(L);
-  std::vector<ScriptValue> leaves, results;
+  session::Session& s = session(L);
+  std::vector<session::ScriptValue> leaves, results;
   Tree arguments;
   arguments.kind = Tree::Kind::table;
   for (int i = 2; i <= lua_gettop(L); ++i)
@@ -102,8 +103,8 @@ Result<int> call_compiled(lua_State* L) {
     for (const auto& [key, item] : tree.items) unflatten(L, item, results);
     return static_cast<int>(tree.items.size());
   }
-  std::vector<Tensor> tensors;
-  for (const ScriptValue& v : leaves) {
+  std::vector<kernels::Tensor> tensors;
+  for (const session::ScriptValue& v : leaves) {
     if (v.is_symbol())
       return fail(Code::InvalidArgument,
                   "a symbolic tensor of a function that has been traced is passed to a compiled function",
@@ -122,7 +123,7 @@ Result<int> call_compiled(lua_State* L) {
     entry = std::move(*made);
   }
   compiled->last = entry.get();
-  for (Tensor& t : PERI_TRY(entry->program.executable->call(tensors)))
+  for (kernels::Tensor& t : PERI_TRY(entry->program.executable->call(tensors)))
     results.push_back({std::move(t), here});
   for (const auto& [key, item] : entry->results.items) unflatten(L, item, results);
   return static_cast<int>(entry->results.items.size());
@@ -170,7 +171,7 @@ Result<int> compiled_stats(lua_State* L) {
 
 // Addresses of the plan's buffers as hexadecimal text, by name: how scripts and tests see that they stay.
 Result<int> compiled_addresses(lua_State* L) {
-  const Executable& executable = *PERI_TRY(last_of(L, "addresses"))->program.executable;
+  const cudagraph::Executable& executable = *PERI_TRY(last_of(L, "addresses"))->program.executable;
   lua_newtable(L);
   for (size_t i = 0; i < executable.plan().buffers.size(); ++i) {
     const std::byte* address = executable.address(BufferId(static_cast<int>(i)));
@@ -242,8 +243,8 @@ void keep_compiled(lua_State* L) {
   lua_setfield(L, LUA_REGISTRYINDEX, kAllCompiled);
 }
 
-std::vector<ReportEntry> compiled_programs(lua_State* L) {
-  std::vector<ReportEntry> entries;
+std::vector<commands::ReportEntry> compiled_programs(lua_State* L) {
+  std::vector<commands::ReportEntry> entries;
   lua_getfield(L, LUA_REGISTRYINDEX, kAllCompiled);
   const int count = lua_istable(L, -1) ? static_cast<int>(lua_objlen(L, -1)) : 0;
   for (int i = 1; i <= count; ++i) {
@@ -251,7 +252,7 @@ std::vector<ReportEntry> compiled_programs(lua_State* L) {
     const auto* compiled = test<LuaCompiled>(L, -1);
     lua_pop(L, 1);
     for (const auto& [signature, specialisation] : compiled->specialisations) {
-      const Plan& plan = specialisation->program.executable->plan();
+      const planner::Plan& plan = specialisation->program.executable->plan();
       std::vector<std::string> types;
       for (BufferId id : plan.inputs) types.push_back(plan.buffer(id).type.to_string());
       entries.push_back(

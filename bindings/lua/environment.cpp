@@ -81,7 +81,7 @@ Result<int> write_global(lua_State* L) {
 Result<int> exit_script(lua_State* L) {
   int code = lua_isboolean(L, 1) && !lua_toboolean(L, 1) ? 1 : 0;
   if (lua_isnumber(L, 1)) code = static_cast<int>(PERI_TRY(to_integer(L, 1, "os.exit: the code")));
-  Backend& backend = session(L).backend();
+  kernels::Backend& backend = session(L).backend();
   if (code == 0)
     PERI_TRY(backend.synchronize());  // what a device has yet to tell
   else

@@ -3,9 +3,9 @@
 
 #include <algorithm>
 
+#include "bindings/files/safetensors.hpp"
 #include "bindings/lua/module.hpp"
 #include "bindings/lua/tensor.hpp"
-#include "bindings/files/safetensors.hpp"
 #include "bindings/session/session.hpp"
 
 namespace peri::lua {
@@ -13,7 +13,7 @@ namespace {
 
 struct LuaFile {
   static constexpr const char* kLuaName = "peri.File";
-  SafetensorsFile file;
+  files::SafetensorsFile file;
   std::string path;
 };
 
@@ -63,15 +63,15 @@ Result<int> file_tensor(lua_State* L) {
   LuaFile* self = PERI_TRY(to_file(L, "tensor"));
   const std::string name = PERI_TRY(to_text(L, 2, "tensor: the name"));
   const Shard shard = PERI_TRY(read_shard(L, 3));
-  const SafetensorsEntry& entry = *PERI_TRY(self->file.find(name));
+  const files::SafetensorsEntry& entry = *PERI_TRY(self->file.find(name));
   Shape shape = entry.shape;
   if (shard.count > 1) shape = PERI_TRY(shard_shape(entry, shard.dim, shard.count));
-  Session& s = session(L);
-  Tensor host = PERI_TRY(s.empty({entry.dtype, shape, Place::host}));
+  session::Session& s = session(L);
+  kernels::Tensor host = PERI_TRY(s.empty({entry.dtype, shape, Place::host}));
   const std::span<std::byte> bytes(host.data(), static_cast<size_t>(host.type.bytes()));
   PERI_TRY(shard.count == 1 ? self->file.copy(entry, bytes)
                             : self->file.copy_shard(entry, shard.dim, shard.index, shard.count, bytes));
-  Tensor device = PERI_TRY(s.empty({entry.dtype, shape, Place::device}));
+  kernels::Tensor device = PERI_TRY(s.empty({entry.dtype, shape, Place::device}));
   PERI_TRY(s.backend().copy(operand_of(host), operand_of(device)));
   push_tensor(L, {std::move(device), origin(L)});
   return 1;
@@ -81,7 +81,7 @@ Result<int> file_names(lua_State* L) {
   LuaFile* self = PERI_TRY(to_file(L, "names"));
   lua_newtable(L);
   int i = 0;
-  for (const SafetensorsEntry& entry : self->file.entries()) {
+  for (const files::SafetensorsEntry& entry : self->file.entries()) {
     lua_pushlstring(L, entry.name.data(), entry.name.size());
     lua_rawseti(L, -2, ++i);
   }
@@ -115,7 +115,7 @@ Result<int> file_to_string(lua_State* L) {
 
 Result<int> load(lua_State* L) {
   const std::string path = PERI_TRY(to_text(L, 1, "load: the path"));
-  push<LuaFile>(L, PERI_TRY(SafetensorsFile::open(path)), path);
+  push<LuaFile>(L, PERI_TRY(files::SafetensorsFile::open(path)), path);
   return 1;
 }
 
@@ -125,17 +125,17 @@ Result<int> save(lua_State* L) {
   if (!lua_istable(L, 2))
     return fail(Code::InvalidArgument, "save: takes a table of named tensors, not " + type_name(L, 2),
                 origin(L));
-  std::vector<Tensor> held;  // the bytes that the entries point at
-  std::vector<SafetensorsTensor> entries;
+  std::vector<kernels::Tensor> held;  // the bytes that the entries point at
+  std::vector<files::SafetensorsTensor> entries;
   lua_pushnil(L);
   while (lua_next(L, 2)) {
     if (lua_type(L, -2) != LUA_TSTRING)
       return fail(Code::InvalidArgument, "save: tensors are named by strings", origin(L));
     const std::string name = lua_tostring(L, -2);
-    ScriptValue* value = PERI_TRY(to_tensor(L, -1, ("save: '" + name + "'").c_str()));
+    session::ScriptValue* value = PERI_TRY(to_tensor(L, -1, ("save: '" + name + "'").c_str()));
     if (value->is_symbol()) return fail(Code::InvalidArgument, "save: '" + name + "' is symbolic", origin(L));
     held.push_back(PERI_TRY(session(L).readable(value->tensor())));
-    const Tensor& t = held.back();
+    const kernels::Tensor& t = held.back();
     entries.push_back({name, t.type.dtype, t.type.shape, {t.data(), static_cast<size_t>(t.type.bytes())}});
     lua_pop(L, 1);
   }

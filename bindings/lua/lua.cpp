@@ -83,14 +83,14 @@ Error take_error(lua_State* L) {
   return error;
 }
 
-void set_session(lua_State* L, Session* session) {
+void set_session(lua_State* L, session::Session* session) {
   lua_pushlightuserdata(L, session);
   lua_setfield(L, LUA_REGISTRYINDEX, kSessionKey);
 }
 
-Session& session(lua_State* L) {
+session::Session& session(lua_State* L) {
   lua_getfield(L, LUA_REGISTRYINDEX, kSessionKey);
-  auto* s = static_cast<Session*>(lua_touserdata(L, -1));
+  auto* s = static_cast<session::Session*>(lua_touserdata(L, -1));
   lua_pop(L, 1);
   PERI_CHECK(s, "a Lua state of ours has a session");
   return *s;

@@ -12,7 +12,7 @@
 
 #include "core/error.hpp"
 
-namespace peri {
+namespace peri::session {
 class Session;
 }
 
@@ -37,8 +37,8 @@ int wrap(lua_State* L) {
   return lua_error(L);
 }
 
-Session& session(lua_State* L);
-void set_session(lua_State* L, Session* session);
+session::Session& session(lua_State* L);
+void set_session(lua_State* L, session::Session* session);
 
 // The innermost line of the user's own script: frames of the standard library (chunks named "=peri/...") are
 // passed over.

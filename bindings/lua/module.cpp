@@ -8,10 +8,10 @@
 #include <cmath>
 #include <set>
 
+#include "bindings/commands/manual.hpp"
 #include "bindings/lua/arguments.hpp"
 #include "bindings/lua/compile.hpp"
 #include "bindings/lua/tensor.hpp"
-#include "bindings/commands/manual.hpp"
 #include "bindings/session/print_tensor.hpp"
 #include "bindings/session/session.hpp"
 
@@ -139,7 +139,7 @@ bool holds(DType dtype, double value) {
   return value >= -end && value < end;
 }
 
-Status fill_nested(lua_State* L, const Tensor& t, int dim, int64_t& next) {
+Status fill_nested(lua_State* L, const kernels::Tensor& t, int dim, int64_t& next) {
   const Shape& shape = t.type.shape;
   if (dim == shape.rank()) {
     double value = lua_toboolean(L, -1);
@@ -148,7 +148,7 @@ Status fill_nested(lua_State* L, const Tensor& t, int dim, int64_t& next) {
       return fail(Code::InvalidArgument,
                   fmt::format("tensor: the element {} is none that {} holds", value, to_string(t.type.dtype)),
                   origin(L));
-    write_element(t, next++, value);
+    session::write_element(t, next++, value);
     return {};
   }
   if (!lua_istable(L, -1) || static_cast<int64_t>(lua_objlen(L, -1)) != shape[dim])
@@ -200,12 +200,12 @@ Result<int> make_tensor(lua_State* L) {
   const DType dtype =
       PERI_TRY(dtype_option(L, 2, "tensor", first_is_boolean(L, 1) ? DType::boolean : DType::f32));
   const Shape shape = PERI_TRY(nested_shape(L, 1));
-  Session& s = session(L);
-  Tensor host = PERI_TRY(s.empty({dtype, shape, Place::host}));
+  session::Session& s = session(L);
+  kernels::Tensor host = PERI_TRY(s.empty({dtype, shape, Place::host}));
   int64_t next = 0;
   lua_pushvalue(L, 1);
   PERI_TRY(fill_nested(L, host, 0, next));
-  Tensor device = PERI_TRY(s.empty({dtype, shape, Place::device}));
+  kernels::Tensor device = PERI_TRY(s.empty({dtype, shape, Place::device}));
   PERI_TRY(s.backend().copy(operand_of(host), operand_of(device)));
   push_tensor(L, {std::move(device), origin(L)});
   return 1;
@@ -247,7 +247,8 @@ Result<int> barrier(lua_State* L) {
   Group group = session(L).world();
   if (!lua_isnoneornil(L, 1)) group = PERI_TRY(to_group(L, 1));
   const Origin here = origin(L);
-  ScriptValue token = PERI_TRY(session(L).apply(Op::full, {}, {{"shape", Ints{}}, {"value", 0.0}}, here));
+  session::ScriptValue token =
+      PERI_TRY(session(L).apply(Op::full, {}, {{"shape", Ints{}}, {"value", 0.0}}, here));
   PERI_TRY(session(L).apply(Op::barrier, {token}, {{"group", group}}, here));
   if (!session(L).trace())
     PERI_TRY(session(L).backend().synchronize());  // passed means passed, on a device too
@@ -262,7 +263,7 @@ Result<int> clock_seconds(lua_State* L) {
 }
 
 Result<int> help(lua_State* L) {
-  const std::string text = PERI_TRY(manual(PERI_TRY(to_text(L, 1, "help: the op's name"))));
+  const std::string text = PERI_TRY(commands::manual(PERI_TRY(to_text(L, 1, "help: the op's name"))));
   lua_pushlstring(L, text.data(), text.size());
   return 1;
 }

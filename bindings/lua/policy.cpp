@@ -23,7 +23,7 @@ Result<int> unknown_context_field(lua_State* L) {
                                  origin(L)));
 }
 
-void push_context(lua_State* L, const OpContext& context) {
+void push_context(lua_State* L, const planner::OpContext& context) {
   lua_newtable(L);
   auto text = [L](const char* name, const std::string& value) {
     lua_pushlstring(L, value.data(), value.size());
@@ -66,11 +66,11 @@ Result<bool> read_result(lua_State* L, const std::string& field, bool*) {
 
 // A function is called for every operation; anything else is the answer for all of them.
 template <class T>
-Status read_choice(lua_State* L, const std::string& field, Choice<T>& choice) {
+Status read_choice(lua_State* L, const std::string& field, planner::Choice<T>& choice) {
   if (!lua_isfunction(L, -1)) {
     Result<T> answer = read_result(L, field, static_cast<T*>(nullptr));
     if (!answer) return std::unexpected(named(std::move(answer).error(), "policy." + field));
-    choice = [answer](const OpContext&) { return answer; };
+    choice = [answer](const planner::OpContext&) { return answer; };
     return {};
   }
   if (lua_pushthread(L) == 1)
@@ -79,7 +79,7 @@ Status read_choice(lua_State* L, const std::string& field, Choice<T>& choice) {
     luaL_ref(L, LUA_REGISTRYINDEX);  // the coroutine in which the function will be called
   lua_pushvalue(L, -1);
   const int reference = luaL_ref(L, LUA_REGISTRYINDEX);
-  choice = [L, reference, field](const OpContext& context) -> Result<T> {
+  choice = [L, reference, field](const planner::OpContext& context) -> Result<T> {
     auto refuse = [&](Error error) {
       error = named(std::move(error), "policy." + field);
       error.context.push_back(fmt::format("asked about {}{}{}", to_string(context.op),
@@ -137,50 +137,56 @@ Status read_skip(lua_State* L, std::vector<std::string>& into) {
   return {};
 }
 
-using Reader = std::function<Status(lua_State*, Policy&)>;
+using Reader = std::function<Status(lua_State*, planner::Policy&)>;
 
 // One row per field of a policy; policy.hpp says what each means.
 const std::map<std::string, Reader>& readers() {
   static const std::map<std::string, Reader> table = {
-      {"auto_select", [](lua_State* L, Policy& p) { return read_bool(L, "auto_select", p.auto_select); }},
-      {"all_reduce", [](lua_State* L, Policy& p) { return read_choice(L, "all_reduce", p.all_reduce); }},
-      {"all_gather", [](lua_State* L, Policy& p) { return read_choice(L, "all_gather", p.all_gather); }},
+      {"auto_select",
+       [](lua_State* L, planner::Policy& p) { return read_bool(L, "auto_select", p.auto_select); }},
+      {"all_reduce",
+       [](lua_State* L, planner::Policy& p) { return read_choice(L, "all_reduce", p.all_reduce); }},
+      {"all_gather",
+       [](lua_State* L, planner::Policy& p) { return read_choice(L, "all_gather", p.all_gather); }},
       {"reduce_scatter",
-       [](lua_State* L, Policy& p) { return read_choice(L, "reduce_scatter", p.reduce_scatter); }},
-      {"all_to_all", [](lua_State* L, Policy& p) { return read_choice(L, "all_to_all", p.all_to_all); }},
-      {"broadcast", [](lua_State* L, Policy& p) { return read_choice(L, "broadcast", p.broadcast); }},
-      {"ll_bytes", [](lua_State* L, Policy& p) { return read_bytes(L, "ll_bytes", p.ll_bytes); }},
+       [](lua_State* L, planner::Policy& p) { return read_choice(L, "reduce_scatter", p.reduce_scatter); }},
+      {"all_to_all",
+       [](lua_State* L, planner::Policy& p) { return read_choice(L, "all_to_all", p.all_to_all); }},
+      {"broadcast",
+       [](lua_State* L, planner::Policy& p) { return read_choice(L, "broadcast", p.broadcast); }},
+      {"ll_bytes", [](lua_State* L, planner::Policy& p) { return read_bytes(L, "ll_bytes", p.ll_bytes); }},
       {"one_shot_bytes",
-       [](lua_State* L, Policy& p) { return read_bytes(L, "one_shot_bytes", p.one_shot_bytes); }},
+       [](lua_State* L, planner::Policy& p) { return read_bytes(L, "one_shot_bytes", p.one_shot_bytes); }},
       {"lowering",
-       [](lua_State* L, Policy& p) {
-         return read_word(L, "lowering",
-                          {{"out_variant", Lowering::out_variant}, {"fallback", Lowering::fallback}},
-                          p.lowering);
+       [](lua_State* L, planner::Policy& p) {
+         return read_word(
+             L, "lowering",
+             {{"out_variant", planner::Lowering::out_variant}, {"fallback", planner::Lowering::fallback}},
+             p.lowering);
        }},
       {"planning",
-       [](lua_State* L, Policy& p) {
-         return read_word(L, "planning", {{"reuse", Planning::reuse}}, p.planning);
+       [](lua_State* L, planner::Policy& p) {
+         return read_word(L, "planning", {{"reuse", planner::Planning::reuse}}, p.planning);
        }},
       {"barriers",
-       [](lua_State* L, Policy& p) {
-         return read_word(L, "barriers", {{"full", Barriers::full}}, p.barriers);
+       [](lua_State* L, planner::Policy& p) {
+         return read_word(L, "barriers", {{"full", planner::Barriers::full}}, p.barriers);
        }},
-      {"fuse", [](lua_State* L, Policy& p) { return read_bool(L, "fuse", p.fuse); }},
-      {"reuse", [](lua_State* L, Policy& p) { return read_bool(L, "reuse", p.reuse); }},
-      {"capture", [](lua_State* L, Policy& p) { return read_bool(L, "capture", p.capture); }},
-      {"split", [](lua_State* L, Policy& p) { return read_choice(L, "split", p.split); }},
-      {"skip", [](lua_State* L, Policy& p) { return read_skip(L, p.skip); }},
+      {"fuse", [](lua_State* L, planner::Policy& p) { return read_bool(L, "fuse", p.fuse); }},
+      {"reuse", [](lua_State* L, planner::Policy& p) { return read_bool(L, "reuse", p.reuse); }},
+      {"capture", [](lua_State* L, planner::Policy& p) { return read_bool(L, "capture", p.capture); }},
+      {"split", [](lua_State* L, planner::Policy& p) { return read_choice(L, "split", p.split); }},
+      {"skip", [](lua_State* L, planner::Policy& p) { return read_skip(L, p.skip); }},
   };
   return table;
 }
 
 }  // namespace
 
-Result<Policy> read_policy(lua_State* L, int index) {
+Result<planner::Policy> read_policy(lua_State* L, int index) {
   if (!lua_istable(L, index))
     return fail(Code::InvalidArgument, "policy must be a table, not " + type_name(L, index), origin(L));
-  Policy policy;
+  planner::Policy policy;
   lua_pushvalue(L, index);
   lua_pushnil(L);
   while (lua_next(L, -2)) {

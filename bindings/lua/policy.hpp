@@ -8,6 +8,6 @@ namespace peri::lua {
 
 // The table at `index`. Functions are kept in the registry for the state's life. Unknown fields are errors
 // with the nearest name.
-Result<Policy> read_policy(lua_State* L, int index);
+Result<planner::Policy> read_policy(lua_State* L, int index);
 
 }  // namespace peri::lua

@@ -15,8 +15,8 @@
 namespace peri::lua {
 namespace {
 
-Result<Tensor> tensor_at(lua_State* L, int index, const std::string& what) {
-  ScriptValue* value = PERI_TRY(to_tensor(L, index, what.c_str()));
+Result<kernels::Tensor> tensor_at(lua_State* L, int index, const std::string& what) {
+  session::ScriptValue* value = PERI_TRY(to_tensor(L, index, what.c_str()));
   if (value->is_symbol())
     return fail(Code::InvalidArgument, what + " is symbolic; a plan runs on tensors", origin(L));
   return value->tensor();
@@ -55,7 +55,7 @@ Result<int> empty_strided_p2p(lua_State* L) {
 }
 
 Result<int> reuse(lua_State* L) {
-  Tensor t = PERI_TRY(tensor_at(L, 1, "reuse: the buffer"));
+  kernels::Tensor t = PERI_TRY(tensor_at(L, 1, "reuse: the buffer"));
   const Allocation a = PERI_TRY(read_allocation(L, 2, "reuse"));
   if (a.type.bytes() > t.storage->bytes())
     return fail(Code::InvalidArgument,
@@ -69,7 +69,7 @@ Result<int> reuse(lua_State* L) {
 }
 
 Result<int> view(lua_State* L) {
-  Tensor t = PERI_TRY(tensor_at(L, 1, "view: the buffer"));
+  kernels::Tensor t = PERI_TRY(tensor_at(L, 1, "view: the buffer"));
   View v;
   v.shape = PERI_TRY(read_shape(L, 2, "view: shape"));
   if (!lua_istable(L, 3)) return fail(Code::InvalidArgument, "view: strides must be a table", origin(L));
@@ -97,7 +97,8 @@ Result<int> release(lua_State* L) {
 }
 
 Result<int> copy(lua_State* L) {
-  const Tensor from = PERI_TRY(tensor_at(L, 1, "copy: from")), to = PERI_TRY(tensor_at(L, 2, "copy: to"));
+  const kernels::Tensor from = PERI_TRY(tensor_at(L, 1, "copy: from")),
+                        to = PERI_TRY(tensor_at(L, 2, "copy: to"));
   if (from.type.dtype != to.type.dtype || from.type.shape != to.type.shape)
     return fail(Code::ShapeMismatch,
                 fmt::format("copy: from {} to {}", from.type.to_string(), to.type.to_string()), origin(L));
@@ -105,15 +106,15 @@ Result<int> copy(lua_State* L) {
   return 0;
 }
 
-std::vector<Operand> operands_of(const std::vector<Tensor>& tensors) {
-  std::vector<Operand> operands;
-  for (const Tensor& t : tensors) operands.push_back(operand_of(t));
+std::vector<kernels::Operand> operands_of(const std::vector<kernels::Tensor>& tensors) {
+  std::vector<kernels::Operand> operands;
+  for (const kernels::Tensor& t : tensors) operands.push_back(operand_of(t));
   return operands;
 }
 
 // Tensors from the stack's beginning, then the options table, if there is one.
 struct Call {
-  std::vector<Tensor> tensors;
+  std::vector<kernels::Tensor> tensors;
   Attributes attributes;
   bool end_barrier = true;
 };
@@ -145,10 +146,10 @@ Result<Call> read_call(lua_State* L, Op op, const std::string& name) {
 }
 
 // What a call would make, so that a wrong output is an error and not a wild write.
-Result<Attributes> check_call(Op op, const Call& call, std::span<const Tensor> inputs, const Tensor* output,
-                              const std::string& name) {
+Result<Attributes> check_call(Op op, const Call& call, std::span<const kernels::Tensor> inputs,
+                              const kernels::Tensor* output, const std::string& name) {
   std::vector<TensorType> types;
-  for (const Tensor& t : inputs) types.push_back(t.type);
+  for (const kernels::Tensor& t : inputs) types.push_back(t.type);
   Attributes given = call.attributes;
   const OpInfo& row = info(op);
   if (row.has(kCollective) && !std::any_of(row.attributes.begin(), row.attributes.end(),
@@ -167,9 +168,9 @@ Result<Attributes> check_call(Op op, const Call& call, std::span<const Tensor> i
   return attributes;
 }
 
-Status communicate(lua_State* L, Op op, const Call& call, const Attributes& attributes, const Operand& in,
-                   const Operand& out) {
-  CollectiveSpec spec{op, attributes, "ll", call.end_barrier, origin(L)};
+Status communicate(lua_State* L, Op op, const Call& call, const Attributes& attributes,
+                   const kernels::Operand& in, const kernels::Operand& out) {
+  kernels::CollectiveSpec spec{op, attributes, "ll", call.end_barrier, origin(L)};
   if (call.attributes.has("algorithm")) spec.algorithm = call.attributes.get<std::string>("algorithm");
   return session(L).backend().collective(spec, in, out);
 }
@@ -181,7 +182,7 @@ Result<int> call_out(lua_State* L) {
   Call call = PERI_TRY(read_call(L, op, name));
   if (call.tensors.empty())
     return fail(Code::InvalidArgument, name + ": the last operand is the output", origin(L));
-  const Tensor output = call.tensors.back();
+  const kernels::Tensor output = call.tensors.back();
   call.tensors.pop_back();
   if (op == Op::recv && call.tensors.empty())
     call.tensors.push_back(output);  // its operand only names the type
@@ -190,7 +191,7 @@ Result<int> call_out(lua_State* L) {
     PERI_TRY(communicate(L, op, call, attributes, operand_of(call.tensors[0]), operand_of(output)));
     return 0;
   }
-  const Operand out = operand_of(output);
+  const kernels::Operand out = operand_of(output);
   PERI_TRY(session(L).backend().launch({op, attributes, {}}, operands_of(call.tensors), {&out, 1}));
   return 0;
 }
@@ -201,7 +202,7 @@ Result<int> call_fallback(lua_State* L) {
   const Op op = static_cast<Op>(lua_tointeger(L, lua_upvalueindex(1)));
   const std::string name(to_string(op));
   Call call = PERI_TRY(read_call(L, op, name));
-  Session& s = session(L);
+  session::Session& s = session(L);
   if (op == Op::barrier) {
     Group group = call.attributes.has("group") ? call.attributes.get<Group>("group") : s.world();
     PERI_TRY(communicate(L, op, call, {{"group", group}}, {}, {}));
@@ -209,13 +210,13 @@ Result<int> call_fallback(lua_State* L) {
   }
   if (call.tensors.size() != 1) return fail(Code::InvalidArgument, name + ": takes one operand", origin(L));
   const Attributes attributes = PERI_TRY(check_call(op, call, call.tensors, nullptr, name));
-  const Operand in = operand_of(call.tensors[0]);
+  const kernels::Operand in = operand_of(call.tensors[0]);
   if (op == Op::send) {
     PERI_TRY(communicate(L, op, call, attributes, in, in));
     return 0;
   }
   const TensorType type = PERI_TRY(infer(op, {&call.tensors[0].type, 1}, attributes));
-  Tensor output = PERI_TRY(s.empty(type));
+  kernels::Tensor output = PERI_TRY(s.empty(type));
   PERI_TRY(communicate(L, op, call, attributes, in, operand_of(output)));
   lua_newtable(L);
   push_tensor(L, {std::move(output), origin(L)});
@@ -223,10 +224,10 @@ Result<int> call_fallback(lua_State* L) {
   return 1;
 }
 
-Result<std::vector<Tensor>> read_tensors(lua_State* L, int index, const char* what) {
+Result<std::vector<kernels::Tensor>> read_tensors(lua_State* L, int index, const char* what) {
   if (!lua_istable(L, index))
     return fail(Code::InvalidArgument, fmt::format("{} must be a table of tensors", what), origin(L));
-  std::vector<Tensor> tensors;
+  std::vector<kernels::Tensor> tensors;
   for (int i = 1; i <= static_cast<int>(lua_objlen(L, index)); ++i) {
     lua_rawgeti(L, index, i);
     auto tensor = tensor_at(L, lua_gettop(L), what);
@@ -266,7 +267,7 @@ Result<int> fused_out(lua_State* L) {
   if (!lua_istable(L, 3))
     return fail(Code::InvalidArgument, "fused_out: the program must be a table", origin(L));
   KernelSpec spec;
-  for (const Tensor& t : inputs) spec.fused.operand_dtypes.push_back(t.type.dtype);
+  for (const kernels::Tensor& t : inputs) spec.fused.operand_dtypes.push_back(t.type.dtype);
   for (int i = 1; i <= static_cast<int>(lua_objlen(L, 3)); ++i) {
     lua_rawgeti(L, 3, i);
     const std::string text = PERI_TRY(to_text(L, -1, "fused_out: an instruction"));

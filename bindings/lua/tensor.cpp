@@ -15,7 +15,7 @@ Op op_of(lua_State* L) {
   return static_cast<Op>(lua_tointeger(L, lua_upvalueindex(1)));
 }
 
-Result<ScriptValue> apply_from_stack(lua_State* L, Op op, const std::string& name) {
+Result<session::ScriptValue> apply_from_stack(lua_State* L, Op op, const std::string& name) {
   auto arguments = read_arguments(L, op, 1);
   if (!arguments) return std::unexpected(named(arguments.error(), name));
   return session(L).apply(op, arguments->operands, std::move(arguments->attributes), origin(L));
@@ -31,8 +31,8 @@ Result<int> call_op(lua_State* L) {
 Result<int> call_op_in_place(lua_State* L) {
   const Op op = op_of(L);
   const std::string name = std::string(to_string(op)) + "_";
-  ScriptValue* target = PERI_TRY(to_tensor(L, 1, (name + ": the first operand").c_str()));
-  const ScriptValue result = PERI_TRY(apply_from_stack(L, op, name));
+  session::ScriptValue* target = PERI_TRY(to_tensor(L, 1, (name + ": the first operand").c_str()));
+  const session::ScriptValue result = PERI_TRY(apply_from_stack(L, op, name));
   if (Status s = session(L).assign(*target, result, origin(L)); !s)
     return std::unexpected(named(s.error(), name));
   lua_settop(L, 1);
@@ -48,7 +48,7 @@ Result<int> call_algorithm(lua_State* L) {
   const std::string algorithm = lua_tostring(L, lua_upvalueindex(2));
   const auto writes = static_cast<Writes>(lua_tointeger(L, lua_upvalueindex(3)));
   const std::string name = lua_tostring(L, lua_upvalueindex(4));
-  ScriptValue* out = nullptr;
+  session::ScriptValue* out = nullptr;
   if (writes == Writes::operand) out = PERI_TRY(to_tensor(L, 1, (name + ": the operand").c_str()));
   if (writes == Writes::last_argument) {
     out = PERI_TRY(to_tensor(L, lua_gettop(L), (name + ": the last argument, out,").c_str()));
@@ -56,8 +56,8 @@ Result<int> call_algorithm(lua_State* L) {
   }
   if (writes == Writes::symmetric_buffer) {
     // (symm_buffer, local_input, ...): the input is copied into the buffer first, which then is the operand.
-    ScriptValue* buffer = PERI_TRY(to_tensor(L, 1, (name + ": the symmetric buffer").c_str()));
-    ScriptValue* local = PERI_TRY(to_tensor(L, 2, (name + ": the local input").c_str()));
+    session::ScriptValue* buffer = PERI_TRY(to_tensor(L, 1, (name + ": the symmetric buffer").c_str()));
+    session::ScriptValue* local = PERI_TRY(to_tensor(L, 2, (name + ": the local input").c_str()));
     if (Status s = session(L).assign(*buffer, *local, origin(L)); !s)
       return std::unexpected(named(s.error(), name));
     lua_remove(L, 2);
@@ -65,7 +65,7 @@ Result<int> call_algorithm(lua_State* L) {
   auto arguments = read_arguments(L, op, 1);
   if (!arguments) return std::unexpected(named(arguments.error(), name));
   arguments->attributes.set("algorithm", algorithm);
-  const ScriptValue result =
+  const session::ScriptValue result =
       PERI_TRY(session(L).apply(op, arguments->operands, std::move(arguments->attributes), origin(L)));
   if (!out) {
     push_tensor(L, result);
@@ -77,8 +77,8 @@ Result<int> call_algorithm(lua_State* L) {
   return 1;
 }
 
-Result<Tensor> eager(lua_State* L, int index, const char* what) {
-  ScriptValue* value = PERI_TRY(to_tensor(L, index, what));
+Result<kernels::Tensor> eager(lua_State* L, int index, const char* what) {
+  session::ScriptValue* value = PERI_TRY(to_tensor(L, index, what));
   if (value->is_symbol())
     return fail(Code::InvalidArgument,
                 fmt::format("{}: the values of a symbolic {} are not known while its function is traced",
@@ -88,36 +88,36 @@ Result<Tensor> eager(lua_State* L, int index, const char* what) {
 }
 
 Result<int> tensor_to_string(lua_State* L) {
-  ScriptValue* value = PERI_TRY(to_tensor(L, 1, "tostring"));
+  session::ScriptValue* value = PERI_TRY(to_tensor(L, 1, "tostring"));
   std::string text;
   if (value->is_symbol()) {
     text = "[symbolic " + value->type().to_string() + "]";
   } else {
-    const Tensor& t = value->tensor();
-    Tensor copy = PERI_TRY(session(L).readable(t));
+    const kernels::Tensor& t = value->tensor();
+    kernels::Tensor copy = PERI_TRY(session(L).readable(t));
     copy.type = t.type;  // the footer names the tensor's own place
-    text = print_tensor(copy, t.storage->is_symmetric() ? "symmetric" : "");
+    text = session::print_tensor(copy, t.storage->is_symmetric() ? "symmetric" : "");
   }
   lua_pushlstring(L, text.data(), text.size());
   return 1;
 }
 
-void push_element(lua_State* L, const Tensor& t, int64_t i) {
+void push_element(lua_State* L, const kernels::Tensor& t, int64_t i) {
   if (t.type.dtype == DType::boolean)
-    lua_pushboolean(L, read_element(t, i) != 0);
+    lua_pushboolean(L, session::read_element(t, i) != 0);
   else
-    lua_pushnumber(L, read_element(t, i));
+    lua_pushnumber(L, session::read_element(t, i));
 }
 
 Result<int> tensor_item(lua_State* L) {
-  const Tensor t = PERI_TRY(eager(L, 1, "item"));
+  const kernels::Tensor t = PERI_TRY(eager(L, 1, "item"));
   if (numel(t.type.shape) != 1)
     return fail(Code::ShapeMismatch, "item: needs one element, this is " + t.type.to_string(), origin(L));
   push_element(L, PERI_TRY(session(L).readable(t)), 0);
   return 1;
 }
 
-void push_nested(lua_State* L, const Tensor& t, int dim, int64_t& next) {
+void push_nested(lua_State* L, const kernels::Tensor& t, int dim, int64_t& next) {
   if (dim == t.type.shape.rank()) return push_element(L, t, next++);
   const auto size = t.type.shape[dim];
   lua_createtable(L, static_cast<int>(size), 0);
@@ -128,7 +128,7 @@ void push_nested(lua_State* L, const Tensor& t, int dim, int64_t& next) {
 }
 
 Result<int> tensor_totable(lua_State* L) {
-  const Tensor t = PERI_TRY(session(L).readable(PERI_TRY(eager(L, 1, "totable"))));
+  const kernels::Tensor t = PERI_TRY(session(L).readable(PERI_TRY(eager(L, 1, "totable"))));
   int64_t next = 0;
   luaL_checkstack(L, kMaxRank + 2, "tensor too deep");
   push_nested(L, t, 0, next);
@@ -136,7 +136,7 @@ Result<int> tensor_totable(lua_State* L) {
 }
 
 Result<int> tensor_shape(lua_State* L) {
-  ScriptValue* value = PERI_TRY(to_tensor(L, 1, "shape"));
+  session::ScriptValue* value = PERI_TRY(to_tensor(L, 1, "shape"));
   lua_newtable(L);
   for (int i = 0; i < value->type().shape.rank(); ++i) {
     lua_pushnumber(L, static_cast<double>(value->type().shape[i]));
@@ -146,7 +146,7 @@ Result<int> tensor_shape(lua_State* L) {
 }
 
 Result<int> tensor_size(lua_State* L) {
-  ScriptValue* value = PERI_TRY(to_tensor(L, 1, "size"));
+  session::ScriptValue* value = PERI_TRY(to_tensor(L, 1, "size"));
   if (lua_isnoneornil(L, 2)) return tensor_shape(L);
   int64_t dim = PERI_TRY(to_integer(L, 2, "size: dim"));
   const int rank = value->type().shape.rank();
@@ -176,17 +176,17 @@ Result<int> tensor_place(lua_State* L) {
   return 1;
 }
 Result<int> tensor_is_symmetric(lua_State* L) {
-  ScriptValue* value = PERI_TRY(to_tensor(L, 1, "is_symmetric"));
+  session::ScriptValue* value = PERI_TRY(to_tensor(L, 1, "is_symmetric"));
   lua_pushboolean(L, !value->is_symbol() && value->tensor().storage->is_symmetric());
   return 1;
 }
 
 // x:to("bf16") casts; x:to("host") and x:to("device") copy between memories.
 Result<int> tensor_to(lua_State* L) {
-  ScriptValue* value = PERI_TRY(to_tensor(L, 1, "to"));
+  session::ScriptValue* value = PERI_TRY(to_tensor(L, 1, "to"));
   const std::string word = PERI_TRY(to_text(L, 2, "to: the dtype or place"));
   const Origin here = origin(L);
-  const ScriptValue operand = *value;
+  const session::ScriptValue operand = *value;
   if (auto place = parse_place(word)) {
     push_tensor(L, operand.type().place == *place
                        ? operand
@@ -205,8 +205,8 @@ Result<int> tensor_to(lua_State* L) {
 
 // x:copy_(y): y's values into x's memory.
 Result<int> tensor_copy(lua_State* L) {
-  ScriptValue* target = PERI_TRY(to_tensor(L, 1, "copy_: the target"));
-  const ScriptValue source = *PERI_TRY(to_tensor(L, 2, "copy_: the source"));
+  session::ScriptValue* target = PERI_TRY(to_tensor(L, 1, "copy_: the target"));
+  const session::ScriptValue source = *PERI_TRY(to_tensor(L, 2, "copy_: the source"));
   if (Status s = session(L).assign(*target, source, origin(L)); !s)
     return std::unexpected(named(s.error(), "copy_"));
   lua_settop(L, 1);
@@ -215,7 +215,7 @@ Result<int> tensor_copy(lua_State* L) {
 
 // x[i]: position i of the first dimension (1-based, negative from the end); otherwise a method or a property.
 Result<int> tensor_index(lua_State* L) {
-  ScriptValue* value = PERI_TRY(to_tensor(L, 1, "index"));
+  session::ScriptValue* value = PERI_TRY(to_tensor(L, 1, "index"));
   if (lua_type(L, 2) == LUA_TNUMBER) {
     const Shape shape = value->type().shape;
     int64_t i = PERI_TRY(to_integer(L, 2, "position"));
@@ -226,7 +226,7 @@ Result<int> tensor_index(lua_State* L) {
                   origin(L));
     const int64_t at = i > 0 ? i - 1 : size + i;
     const Origin here = origin(L);
-    ScriptValue row = PERI_TRY(
+    session::ScriptValue row = PERI_TRY(
         session(L).apply(Op::slice, {*value}, {{"dim", int64_t{0}}, {"start", at}, {"stop", at + 1}}, here));
     push_tensor(L, PERI_TRY(session(L).apply(Op::reshape, {row},
                                              {{"shape", Ints(shape.begin() + 1, shape.end())}}, here)));
@@ -332,7 +332,7 @@ void register_metatable(lua_State* L) {
 
 // Bytes outside Lua's heap are invisible to its collector: it goes once around its heap for every
 // kBytesACycle of them.
-void collect_some(lua_State* L, const ScriptValue& value) {
+void collect_some(lua_State* L, const session::ScriptValue& value) {
   constexpr int64_t kBytesACycle = 64 << 20;
   static int64_t made = 0;  // since the last step; one Lua state a process
   if (value.is_symbol()) return;
@@ -346,12 +346,12 @@ void collect_some(lua_State* L, const ScriptValue& value) {
 
 }  // namespace
 
-void push_tensor(lua_State* L, ScriptValue value) {
+void push_tensor(lua_State* L, session::ScriptValue value) {
   collect_some(L, value);
   push<LuaTensor>(L, std::move(value));
 }
 
-Result<ScriptValue*> to_tensor(lua_State* L, int index, const char* what) {
+Result<session::ScriptValue*> to_tensor(lua_State* L, int index, const char* what) {
   if (auto* tensor = test<LuaTensor>(L, index)) return &tensor->value;
   return fail(Code::InvalidArgument, fmt::format("{} must be a tensor, not {}", what, type_name(L, index)),
               origin(L));

@@ -9,15 +9,15 @@ namespace peri::lua {
 
 struct LuaTensor {
   static constexpr const char* kLuaName = "peri.Tensor";
-  ScriptValue value;
+  session::ScriptValue value;
 };
 struct LuaGroup {
   static constexpr const char* kLuaName = "peri.Group";
   Group group;
 };
 
-void push_tensor(lua_State* L, ScriptValue value);
-Result<ScriptValue*> to_tensor(lua_State* L, int index, const char* what);
+void push_tensor(lua_State* L, session::ScriptValue value);
+Result<session::ScriptValue*> to_tensor(lua_State* L, int index, const char* what);
 // A group, or a table of ranks (0-based, each once).
 Result<Group> to_group(lua_State* L, int index);
 

@@ -12,7 +12,7 @@ namespace {
 
 constexpr int kMaxDepth = 32;
 
-Result<Tree> flatten_table(lua_State* L, int index, std::vector<ScriptValue>& leaves, int depth) {
+Result<Tree> flatten_table(lua_State* L, int index, std::vector<session::ScriptValue>& leaves, int depth) {
   if (depth >= kMaxDepth)
     return fail(Code::InvalidArgument,
                 fmt::format("a table nested more than {} deep (does it contain itself?)", kMaxDepth),
@@ -52,7 +52,7 @@ Result<Tree> flatten_table(lua_State* L, int index, std::vector<ScriptValue>& le
 
 }  // namespace
 
-Result<Tree> flatten(lua_State* L, int index, std::vector<ScriptValue>& leaves, int depth) {
+Result<Tree> flatten(lua_State* L, int index, std::vector<session::ScriptValue>& leaves, int depth) {
   Tree tree;
   if (auto* tensor = test<LuaTensor>(L, index)) {
     tree.kind = Tree::Kind::tensor;
@@ -93,7 +93,7 @@ Result<Tree> flatten(lua_State* L, int index, std::vector<ScriptValue>& leaves, 
   }
 }
 
-void append_signature(const Tree& tree, const std::vector<ScriptValue>& leaves, std::string& text) {
+void append_signature(const Tree& tree, const std::vector<session::ScriptValue>& leaves, std::string& text) {
   switch (tree.kind) {
     case Tree::Kind::nil:
       text += 'n';
@@ -111,7 +111,7 @@ void append_signature(const Tree& tree, const std::vector<ScriptValue>& leaves, 
       text += "g" + tree.group.to_string();
       return;
     case Tree::Kind::tensor: {
-      const ScriptValue& v = leaves[static_cast<size_t>(tree.number)];
+      const session::ScriptValue& v = leaves[static_cast<size_t>(tree.number)];
       text += v.type().to_string();
       if (!v.is_symbol() && v.tensor().storage->is_symmetric())
         text += "@" + to_string(v.tensor().storage->allocator());
@@ -130,7 +130,7 @@ void append_signature(const Tree& tree, const std::vector<ScriptValue>& leaves, 
   }
 }
 
-void unflatten(lua_State* L, const Tree& tree, const std::vector<ScriptValue>& leaves) {
+void unflatten(lua_State* L, const Tree& tree, const std::vector<session::ScriptValue>& leaves) {
   luaL_checkstack(L, 8, "table too deep");
   switch (tree.kind) {
     case Tree::Kind::nil:

@@ -24,10 +24,10 @@ struct Tree::Item {
 
 // Takes apart the value at `index`: tensors go to `leaves` in order. Depth is limited; functions and other
 // values are errors.
-Result<Tree> flatten(lua_State* L, int index, std::vector<ScriptValue>& leaves, int depth = 0);
+Result<Tree> flatten(lua_State* L, int index, std::vector<session::ScriptValue>& leaves, int depth = 0);
 // What distinguishes signatures: structure, plain values, and each tensor's type and allocator.
-void append_signature(const Tree& tree, const std::vector<ScriptValue>& leaves, std::string& text);
+void append_signature(const Tree& tree, const std::vector<session::ScriptValue>& leaves, std::string& text);
 // Pushes the value again, with these tensors as leaves.
-void unflatten(lua_State* L, const Tree& tree, const std::vector<ScriptValue>& leaves);
+void unflatten(lua_State* L, const Tree& tree, const std::vector<session::ScriptValue>& leaves);
 
 }  // namespace peri::lua

@@ -8,7 +8,7 @@
 #include <cstdio>
 #include <sstream>
 
-namespace peri {
+namespace peri::session {
 namespace {
 
 std::vector<std::string> lines_of(const std::string& text) {
@@ -25,7 +25,7 @@ uint64_t hash_of(const std::string& text) {
 }
 
 // A difference is an error that names the first differing line on two ranks, not a hang later on.
-Status agree(Backend& backend, const Plan& plan, const Group& group) {
+Status agree(kernels::Backend& backend, const planner::Plan& plan, const Group& group) {
   if (group.size() < 2) return {};
   const std::string text = agreement_text(plan);
   const std::string what = "compile: comparing the ranks' programs";
@@ -64,17 +64,17 @@ CompileOptions& compile_options() {
   return options;
 }
 
-Result<CompiledProgram> compile(Session& session, Graph graph, std::vector<Tensor> constants,
-                                const Policy& policy, const Group& agreement) {
+Result<CompiledProgram> compile(Session& session, Graph graph, std::vector<kernels::Tensor> constants,
+                                const planner::Policy& policy, const Group& agreement) {
   const auto start = std::chrono::steady_clock::now();
   const CompileOptions& options = compile_options();
-  Policy effective = policy;
+  planner::Policy effective = policy;
   effective.machine = session.backend().name();
   effective.nccl = session.backend().links().nccl;
   effective.symmetric_memory = session.backend().links().symmetric_memory;
   effective.skip.insert(effective.skip.end(), options.skip.begin(), options.skip.end());
   std::string previous;
-  Observer observe;
+  planner::Observer observe;
   if (options.print_changed || !options.print_after.empty())
     observe = [&](const std::string& pass, const std::string& text) {
       const bool wanted = std::find(options.print_after.begin(), options.print_after.end(), pass) !=
@@ -86,9 +86,10 @@ Result<CompiledProgram> compile(Session& session, Graph graph, std::vector<Tenso
         fmt::print(stderr, "--- after {} (unchanged)\n", pass);
       previous = text;
     };
-  Plan planned = PERI_TRY(plan(graph, {session.rank(), session.world_size()}, effective, observe));
+  planner::Plan planned = PERI_TRY(plan(graph, {session.rank(), session.world_size()}, effective, observe));
   PERI_TRY(agree(session.backend(), planned, agreement));
-  auto executable = PERI_TRY(Executable::create(std::move(planned), session.backend(), std::move(constants)));
+  auto executable =
+      PERI_TRY(cudagraph::Executable::create(std::move(planned), session.backend(), std::move(constants)));
   const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - start;
   return CompiledProgram{std::move(graph), std::move(executable), took.count()};
 }
@@ -100,7 +101,7 @@ std::map<std::string, double> CompiledProgram::statistics() const {
 }
 
 std::string CompiledProgram::explain() const {
-  return peri::explain(executable->plan()) + print(executable->partitions(), executable->plan());
+  return planner::explain(executable->plan()) + print(executable->partitions(), executable->plan());
 }
 
-}  // namespace peri
+}  // namespace peri::session

@@ -10,11 +10,11 @@
 #include "cudagraph/executable.hpp"
 #include "planner/plan.hpp"
 
-namespace peri {
+namespace peri::session {
 
 struct CompiledProgram {
   Graph graph;
-  std::unique_ptr<Executable> executable;
+  std::unique_ptr<cudagraph::Executable> executable;
   double compile_ms = 0;
   std::map<std::string, double> statistics() const;
   std::string explain() const;
@@ -22,8 +22,8 @@ struct CompiledProgram {
 
 // Plans `graph`, agrees with the other members of `agreement` that all compile the same, and prepares it to
 // run. Collective over `agreement`.
-Result<CompiledProgram> compile(Session& session, Graph graph, std::vector<Tensor> constants,
-                                const Policy& policy, const Group& agreement);
+Result<CompiledProgram> compile(Session& session, Graph graph, std::vector<kernels::Tensor> constants,
+                                const planner::Policy& policy, const Group& agreement);
 
 // How passes are observed: set from the command line (--print-after, --print-changed, --skip), read by every
 // compile.
@@ -34,4 +34,4 @@ struct CompileOptions {
 };
 CompileOptions& compile_options();
 
-}  // namespace peri
+}  // namespace peri::session

@@ -7,7 +7,7 @@
 #include <cmath>
 #include <cstring>
 
-namespace peri {
+namespace peri::session {
 namespace {
 
 constexpr int64_t kSummariseAbove = 1000;
@@ -29,7 +29,7 @@ std::vector<int64_t> shown(int64_t size, bool summarise) {
 
 class Printer {
  public:
-  explicit Printer(const Tensor& t)
+  explicit Printer(const kernels::Tensor& t)
       : t_(t), total_(numel(t.type.shape)), summarise_(total_ > kSummariseAbove) {
     choose_format();
   }
@@ -146,7 +146,7 @@ class Printer {
     }
   }
 
-  const Tensor& t_;
+  const kernels::Tensor& t_;
   int64_t total_;
   bool summarise_, whole_ = true, scientific_ = false;
   double scale_ = 1;
@@ -156,7 +156,7 @@ class Printer {
 
 }  // namespace
 
-double read_element(const Tensor& t, int64_t index) {
+double read_element(const kernels::Tensor& t, int64_t index) {
   const std::byte* p = t.data() + index * size_of(t.type.dtype);
   auto load = [p]<class T>(T value) {
     std::memcpy(&value, p, sizeof value);
@@ -181,7 +181,7 @@ double read_element(const Tensor& t, int64_t index) {
   return 0;
 }
 
-void write_element(const Tensor& t, int64_t index, double value) {
+void write_element(const kernels::Tensor& t, int64_t index, double value) {
   std::byte* p = t.data() + index * size_of(t.type.dtype);
   auto store = [p](auto v) { std::memcpy(p, &v, sizeof v); };
   const double rounded = round_to(t.type.dtype, value);
@@ -203,7 +203,7 @@ void write_element(const Tensor& t, int64_t index, double value) {
   }
 }
 
-std::string print_tensor(const Tensor& t, const std::string& note) {
+std::string print_tensor(const kernels::Tensor& t, const std::string& note) {
   std::string text = Printer(t).text();
   int64_t nans = 0, infinities = 0;
   const int64_t total = numel(t.type.shape);
@@ -220,4 +220,4 @@ std::string print_tensor(const Tensor& t, const std::string& note) {
   return text + "]";
 }
 
-}  // namespace peri
+}  // namespace peri::session

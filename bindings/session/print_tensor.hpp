@@ -7,14 +7,14 @@
 #include "core/error.hpp"
 #include "kernels/tensor.hpp"
 
-namespace peri {
+namespace peri::session {
 
 // `t` is contiguous and its memory readable by the CPU. "f32[2,3]" and, if any, the count of NaNs and
 // infinities in the footer.
-std::string print_tensor(const Tensor& t, const std::string& note = {});
+std::string print_tensor(const kernels::Tensor& t, const std::string& note = {});
 
 // One element, by position in row-major order; exact for every dtype but i64 beyond 2^53.
-double read_element(const Tensor& t, int64_t index);
-void write_element(const Tensor& t, int64_t index, double value);
+double read_element(const kernels::Tensor& t, int64_t index);
+void write_element(const kernels::Tensor& t, int64_t index, double value);
 
-}  // namespace peri
+}  // namespace peri::session

@@ -5,7 +5,7 @@
 
 #include <algorithm>
 
-namespace peri {
+namespace peri::session {
 namespace {
 
 // Every error that concerns operands shows them: name, type, and the line that made each.
@@ -33,28 +33,29 @@ View broadcast_view(const View& view, const Shape& shape) {
   return result;
 }
 
-Operand windowed(const Tensor& t, const View& view) {
+kernels::Operand windowed(const kernels::Tensor& t, const View& view) {
   return {t.storage->data() + view.offset * size_of(t.type.dtype),
           {t.type.dtype, {view.shape, view.strides, 0}}};
 }
 
 }  // namespace
 
-Result<Tensor> Session::empty(const TensorType& type) {
+Result<kernels::Tensor> Session::empty(const TensorType& type) {
   PERI_TRY(checked_numel(type.shape));
-  return Tensor{PERI_TRY(backend_->allocate(type.bytes(), type.place)), type, View::contiguous(type.shape)};
+  return kernels::Tensor{PERI_TRY(backend_->allocate(type.bytes(), type.place)), type,
+                         View::contiguous(type.shape)};
 }
 
-Result<Tensor> Session::empty_symmetric(const TensorType& type, const Group& group) {
+Result<kernels::Tensor> Session::empty_symmetric(const TensorType& type, const Group& group) {
   PERI_TRY(checked_numel(type.shape));
-  return Tensor{PERI_TRY(backend_->allocate_symmetric(type.bytes(), group)), type,
-                View::contiguous(type.shape)};
+  return kernels::Tensor{PERI_TRY(backend_->allocate_symmetric(type.bytes(), group)), type,
+                         View::contiguous(type.shape)};
 }
 
-Result<Tensor> Session::readable(const Tensor& t) {
+Result<kernels::Tensor> Session::readable(const kernels::Tensor& t) {
   PERI_TRY(backend_->synchronize());
   if (t.type.place == Place::host && t.view.is_contiguous()) return t;
-  Tensor copy = PERI_TRY(empty({t.type.dtype, t.type.shape, Place::host}));
+  kernels::Tensor copy = PERI_TRY(empty({t.type.dtype, t.type.shape, Place::host}));
   PERI_TRY(backend_->copy(operand_of(t), operand_of(copy)));
   PERI_TRY(backend_->synchronize());
   return copy;
@@ -97,7 +98,7 @@ Result<ScriptValue> Session::apply_eagerly(Op op, const std::vector<Argument>& o
                                            const Attributes& attributes, const Origin& origin) {
   const DType scalar = scalar_dtype(op, operands);
   std::vector<TensorType> types;
-  std::vector<Tensor> tensors;
+  std::vector<kernels::Tensor> tensors;
   for (const Argument& a : operands) {
     const auto* value = std::get_if<ScriptValue>(&a);
     if (value && value->is_symbol())
@@ -115,9 +116,10 @@ Result<ScriptValue> Session::apply_eagerly(Op op, const std::vector<Argument>& o
   return ScriptValue{PERI_TRY(compute(op, tensors, completed, type, origin)), origin};
 }
 
-Result<Tensor> Session::pointwise(Op op, const std::vector<Argument>& operands, const TensorType& type) {
+Result<kernels::Tensor> Session::pointwise(Op op, const std::vector<Argument>& operands,
+                                           const TensorType& type) {
   KernelSpec spec;
-  std::vector<Operand> inputs;
+  std::vector<kernels::Operand> inputs;
   const DType scalar = scalar_dtype(op, operands);
   const auto tensors =
       std::count_if(operands.begin(), operands.end(), [](const Argument& a) { return a.index() == 0; });
@@ -135,53 +137,55 @@ Result<Tensor> Session::pointwise(Op op, const std::vector<Argument>& operands, 
   }
   spec.fused.results.push_back(static_cast<int>(tensors) + static_cast<int>(spec.fused.instructions.size()));
   spec.fused.instructions.push_back(std::move(instruction));
-  Tensor result = PERI_TRY(empty(type));
-  const Operand output = operand_of(result);
+  kernels::Tensor result = PERI_TRY(empty(type));
+  const kernels::Operand output = operand_of(result);
   PERI_TRY(backend_->launch(spec, inputs, {&output, 1}));
   return result;
 }
 
-Result<Tensor> Session::compute(Op op, const std::vector<Tensor>& operands, const Attributes& attributes,
-                                const TensorType& type, const Origin& origin) {
+Result<kernels::Tensor> Session::compute(Op op, const std::vector<kernels::Tensor>& operands,
+                                         const Attributes& attributes, const TensorType& type,
+                                         const Origin& origin) {
   const OpInfo& row = info(op);
   if (row.has(kView)) {
-    const Tensor& in = operands[0];
+    const kernels::Tensor& in = operands[0];
     if (auto view = view_of(op, attributes, in.view, type.shape, rank()))
-      return Tensor{in.storage, type, *view};
-    Tensor packed = PERI_TRY(compute(Op::contiguous, operands, {}, in.type, origin));
+      return kernels::Tensor{in.storage, type, *view};
+    kernels::Tensor packed = PERI_TRY(compute(Op::contiguous, operands, {}, in.type, origin));
     auto view = view_of(op, attributes, packed.view, type.shape, rank());
     PERI_CHECK(view.has_value(), "a contiguous tensor has every view");
-    return Tensor{packed.storage, type, *view};
+    return kernels::Tensor{packed.storage, type, *view};
   }
   if (row.has(kCollective)) return collective(op, operands[0], attributes, type, origin);
-  Tensor result = PERI_TRY(empty(type));
-  const Operand output = operand_of(result);
+  kernels::Tensor result = PERI_TRY(empty(type));
+  const kernels::Operand output = operand_of(result);
   if (op == Op::copy_to || op == Op::contiguous) {
     PERI_TRY(backend_->copy(operand_of(operands[0]), output));
     return result;
   }
-  std::vector<Operand> inputs;
-  for (const Tensor& t : operands) inputs.push_back(operand_of(t));
+  std::vector<kernels::Operand> inputs;
+  for (const kernels::Tensor& t : operands) inputs.push_back(operand_of(t));
   PERI_TRY(backend_->launch({op, attributes, {}}, inputs, {&output, 1}));
   return result;
 }
 
 // A copy of `operand` in the group's symmetric scratch memory, which grows as needed (on all members alike).
-Result<Tensor> Session::staged(const Tensor& operand, const Group& group) {
-  std::shared_ptr<Storage>& storage = staging_[group];
+Result<kernels::Tensor> Session::staged(const kernels::Tensor& operand, const Group& group) {
+  std::shared_ptr<kernels::Storage>& storage = staging_[group];
   if (!storage || storage->bytes() < operand.type.bytes())
     storage = PERI_TRY(backend_->allocate_symmetric(std::max<int64_t>(operand.type.bytes(), 1), group));
-  Tensor copy{storage, operand.type, View::contiguous(operand.type.shape)};
+  kernels::Tensor copy{storage, operand.type, View::contiguous(operand.type.shape)};
   PERI_TRY(backend_->copy(operand_of(operand), operand_of(copy)));
   return copy;
 }
 
 // Without a named algorithm, eager collectives are staged (`ll`), which asks nothing of their operands.
-Result<Tensor> Session::collective(Op op, const Tensor& operand, const Attributes& attributes,
-                                   const TensorType& type, const Origin& origin) {
-  CollectiveSpec spec{op, attributes,
-                      attributes.has("algorithm") ? attributes.get<std::string>("algorithm") : "", true,
-                      origin};
+Result<kernels::Tensor> Session::collective(Op op, const kernels::Tensor& operand,
+                                            const Attributes& attributes, const TensorType& type,
+                                            const Origin& origin) {
+  kernels::CollectiveSpec spec{op, attributes,
+                               attributes.has("algorithm") ? attributes.get<std::string>("algorithm") : "",
+                               true, origin};
   if (spec.algorithm.empty()) spec.algorithm = "ll";
   const AlgorithmInfo* algorithm = find_algorithm(op, spec.algorithm);
   PERI_CHECK(algorithm, "an op's arguments name one of its algorithms");
@@ -189,14 +193,14 @@ Result<Tensor> Session::collective(Op op, const Tensor& operand, const Attribute
   if (group.index_of(rank()) < 0)
     return fail(Code::InvalidArgument,
                 fmt::format("rank {} is not in the group {}", rank(), group.to_string()), origin);
-  Tensor input = operand;
+  kernels::Tensor input = operand;
   const bool in_place_memory =
       operand.view.is_contiguous() && operand.storage->allocator() == Allocator(SymmetricAllocator{group});
   if (algorithm->symmetric == kInput && (!in_place_memory || algorithm->clobbers_input))
     input = PERI_TRY(staged(operand, group));
   else if (!operand.view.is_contiguous())
     input = PERI_TRY(compute(Op::contiguous, {operand}, {}, operand.type, origin));
-  Tensor result =
+  kernels::Tensor result =
       algorithm->symmetric == kOutput ? PERI_TRY(empty_symmetric(type, group)) : PERI_TRY(empty(type));
   PERI_TRY(backend_->collective(spec, operand_of(input), operand_of(result)));
   return result;
@@ -215,4 +219,4 @@ Status Session::assign(ScriptValue& target, const ScriptValue& value, const Orig
   return backend_->copy(operand_of(value.tensor()), operand_of(target.tensor()));
 }
 
-}  // namespace peri
+}  // namespace peri::session

@@ -11,13 +11,13 @@
 #include "bindings/session/value.hpp"
 #include "kernels/backend.hpp"
 
-namespace peri {
+namespace peri::session {
 
 class Session {
  public:
-  explicit Session(std::unique_ptr<Backend> backend) : backend_(std::move(backend)) {}
+  explicit Session(std::unique_ptr<kernels::Backend> backend) : backend_(std::move(backend)) {}
 
-  Backend& backend() { return *backend_; }
+  kernels::Backend& backend() { return *backend_; }
   int rank() const { return backend_->job().rank; }
   int world_size() const { return backend_->job().world_size; }
   Group world() const { return world_group(world_size()); }
@@ -28,11 +28,11 @@ class Session {
   // Writes `value` into `target`'s memory, or makes the traced `target` mean it.
   Status assign(ScriptValue& target, const ScriptValue& value, const Origin& origin);
   // A collective with its result written into `out` (eager), or assigned to it (traced).
-  Result<Tensor> empty(const TensorType& type);
-  Result<Tensor> empty_symmetric(const TensorType& type, const Group& group);
+  Result<kernels::Tensor> empty(const TensorType& type);
+  Result<kernels::Tensor> empty_symmetric(const TensorType& type, const Group& group);
 
   // A contiguous tensor's bytes in memory the CPU reads: itself, or a copy.
-  Result<Tensor> readable(const Tensor& t);
+  Result<kernels::Tensor> readable(const kernels::Tensor& t);
 
   // At most one trace at a time: compiled functions called while tracing are inlined.
   std::shared_ptr<Trace> trace() const { return trace_; }
@@ -41,17 +41,17 @@ class Session {
  private:
   Result<ScriptValue> apply_eagerly(Op op, const std::vector<Argument>& operands,
                                     const Attributes& attributes, const Origin& origin);
-  Result<Tensor> compute(Op op, const std::vector<Tensor>& operands, const Attributes& attributes,
-                         const TensorType& type, const Origin& origin);
-  Result<Tensor> pointwise(Op op, const std::vector<Argument>& operands, const TensorType& type);
-  Result<Tensor> collective(Op op, const Tensor& operand, const Attributes& attributes,
-                            const TensorType& type, const Origin& origin);
-  Result<Tensor> staged(const Tensor& operand, const Group& group);
+  Result<kernels::Tensor> compute(Op op, const std::vector<kernels::Tensor>& operands,
+                                  const Attributes& attributes, const TensorType& type, const Origin& origin);
+  Result<kernels::Tensor> pointwise(Op op, const std::vector<Argument>& operands, const TensorType& type);
+  Result<kernels::Tensor> collective(Op op, const kernels::Tensor& operand, const Attributes& attributes,
+                                     const TensorType& type, const Origin& origin);
+  Result<kernels::Tensor> staged(const kernels::Tensor& operand, const Group& group);
 
-  std::unique_ptr<Backend> backend_;
+  std::unique_ptr<kernels::Backend> backend_;
   std::shared_ptr<Trace> trace_;
-  std::map<Group, std::shared_ptr<Storage>>
+  std::map<Group, std::shared_ptr<kernels::Storage>>
       staging_;  // symmetric scratch for operands that are not, per group
 };
 
-}  // namespace peri
+}  // namespace peri::session

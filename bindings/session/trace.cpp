@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-namespace peri {
+namespace peri::session {
 
 DType scalar_dtype(Op op, const std::vector<Argument>& operands) {
   for (size_t i = op == Op::where ? 1 : 0; i < operands.size(); ++i)
@@ -24,7 +24,7 @@ Result<ScriptValue> Trace::input(const TensorType& type, const Allocator& alloca
 }
 
 // The order of dimensions in which a tensor's elements lie in memory, largest stride first.
-static Ints memory_order(const Tensor& t) {
+static Ints memory_order(const kernels::Tensor& t) {
   Ints order;
   for (int i = 0; i < t.type.shape.rank(); ++i) order.push_back(i);
   std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
@@ -36,7 +36,7 @@ static Ints memory_order(const Tensor& t) {
 // A transposed tensor is captured as it lies in memory, and transposed in the graph: where it lies, it need
 // not be copied.
 Result<NodeId> Trace::constant(const ScriptValue& value) {
-  Tensor t = value.tensor();
+  kernels::Tensor t = value.tensor();
   const Ints order = memory_order(t);
   Ints back(order.size());
   for (size_t i = 0; i < order.size(); ++i) {
@@ -53,9 +53,9 @@ Result<NodeId> Trace::constant(const ScriptValue& value) {
 }
 
 // The same window of the same storage is one constant, however often it is used.
-Result<NodeId> Trace::constant(const Tensor& t, const Origin& made) {
+Result<NodeId> Trace::constant(const kernels::Tensor& t, const Origin& made) {
   for (size_t i = 0; i < constants_.size(); ++i) {
-    const Tensor& c = constants_[i];
+    const kernels::Tensor& c = constants_[i];
     if (c.storage == t.storage && c.view == t.view && c.type == t.type) return constant_nodes_[i];
   }
   const auto index = static_cast<int64_t>(constants_.size());
@@ -83,7 +83,7 @@ Result<NodeId> Trace::node_of(const Argument& argument, DType scalar_dtype, cons
 
 Result<ScriptValue> Trace::add(Op op, const std::vector<Argument>& operands, Attributes attributes,
                                const Origin& origin) {
-  const DType dtype = peri::scalar_dtype(op, operands);
+  const DType dtype = session::scalar_dtype(op, operands);
   std::vector<NodeId> nodes;
   for (const Argument& a : operands) nodes.push_back(PERI_TRY(node_of(a, dtype, origin)));
   NodeId id = PERI_TRY(graph_.add(op, std::move(nodes), std::move(attributes), origin));
@@ -127,4 +127,4 @@ Result<Graph> Trace::finish(const std::vector<ScriptValue>& results) {
   return std::move(graph_);
 }
 
-}  // namespace peri
+}  // namespace peri::session

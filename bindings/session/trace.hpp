@@ -7,7 +7,7 @@
 #include "bindings/session/value.hpp"
 #include "core/graph/graph.hpp"
 
-namespace peri {
+namespace peri::session {
 
 class Trace : public std::enable_shared_from_this<Trace> {
  public:
@@ -25,15 +25,15 @@ class Trace : public std::enable_shared_from_this<Trace> {
   void abandon() { finished_ = true; }
 
   bool finished() const { return finished_; }
-  const std::vector<Tensor>& constants() const { return constants_; }
+  const std::vector<kernels::Tensor>& constants() const { return constants_; }
 
  private:
   Result<NodeId> node_of(const Argument& argument, DType scalar_dtype, const Origin& origin);
   Result<NodeId> constant(const ScriptValue& value);
-  Result<NodeId> constant(const Tensor& t, const Origin& made);
+  Result<NodeId> constant(const kernels::Tensor& t, const Origin& made);
 
   Graph graph_;
-  std::vector<Tensor> constants_;
+  std::vector<kernels::Tensor> constants_;
   std::vector<NodeId> constant_nodes_;
   std::vector<NodeId> inputs_;
   std::vector<std::pair<NodeId, int>> holder_;  // a changed argument: its value now, its index
@@ -44,4 +44,4 @@ class Trace : public std::enable_shared_from_this<Trace> {
 // `where`; f32 if none.
 DType scalar_dtype(Op op, const std::vector<Argument>& operands);
 
-}  // namespace peri
+}  // namespace peri::session

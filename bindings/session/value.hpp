@@ -10,7 +10,7 @@
 #include "core/graph/graph.hpp"
 #include "kernels/tensor.hpp"
 
-namespace peri {
+namespace peri::session {
 
 class Trace;
 
@@ -23,10 +23,10 @@ struct Symbol {
 };
 
 struct ScriptValue {
-  std::variant<Tensor, Symbol> data;
+  std::variant<kernels::Tensor, Symbol> data;
   Origin made;  // the user's line that made it
   bool is_symbol() const { return std::holds_alternative<Symbol>(data); }
-  const Tensor& tensor() const { return std::get<Tensor>(data); }
+  const kernels::Tensor& tensor() const { return std::get<kernels::Tensor>(data); }
   const Symbol& symbol() const { return std::get<Symbol>(data); }
   const TensorType& type() const { return is_symbol() ? symbol().type : tensor().type; }
 };
@@ -34,4 +34,4 @@ struct ScriptValue {
 // An operand as scripts write it: a value, or a plain number that takes the other operands' dtype.
 using Argument = std::variant<ScriptValue, double>;
 
-}  // namespace peri
+}  // namespace peri::session

@@ -8,11 +8,11 @@
 #include <string>
 #include <vector>
 
-#include "core/ops/attributes.hpp"
 #include "core/error.hpp"
 #include "core/id.hpp"
-#include "core/types/layout.hpp"
+#include "core/ops/attributes.hpp"
 #include "core/ops/op.hpp"
+#include "core/types/layout.hpp"
 #include "core/types/shape.hpp"
 
 namespace peri {

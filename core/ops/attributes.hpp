@@ -7,8 +7,8 @@
 #include <variant>
 #include <vector>
 
-#include "core/types/dtype.hpp"
 #include "core/error.hpp"
+#include "core/types/dtype.hpp"
 #include "core/types/group.hpp"
 
 namespace peri {

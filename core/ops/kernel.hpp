@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "core/types/layout.hpp"
 #include "core/ops/op.hpp"
+#include "core/types/layout.hpp"
 #include "core/types/shape.hpp"
 
 namespace peri {

@@ -7,8 +7,8 @@
 #include <string_view>
 #include <vector>
 
-#include "core/ops/attributes.hpp"
 #include "core/error.hpp"
+#include "core/ops/attributes.hpp"
 #include "core/types/shape.hpp"
 
 namespace peri {

@@ -7,8 +7,8 @@
 #include <variant>
 
 #include "core/ops/attributes.hpp"
-#include "core/types/group.hpp"
 #include "core/ops/op.hpp"
+#include "core/types/group.hpp"
 #include "core/types/shape.hpp"
 
 namespace peri {

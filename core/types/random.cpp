@@ -1,4 +1,5 @@
-// Philox and what is made of its words. One block of four elements at a time, the layout of core/types/random.hpp.
+// Philox and what is made of its words. One block of four elements at a time, the layout of
+// core/types/random.hpp.
 #include "core/types/random.hpp"
 
 #include <algorithm>

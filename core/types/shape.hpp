@@ -7,8 +7,8 @@
 #include <span>
 #include <string>
 
-#include "core/types/dtype.hpp"
 #include "core/error.hpp"
+#include "core/types/dtype.hpp"
 
 namespace peri {
 

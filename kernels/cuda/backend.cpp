@@ -11,15 +11,15 @@
 
 #include "core/env.hpp"
 #include "kernels/cuda/collectives/collective.hpp"
-#include "kernels/cuda/describe.hpp"
 #include "kernels/cuda/compute/kernel.hpp"
+#include "kernels/cuda/describe.hpp"
 #include "kernels/cuda/mark.hpp"
 #include "kernels/cuda/matmul/matmul.hpp"
 #include "kernels/cuda/memory/memory.hpp"
 #include "kernels/cuda/plugin.hpp"
 #include "kernels/cuda/symmetric/symmetric_memory.hpp"
 
-namespace peri::cuda {
+namespace peri::kernels::cuda {
 namespace {
 
 // From an operand's first element to its last; nothing if it runs backwards.
@@ -91,7 +91,7 @@ class CudaRecording final : public Recording {
   }
   int call_count() const override { return static_cast<int>(calls_.size()); }
   // Its first collective, which stands for it when peers ask what this rank is doing.
-  const host::Operation* operation() const { return operation_; }
+  const job::Operation* operation() const { return operation_; }
   const std::shared_ptr<const NcclWork>& nccl_work() const { return nccl_work_; }
 
   Status instantiate() {
@@ -117,14 +117,14 @@ class CudaRecording final : public Recording {
  private:
   std::vector<std::unique_ptr<Call>> calls_;  // they keep the kernels
   std::shared_ptr<Device> device_;
-  const host::Operation* operation_ = nullptr;
+  const job::Operation* operation_ = nullptr;
   std::shared_ptr<const NcclWork> nccl_work_;  // of its first call of NCCL, shared with what is issued
   cudaGraphExec_t graph_ = nullptr;
 };
 
 class CudaBackend final : public Backend {
  public:
-  CudaBackend(std::unique_ptr<host::Control> control, std::shared_ptr<Device> device,
+  CudaBackend(std::unique_ptr<job::Control> control, std::shared_ptr<Device> device,
               std::unique_ptr<Monitor> monitor, Peers peers, std::jthread loading)
       : control_(std::move(control)),
         device_(std::move(device)),
@@ -148,8 +148,8 @@ class CudaBackend final : public Backend {
   Result<std::shared_ptr<Storage>> allocate_symmetric(int64_t bytes, const Group& group) override {
     PERI_TRY(check_usable());
     GroupContext* context = PERI_TRY(communicator_.context(group));
-    host::Operation operation(fmt::format("allocate_symmetric of {} bytes over {}", bytes, group.to_string()),
-                              {});
+    job::Operation operation(fmt::format("allocate_symmetric of {} bytes over {}", bytes, group.to_string()),
+                             {});
     PERI_TRY(communicator_.peers().check_memory(group, operation));
     control_->enter(operation);
     auto allocate = [&] {
@@ -264,7 +264,7 @@ class CudaBackend final : public Backend {
     if (capturing_) return fail(Code::InvalidArgument, "an exchange cannot be captured");
     PERI_TRY(check_group(group, control_->rank(), control_->options().world_size));
     PERI_TRY(synchronize());
-    host::Operation operation(what, {});
+    job::Operation operation(what, {});
     control_->enter(operation);
     return control_->exchange(group, text, operation);
   }
@@ -297,7 +297,7 @@ class CudaBackend final : public Backend {
     return symmetric_group(address) ? Place::device : allocator_->place_of(address);
   }
 
-  std::unique_ptr<host::Control> control_;
+  std::unique_ptr<job::Control> control_;
   std::shared_ptr<Device> device_;  // shared with storages and recordings, which may outlive the backend
   std::unique_ptr<Monitor> monitor_;
   std::shared_ptr<Allocator> allocator_;
@@ -313,7 +313,7 @@ Result<std::unique_ptr<Backend>> create(const JobOptions& options) {
   keep_nccl_off_multicast();
   auto device = PERI_TRY(Device::open(options.rank, options.may_spin));
   std::jthread loading(load_matmul_library, device->index());
-  auto control = PERI_TRY(host::Control::join(options));
+  auto control = PERI_TRY(job::Control::join(options));
   auto monitor = PERI_TRY(Monitor::start(*control, device));
   Peers peers = PERI_TRY(Peers::meet(*control, *device));
   return std::make_unique<CudaBackend>(std::move(control), std::move(device), std::move(monitor),
@@ -321,21 +321,21 @@ Result<std::unique_ptr<Backend>> create(const JobOptions& options) {
 }
 
 }  // namespace
-}  // namespace peri::cuda
+}  // namespace peri::kernels::cuda
 
 extern "C" {
 
-void peri_cuda_create(const peri::JobOptions* options,
-                      peri::Result<std::unique_ptr<peri::Backend>>* backend) {
-  *backend = peri::cuda::create(*options);
+void peri_cuda_create(const peri::kernels::JobOptions* options,
+                      peri::Result<std::unique_ptr<peri::kernels::Backend>>* backend) {
+  *backend = peri::kernels::cuda::create(*options);
 }
 
 void peri_cuda_count(peri::Result<int>* count) {
-  *count = peri::cuda::device_count();
+  *count = peri::kernels::cuda::device_count();
 }
 
-void peri_cuda_describe(peri::Result<peri::CudaReport>* report) {
-  *report = peri::cuda::describe();
+void peri_cuda_describe(peri::Result<peri::kernels::CudaReport>* report) {
+  *report = peri::kernels::cuda::describe();
 }
 
 }  // extern "C"

@@ -9,12 +9,12 @@
 #include <filesystem>
 
 #include "core/env.hpp"
-#include "kernels/cuda/nvrtc/cache.hpp"
-#include "kernels/cuda/symmetric/multicast.hpp"
 #include "kernels/cuda/nccl/nccl.hpp"
+#include "kernels/cuda/nvrtc/cache.hpp"
 #include "kernels/cuda/peers.hpp"
+#include "kernels/cuda/symmetric/multicast.hpp"
 
-namespace peri::cuda {
+namespace peri::kernels::cuda {
 namespace {
 
 std::string version_text(int version) {
@@ -153,4 +153,4 @@ Result<CudaReport> describe() {
   return report;
 }
 
-}  // namespace peri::cuda
+}  // namespace peri::kernels::cuda

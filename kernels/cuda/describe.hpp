@@ -3,8 +3,8 @@
 
 #include "kernels/plugin.hpp"
 
-namespace peri::cuda {
+namespace peri::kernels::cuda {
 
 Result<CudaReport> describe();
 
-}  // namespace peri::cuda
+}  // namespace peri::kernels::cuda

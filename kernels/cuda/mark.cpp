@@ -3,7 +3,7 @@
 #include <cmath>
 #include <limits>
 
-namespace peri::cuda {
+namespace peri::kernels::cuda {
 namespace {
 
 constexpr int64_t kSetAgainAfter = 100'000'000;        // ns
@@ -73,4 +73,4 @@ std::optional<int64_t> EventClock::time(const Event& event) const {
   return base_time_ + std::llround(static_cast<double>(milliseconds) * 1e6);
 }
 
-}  // namespace peri::cuda
+}  // namespace peri::kernels::cuda

@@ -10,7 +10,7 @@
 #include "kernels/cuda/collectives/collective.hpp"
 #include "kernels/cuda/memory/device.hpp"
 
-namespace peri::cuda {
+namespace peri::kernels::cuda {
 
 class Event {
  public:
@@ -66,4 +66,4 @@ class EventClock {
   int64_t base_time_ = 0;
 };
 
-}  // namespace peri::cuda
+}  // namespace peri::kernels::cuda

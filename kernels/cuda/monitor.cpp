@@ -5,7 +5,7 @@
 #include <atomic>
 #include <new>
 
-namespace peri::cuda {
+namespace peri::kernels::cuda {
 namespace {
 
 constexpr std::chrono::milliseconds kPeriod{2};
@@ -13,7 +13,7 @@ constexpr uint64_t kSettled = 5'000'000;  // ns until what a peer wrote before i
 
 }  // namespace
 
-Result<std::unique_ptr<Monitor>> Monitor::start(host::Control& control, std::shared_ptr<Device> device) {
+Result<std::unique_ptr<Monitor>> Monitor::start(job::Control& control, std::shared_ptr<Device> device) {
   std::unique_ptr<Monitor> monitor(new Monitor(control, std::move(device)));
   void *shared = nullptr, *failed = nullptr;
   PERI_TRY(check(cudaHostAlloc(&shared, sizeof(Shared), cudaHostAllocPortable), "pinned memory"));
@@ -47,7 +47,7 @@ void Monitor::stop() {
   thread_.join();
 }
 
-uint32_t Monitor::number(const host::Operation& operation) {
+uint32_t Monitor::number(const job::Operation& operation) {
   auto [entry, is_new] =
       numbers_.try_emplace(fmt::format("{} {}", operation.origin().to_string(), operation.text()),
                            static_cast<uint32_t>(operations_.size()));
@@ -57,7 +57,7 @@ uint32_t Monitor::number(const host::Operation& operation) {
 
 // Makes no CUDA call: the rank may be capturing, or be blocked in one.
 void Monitor::run() {
-  const host::Operation watching("waiting on the GPU", {});
+  const job::Operation watching("waiting on the GPU", {});
   std::atomic_ref<uint32_t> abort(shared_->abort);
   std::atomic_ref<uint64_t> waiting(shared_->waiting);
   uint64_t seen_since_left = 0;
@@ -112,7 +112,7 @@ Status Monitor::failure() {
 }
 
 Status Monitor::describe(const FailureRecord& record) {
-  const host::Operation& operation = operations_[record.operation];
+  const job::Operation& operation = operations_[record.operation];
   switch (static_cast<Failure>(record.state)) {
     case Failure::timeout:
       return control_.timeout({&record.peer, 1}, operation);
@@ -127,10 +127,10 @@ Status Monitor::describe(const FailureRecord& record) {
   return operation.fail(Code::PeerLost, fmt::format("given up while it waited for rank {}", record.peer));
 }
 
-Status Monitor::can_communicate(const host::Operation& operation) const {
+Status Monitor::can_communicate(const job::Operation& operation) const {
   if (!given_up_) return {};
   return operation.fail(given_up_->code, "an earlier collective of this rank was given up",
                         {given_up_->message});
 }
 
-}  // namespace peri::cuda
+}  // namespace peri::kernels::cuda

@@ -20,23 +20,23 @@
 #include "kernels/cuda/symmetric/device_view.cuh"
 #include "kernels/job/control.hpp"
 
-namespace peri::cuda {
+namespace peri::kernels::cuda {
 
 class Monitor {
  public:
-  static Result<std::unique_ptr<Monitor>> start(host::Control& control, std::shared_ptr<Device> device);
+  static Result<std::unique_ptr<Monitor>> start(job::Control& control, std::shared_ptr<Device> device);
   ~Monitor();
 
   const Watch& watch() const { return watch_; }
   // The number by which kernels name an operation; the same for equal ones.
-  uint32_t number(const host::Operation& operation);
+  uint32_t number(const job::Operation& operation);
   // Whether a kernel has given up; does not wait.
   bool has_failure() const;
   // Waits for the stream; then the failure of its kernels, if any gave up.
   Status synchronize();
   // The error for a collective after one was given up: its data may still arrive where later ones look for
   // theirs.
-  Status can_communicate(const host::Operation& operation) const;
+  Status can_communicate(const job::Operation& operation) const;
   // Called before the rank leaves the job.
   void stop();
 
@@ -47,7 +47,7 @@ class Monitor {
   void report(Failure why, uint32_t operation, int peer);
 
  private:
-  Monitor(host::Control& control, std::shared_ptr<Device> device)
+  Monitor(job::Control& control, std::shared_ptr<Device> device)
       : control_(control), device_(std::move(device)) {}
   // In pinned memory.
   struct Shared {
@@ -59,12 +59,12 @@ class Monitor {
   Status failure();
   Status describe(const FailureRecord& record);
 
-  host::Control& control_;
+  job::Control& control_;
   std::shared_ptr<Device> device_;
   Shared* shared_ = nullptr;
   Watch watch_{};
   std::map<std::string, uint32_t> numbers_;
-  std::deque<host::Operation> operations_;
+  std::deque<job::Operation> operations_;
   std::optional<Error> given_up_;  // the first
   std::vector<std::function<void(bool)>> lookouts_;
   std::mutex mutex_;
@@ -73,4 +73,4 @@ class Monitor {
   std::thread thread_;
 };
 
-}  // namespace peri::cuda
+}  // namespace peri::kernels::cuda

@@ -6,10 +6,10 @@
 #include <sstream>
 
 #include "core/env.hpp"
-#include "kernels/cuda/symmetric/multicast.hpp"
 #include "kernels/cuda/nccl/nccl.hpp"
+#include "kernels/cuda/symmetric/multicast.hpp"
 
-namespace peri::cuda {
+namespace peri::kernels::cuda {
 namespace {
 
 constexpr const char* kHint = "use nccl (send and recv have none; all_to_all does their work)";
@@ -48,7 +48,7 @@ bool can_share(int gpu) {
          maps != 0 && files != 0;
 }
 
-Result<Peers> Peers::meet(host::Control& control, const Device& device) {
+Result<Peers> Peers::meet(job::Control& control, const Device& device) {
   Peers peers;
   const int world = control.options().world_size;
   if (world == 1) return peers;  // nobody to reach
@@ -62,7 +62,7 @@ Result<Peers> Peers::meet(host::Control& control, const Device& device) {
       fmt::format("{}\nGPU {} ({})\n{}\n{}\n{}", identity_of(properties), device.index(), properties.name,
                   p2p ? "reaches" : "alone", multicast ? "" : multicast.error().message,
                   nccl ? "" : nccl.error().message);
-  const host::Operation meeting("telling the other ranks which GPU this one has", {});
+  const job::Operation meeting("telling the other ranks which GPU this one has", {});
   for (const std::string& text : PERI_TRY(control.exchange(world_group(world), mine, meeting))) {
     std::istringstream lines(text);
     Member member;
@@ -97,7 +97,7 @@ std::string Peers::label(int rank) const {
   return fmt::format("{} of rank {}", members_[static_cast<size_t>(rank)].label, rank);
 }
 
-Status Peers::check_memory(const Group& group, const host::Operation& operation) const {
+Status Peers::check_memory(const Group& group, const job::Operation& operation) const {
   for (const auto& [a, b] : apart_) {
     if (group.index_of(a) < 0 || group.index_of(b) < 0) continue;
     auto refused = operation.fail(
@@ -109,7 +109,7 @@ Status Peers::check_memory(const Group& group, const host::Operation& operation)
   return {};
 }
 
-Status Peers::check_nccl(const Group& group, const host::Operation& operation) const {
+Status Peers::check_nccl(const Group& group, const job::Operation& operation) const {
   auto refuse = [&](const std::string& what) -> Status {
     auto refused = operation.fail(Code::Unsupported, what);
     refused.error().hint = check_memory(group, operation)
@@ -149,9 +149,9 @@ std::string Peers::multicast_refusal(const Group& group) const {
 Links Peers::links() const {
   const int world = static_cast<int>(members_.size());
   if (world == 0) return {};
-  const host::Operation asking("links", {});
+  const job::Operation asking("links", {});
   return {.symmetric_memory = check_memory(world_group(world), asking).has_value(),
           .nccl = check_nccl(world_group(world), asking).has_value()};
 }
 
-}  // namespace peri::cuda
+}  // namespace peri::kernels::cuda

@@ -8,17 +8,17 @@
 #include "kernels/cuda/memory/device.hpp"
 #include "kernels/job/control.hpp"
 
-namespace peri::cuda {
+namespace peri::kernels::cuda {
 
 class Peers {
  public:
   // Collective over the world.
-  static Result<Peers> meet(host::Control& control, const Device& device);
+  static Result<Peers> meet(job::Control& control, const Device& device);
 
   // Unsupported, naming two GPUs, if members of the group cannot map each other's memory.
-  Status check_memory(const Group& group, const host::Operation& operation) const;
+  Status check_memory(const Group& group, const job::Operation& operation) const;
   // Unsupported, with the reason, if they cannot use NCCL.
-  Status check_nccl(const Group& group, const host::Operation& operation) const;
+  Status check_nccl(const Group& group, const job::Operation& operation) const;
   // Why a group does without NVLink multicast; empty if its members may use it. The same on all ranks.
   std::string multicast_refusal(const Group& group) const;
   // Between all ranks of the job.
@@ -46,4 +46,4 @@ bool can_reach(int a, int b);
 // Whether a GPU's memory can be passed on as a file descriptor, and mapped.
 bool can_share(int gpu);
 
-}  // namespace peri::cuda
+}  // namespace peri::kernels::cuda

@@ -6,8 +6,9 @@
 #include "kernels/plugin.hpp"
 
 extern "C" {
-void peri_cuda_create(const peri::JobOptions* options, peri::Result<std::unique_ptr<peri::Backend>>* backend);
+void peri_cuda_create(const peri::kernels::JobOptions* options,
+                      peri::Result<std::unique_ptr<peri::kernels::Backend>>* backend);
 // How many GPUs there are; the error says why there is none.
 void peri_cuda_count(peri::Result<int>* count);
-void peri_cuda_describe(peri::Result<peri::CudaReport>* report);
+void peri_cuda_describe(peri::Result<peri::kernels::CudaReport>* report);
 }

@@ -9,10 +9,9 @@
 #include "kernels/host/compute/kernel.hpp"
 #include "kernels/host/memory.hpp"
 
-namespace peri {
+namespace peri::kernels::host {
 namespace {
 
-using namespace host;
 
 class KernelCall final : public Call {
  public:
@@ -76,7 +75,7 @@ Result<std::unique_ptr<Call>> prepare_launch(const KernelSpec& spec, std::span<c
 
 class HostBackend final : public Backend {
  public:
-  explicit HostBackend(std::unique_ptr<Control> joined)
+  explicit HostBackend(std::unique_ptr<job::Control> joined)
       : communicator_(std::move(joined)), allocator_(std::make_shared<host::Allocator>(control().ledger())) {}
   ~HostBackend() override { leave(); }
 
@@ -91,7 +90,8 @@ class HostBackend final : public Backend {
   Result<std::shared_ptr<Storage>> allocate_symmetric(int64_t bytes, const Group& group) override {
     PERI_TRY(check_present());
     GroupContext* context = PERI_TRY(communicator_.context(group));
-    Operation operation(fmt::format("allocate_symmetric of {} bytes over {}", bytes, group.to_string()), {});
+    job::Operation operation(fmt::format("allocate_symmetric of {} bytes over {}", bytes, group.to_string()),
+                             {});
     control().enter(operation);
     return host::allocate_symmetric(*context, communicator_.blocks(), bytes, operation);
   }
@@ -170,7 +170,7 @@ class HostBackend final : public Backend {
     PERI_TRY(check_present());
     if (capturing_) return fail(Code::InvalidArgument, "an exchange cannot be captured");
     PERI_TRY(communicator_.context(group));
-    Operation operation(what, {});
+    job::Operation operation(what, {});
     control().enter(operation);
     return control().exchange(group, text, operation);
   }
@@ -180,7 +180,7 @@ class HostBackend final : public Backend {
   void leave() override { control().leave(); }
 
  private:
-  Control& control() const { return communicator_.control(); }
+  job::Control& control() const { return communicator_.control(); }
 
   Status check_present() const {
     if (control().has_left()) return fail(Code::InvalidArgument, "this rank has left the job");
@@ -204,10 +204,13 @@ class HostBackend final : public Backend {
 };
 
 }  // namespace
+}  // namespace peri::kernels::host
+
+namespace peri::kernels {
 
 Result<std::unique_ptr<Backend>> create_host_backend(const JobOptions& options) {
   host::set_thread_count(options.threads);
-  return std::make_unique<HostBackend>(PERI_TRY(Control::join(options)));
+  return std::make_unique<host::HostBackend>(PERI_TRY(job::Control::join(options)));
 }
 
-}  // namespace peri
+}  // namespace peri::kernels

@@ -14,7 +14,7 @@
 #include <fstream>
 #include <limits>
 
-namespace peri::host {
+namespace peri::kernels::host {
 namespace {
 
 constexpr int64_t kAlignment = 64;
@@ -235,4 +235,4 @@ Place Allocator::place_of(const std::byte* address) const {
   return address < data + block.bytes ? block.place : Place::host;
 }
 
-}  // namespace peri::host
+}  // namespace peri::kernels::host

@@ -14,7 +14,7 @@
 #include "core/error.hpp"
 #include "kernels/tensor.hpp"
 
-namespace peri::host {
+namespace peri::kernels::host {
 
 class Fd {
  public:
@@ -103,4 +103,4 @@ class Allocator : public std::enable_shared_from_this<Allocator> {
   int64_t cached_ = 0;                               // bytes in free_
 };
 
-}  // namespace peri::host
+}  // namespace peri::kernels::host

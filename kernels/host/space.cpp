@@ -5,7 +5,7 @@
 #include <cstdlib>
 #include <numeric>
 
-namespace peri::host {
+namespace peri::kernels::host {
 
 int64_t Space::offset(int operand, int64_t index) const {
   int64_t offset = 0;
@@ -64,4 +64,4 @@ Strides broadcast_strides(const View& view, const Shape& shape) {
   return strides;
 }
 
-}  // namespace peri::host
+}  // namespace peri::kernels::host

@@ -10,7 +10,7 @@
 #include <algorithm>
 #include <cstring>
 
-namespace peri::host {
+namespace peri::kernels::job {
 namespace {
 
 using Clock = std::chrono::steady_clock;
@@ -65,13 +65,13 @@ Result<std::unique_ptr<Control>> Control::join(const JobOptions& options) {
                                        sizeof(RankRecord) * static_cast<size_t>(options.world_size));
   const MessageKey key{topic_of(world_group(options.world_size), "control block"), 0};
   const Operation joining("joining the job", {});
-  Fd file;
+  host::Fd file;
   if (options.rank == 0) {
-    file = PERI_TRY(create_shared_file(bytes));
+    file = PERI_TRY(host::create_shared_file(bytes));
     for (int peer = 1; peer < options.world_size; ++peer) control->mailbox_.post(peer, key, "", "", &file);
-    control->mapping_ = PERI_TRY(Mapping::of_file(file));
+    control->mapping_ = PERI_TRY(host::Mapping::of_file(file));
     control->block_ = reinterpret_cast<ControlBlock*>(control->mapping_->data());
-    control->block_->ledger.limit.store(available_memory(), std::memory_order_relaxed);
+    control->block_->ledger.limit.store(host::available_memory(), std::memory_order_relaxed);
     PERI_TRY(control->converse(joining, [&] {
       std::vector<int> missing;
       for (int peer = 1; peer < options.world_size; ++peer)
@@ -80,12 +80,12 @@ Result<std::unique_ptr<Control>> Control::join(const JobOptions& options) {
     }));
   } else {
     file = std::move(PERI_TRY(control->receive(0, key, joining)).file);
-    control->mapping_ = PERI_TRY(Mapping::of_file(file));
+    control->mapping_ = PERI_TRY(host::Mapping::of_file(file));
     control->block_ = reinterpret_cast<ControlBlock*>(control->mapping_->data());
   }
   if (options.world_size > 1) {
-    control->stop_watching_ = Fd(eventfd(0, EFD_CLOEXEC));
-    if (!control->stop_watching_.valid()) return os_failure(Code::IoError, "eventfd");
+    control->stop_watching_ = host::Fd(eventfd(0, EFD_CLOEXEC));
+    if (!control->stop_watching_.valid()) return host::os_failure(Code::IoError, "eventfd");
     control->watcher_ = std::thread([c = control.get()] { c->watch(); });
   }
   return control;
@@ -232,7 +232,7 @@ Result<std::vector<std::string>> Control::exchange(const Group& group, const std
   return texts;
 }
 
-Status Control::send(int peer, MessageKey key, const std::string& text, const Fd* file,
+Status Control::send(int peer, MessageKey key, const std::string& text, const host::Fd* file,
                      const Operation& operation) {
   mailbox_.post(peer, key, operation.text(), text, file);
   return converse(operation, [&]() -> std::vector<int> {
@@ -271,14 +271,15 @@ void Control::abort(const Error& cause) {
 void Control::watch() {
   std::vector<pollfd> polled{{stop_watching_.get(), POLLIN, 0}};
   std::vector<int> ranks{-1};
-  std::vector<Fd> processes;  // a socket inherited by a child of a dead rank stays open; the process does not
+  std::vector<host::Fd>
+      processes;  // a socket inherited by a child of a dead rank stays open; the process does not
   for (int peer = 0; peer < options_.world_size; ++peer) {
     if (peer == rank()) continue;
     polled.push_back({mailbox_.socket(peer), POLLRDHUP, 0});
     ranks.push_back(peer);
     pid_t pid = mailbox_.pid(peer);
     if (pid <= 0 || pid == getpid()) continue;
-    Fd process(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
+    host::Fd process(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
     if (!process.valid()) continue;
     polled.push_back({process.get(), POLLIN, 0});
     ranks.push_back(peer);
@@ -308,4 +309,4 @@ void Control::leave() {
   mailbox_ = Mailbox();
 }
 
-}  // namespace peri::host
+}  // namespace peri::kernels::job

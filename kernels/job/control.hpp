@@ -16,11 +16,11 @@
 
 #include "core/error.hpp"
 #include "kernels/backend.hpp"
-#include "kernels/job/futex.hpp"
 #include "kernels/host/memory.hpp"
+#include "kernels/job/futex.hpp"
 #include "kernels/job/rendezvous.hpp"
 
-namespace peri::host {
+namespace peri::kernels::job {
 
 // A text of bounded length that peers may read while it changes (then it reads as a mixture, never outside).
 inline constexpr size_t kNoteWords = 20;
@@ -59,7 +59,7 @@ struct alignas(64) RankRecord {
 };
 
 struct ControlBlock {
-  MemoryLedger ledger;
+  host::MemoryLedger ledger;
   std::atomic<uint32_t> failed;  // 0, or 1 + the rank whose record has the first cause
   RankRecord ranks[];
 };
@@ -72,7 +72,7 @@ class Control {
 
   const JobOptions& options() const { return options_; }
   int rank() const { return options_.rank; }
-  std::shared_ptr<MemoryLedger> ledger() const { return {mapping_, &block_->ledger}; }
+  std::shared_ptr<host::MemoryLedger> ledger() const { return {mapping_, &block_->ledger}; }
   std::atomic<bool>& interrupt_flag() { return interrupted_; }
 
   // Tells the peers what this rank is about to do.
@@ -101,7 +101,8 @@ class Control {
   Result<std::vector<std::string>> exchange(const Group& group, const std::string& text,
                                             const Operation& operation);
   // One message, outside any exchange. Sending waits for room in the socket only.
-  Status send(int peer, MessageKey key, const std::string& text, const Fd* file, const Operation& operation);
+  Status send(int peer, MessageKey key, const std::string& text, const host::Fd* file,
+              const Operation& operation);
   Result<Message> receive(int peer, MessageKey key, const Operation& operation);
   // The next key of a topic: members count alike because they do the same things in the same order.
   MessageKey next_key(uint64_t topic) { return {topic, ++sequences_[topic]}; }
@@ -123,18 +124,18 @@ class Control {
 
   JobOptions options_;
   std::atomic<bool> interrupted_{false};
-  std::shared_ptr<Mapping> mapping_;
+  std::shared_ptr<host::Mapping> mapping_;
   ControlBlock* block_ = nullptr;
   Mailbox mailbox_;
   std::map<uint64_t, uint64_t> sequences_;  // conversations begun, by topic
   bool has_left_ = false;
   std::mutex report_mutex_;  // the watcher and the rank itself may both have something to report
   bool reported_ = false;
-  Fd stop_watching_;
+  host::Fd stop_watching_;
   std::thread watcher_;
 };
 
 // A topic of conversation among a group's members.
 uint64_t topic_of(const Group& group, std::string_view subject);
 
-}  // namespace peri::host
+}  // namespace peri::kernels::job

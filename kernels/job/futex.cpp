@@ -7,7 +7,7 @@
 
 #include <climits>
 
-namespace peri::host {
+namespace peri::kernels::job {
 namespace {
 
 // The kernel wants a plain 32-bit word; a lock-free atomic of that size is one.
@@ -42,4 +42,4 @@ bool SharedWord::spin(uint32_t target, std::chrono::nanoseconds at_most) const {
   return false;
 }
 
-}  // namespace peri::host
+}  // namespace peri::kernels::job

@@ -7,7 +7,7 @@
 #include <chrono>
 #include <cstdint>
 
-namespace peri::host {
+namespace peri::kernels::job {
 
 // A counter with one writer. It only grows (modulo 2^32), so that waiting for a target cannot miss it.
 struct SharedWord {
@@ -34,4 +34,4 @@ struct SharedWord {
 };
 static_assert(sizeof(SharedWord) == 8 && std::atomic<uint32_t>::is_always_lock_free);
 
-}  // namespace peri::host
+}  // namespace peri::kernels::job

@@ -4,7 +4,7 @@
 
 #include "planner/check/check_line.hpp"
 
-namespace peri {
+namespace peri::planner {
 namespace {
 
 struct Storage {
@@ -146,4 +146,4 @@ Status check_plan(const Plan& plan) {
   return Checker(plan).run();
 }
 
-}  // namespace peri
+}  // namespace peri::planner

@@ -1,7 +1,7 @@
 // What must hold of a plan's line whatever lies in memory. Shares no code with the passes.
 #include "planner/check/check_line.hpp"
 
-namespace peri {
+namespace peri::planner {
 namespace {
 
 Status require(bool holds, std::string rule) {
@@ -148,4 +148,4 @@ bool may_overwrite(const Plan& plan, const KernelLine& line, size_t input, size_
   return true;
 }
 
-}  // namespace peri
+}  // namespace peri::planner

@@ -4,7 +4,7 @@
 
 #include "planner/plan.hpp"
 
-namespace peri {
+namespace peri::planner {
 
 // Whether it is the caller's: an input or a constant.
 inline bool is_source(const Buffer& buffer) {
@@ -18,4 +18,4 @@ Status check_line(const Plan& plan, size_t line);
 // element, no later instruction reads that input, and no peer can see it.
 bool may_overwrite(const Plan& plan, const KernelLine& line, size_t input, size_t output);
 
-}  // namespace peri
+}  // namespace peri::planner

@@ -6,7 +6,7 @@
 #include "planner/lines.hpp"
 #include "planner/passes/passes.hpp"
 
-namespace peri {
+namespace peri::planner {
 namespace {
 
 // Beyond this a kernel's registers spill and compiling it takes longer than it saves.
@@ -270,4 +270,4 @@ Plan fuse(Plan plan) {
   return Fuser(std::move(plan)).run();
 }
 
-}  // namespace peri
+}  // namespace peri::planner

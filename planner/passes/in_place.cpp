@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-namespace peri {
+namespace peri::planner {
 
 bool may_work_in_place(const KernelLine& line, BufferId input, BufferId output) {
   auto out = std::ranges::find(line.outputs, output, &PlanOperand::buffer);
@@ -29,4 +29,4 @@ bool may_work_in_place(const KernelLine& line, BufferId input, BufferId output) 
   return true;
 }
 
-}  // namespace peri
+}  // namespace peri::planner

@@ -4,7 +4,7 @@
 
 #include "planner/plan.hpp"
 
-namespace peri {
+namespace peri::planner {
 
 // Whether `line` stays correct if `output` lies in the memory of `input`, both of one type. Fused calls:
 // every read of `input` is element by element, in the output's order, and no instruction after the one that
@@ -12,4 +12,4 @@ namespace peri {
 // the tensor copied into (and no other operand).
 bool may_work_in_place(const KernelLine& line, BufferId input, BufferId output);
 
-}  // namespace peri
+}  // namespace peri::planner

@@ -6,7 +6,7 @@
 #include "planner/lines.hpp"
 #include "planner/passes/passes.hpp"
 
-namespace peri {
+namespace peri::planner {
 namespace {
 
 // Whether the window reaches every element of a buffer of `elements` elements exactly once: then it can be
@@ -275,4 +275,4 @@ Result<Plan> lower(const Graph& graph, Selection selection, const World& world, 
   return Lowerer(graph, std::move(selection), world, policy).run();
 }
 
-}  // namespace peri
+}  // namespace peri::planner

@@ -3,11 +3,11 @@
 #include <climits>
 #include <tuple>
 
-#include "planner/passes/in_place.hpp"
 #include "planner/lines.hpp"
+#include "planner/passes/in_place.hpp"
 #include "planner/passes/passes.hpp"
 
-namespace peri {
+namespace peri::planner {
 namespace {
 
 class MemoryPlanner {
@@ -182,4 +182,4 @@ Plan plan_memory(Plan plan) {
   return MemoryPlanner(std::move(plan)).run();
 }
 
-}  // namespace peri
+}  // namespace peri::planner

@@ -6,7 +6,7 @@
 
 #include "planner/plan.hpp"
 
-namespace peri {
+namespace peri::planner {
 
 // What carries out each collective, by node: null for other ops, and for a group of one rank, where nothing
 // is to be done.
@@ -27,4 +27,4 @@ OpContext op_context(const Graph& graph, NodeId id, const Policy& policy);
 // "all_reduce at model.lua:12".
 std::string decision_subject(Op op, const Origin& origin);
 
-}  // namespace peri
+}  // namespace peri::planner

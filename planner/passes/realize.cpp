@@ -6,7 +6,7 @@
 #include "planner/lines.hpp"
 #include "planner/passes/passes.hpp"
 
-namespace peri {
+namespace peri::planner {
 namespace {
 
 class Realizer {
@@ -225,4 +225,4 @@ Plan realize(Plan plan) {
   return Realizer(std::move(plan)).run();
 }
 
-}  // namespace peri
+}  // namespace peri::planner

@@ -4,7 +4,7 @@
 
 #include "planner/passes/passes.hpp"
 
-namespace peri {
+namespace peri::planner {
 
 OpContext op_context(const Graph& graph, NodeId id, const Policy& policy) {
   const Node& node = graph.node(id);
@@ -151,4 +151,4 @@ Result<Selection> select_algorithms(const Graph& graph, const Policy& policy) {
   return selection;
 }
 
-}  // namespace peri
+}  // namespace peri::planner

@@ -2,11 +2,11 @@
 // is provably the same, which saves a buffer and a copy of all of it on every call.
 #include <algorithm>
 
-#include "planner/passes/in_place.hpp"
 #include "planner/lines.hpp"
+#include "planner/passes/in_place.hpp"
 #include "planner/passes/passes.hpp"
 
-namespace peri {
+namespace peri::planner {
 
 // Requires: the value is a plan buffer of ordinary memory, whole, and not returned; nothing reads the input's
 // old value after the line that makes it; and that line may work in place.
@@ -61,4 +61,4 @@ Plan write_in_place(Plan plan) {
   return plan;
 }
 
-}  // namespace peri
+}  // namespace peri::planner

@@ -4,10 +4,10 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "planner/text/format.hpp"
 #include "planner/lines.hpp"
+#include "planner/text/format.hpp"
 
-namespace peri {
+namespace peri::planner {
 namespace {
 
 // LuaJIT allows 200 locals in a function and 65,535 constants; beyond this many names they are fields of `b`.
@@ -204,4 +204,4 @@ std::string code(const Plan& plan) {
   return Writer(plan).run();
 }
 
-}  // namespace peri
+}  // namespace peri::planner

@@ -8,7 +8,7 @@
 
 #include "planner/lines.hpp"
 
-namespace peri {
+namespace peri::planner {
 
 std::string lua_number(double value) {
   if (std::isnan(value)) return "0/0";
@@ -47,4 +47,4 @@ std::string lua_attributes(Op op, const Attributes& attributes) {
   return text;
 }
 
-}  // namespace peri
+}  // namespace peri::planner

@@ -6,7 +6,7 @@
 
 #include "planner/plan.hpp"
 
-namespace peri {
+namespace peri::planner {
 
 std::string lua_number(double value);    // read back exactly: 0.1, -0.0, math.huge, 0/0
 std::string lua_dims(const Dims& dims);  // {2, 3}
@@ -15,4 +15,4 @@ std::string lua_value(Kind kind, const AttributeValue& value);
 // "dim = 1, keepdim = false": a call's attributes in declared order, without `group` and `algorithm`.
 std::string lua_attributes(Op op, const Attributes& attributes);
 
-}  // namespace peri
+}  // namespace peri::planner

@@ -3,10 +3,10 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "planner/text/format.hpp"
 #include "planner/lines.hpp"
+#include "planner/text/format.hpp"
 
-namespace peri {
+namespace peri::planner {
 namespace {
 
 // What the text leaves out, because it may differ between ranks of one program.
@@ -134,4 +134,4 @@ std::string explain(const Plan& plan) {
   return text;
 }
 
-}  // namespace peri
+}  // namespace peri::planner

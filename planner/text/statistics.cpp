@@ -4,7 +4,7 @@
 
 #include "planner/lines.hpp"
 
-namespace peri {
+namespace peri::planner {
 namespace {
 
 bool is_value(const Buffer& buffer) {
@@ -100,4 +100,4 @@ std::map<std::string, double> statistics(const Plan& plan) {
   return stats;
 }
 
-}  // namespace peri
+}  // namespace peri::planner

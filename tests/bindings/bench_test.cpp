@@ -10,27 +10,28 @@ namespace peri::test {
 namespace {
 
 // The host under another name: chains in one recording.
-class Device : public ForwardingBackend {
+class Device : public kernels::ForwardingBackend {
  public:
-  using ForwardingBackend::ForwardingBackend;
+  using kernels::ForwardingBackend::ForwardingBackend;
   std::string name() const override { return "device"; }
 };
 
 class WrongDevice final : public Device {
  public:
   using Device::Device;
-  Status collective(const CollectiveSpec& spec, const Operand& input, const Operand& output) override {
-    CollectiveSpec wrong = spec;
+  Status collective(const kernels::CollectiveSpec& spec, const kernels::Operand& input,
+                    const kernels::Operand& output) override {
+    kernels::CollectiveSpec wrong = spec;
     wrong.attributes.set("reduce", std::string("max"));
     return Device::collective(wrong, input, output);
   }
 };
 
-std::string measure_all(Backend& backend) {
+std::string measure_all(kernels::Backend& backend) {
   for (const AlgorithmInfo& row : algorithms()) {
     if (row.op == Op::send || row.op == Op::recv || row.op == Op::barrier || row.name == "nccl") continue;
     for (auto [dtype, bytes] : {std::pair{DType::f32, 4096}, {DType::f16, 24}, {DType::bf16, 1000}}) {
-      auto point = bench_collective(backend, row.op, std::string(row.name), dtype, bytes);
+      auto point = commands::bench_collective(backend, row.op, std::string(row.name), dtype, bytes);
       if (!point) return point.error().to_string();
       if (!(point->microseconds > 0 && point->bus_bandwidth > 0)) return "no time";
     }
@@ -43,7 +44,7 @@ std::string measure_all(Backend& backend) {
 TEST_CASE("every algorithm is measured, on the host and as on a device") {
   CHECK(failures(run_ranks(job_options(2), measure_all)) == "");
   for (int ranks : {2, 3})
-    CHECK(failures(run_ranks(job_options(ranks), [](Backend& backend) {
+    CHECK(failures(run_ranks(job_options(ranks), [](kernels::Backend& backend) {
             Device device(backend);
             return measure_all(device);
           })) == "");
@@ -51,9 +52,9 @@ TEST_CASE("every algorithm is measured, on the host and as on a device") {
 
 TEST_CASE("a result that is not the op's is an error, not a time") {
   for (const char* algorithm : {"one_shot", "two_shot"}) {
-    const auto results = run_ranks(job_options(2), [&](Backend& backend) -> std::string {
+    const auto results = run_ranks(job_options(2), [&](kernels::Backend& backend) -> std::string {
       WrongDevice device(backend);
-      auto point = bench_collective(device, Op::all_reduce, algorithm, DType::f32, 4096);
+      auto point = commands::bench_collective(device, Op::all_reduce, algorithm, DType::f32, 4096);
       return point ? "measured" : point.error().message;
     });
     for (const RankResult& result : results)
@@ -63,9 +64,9 @@ TEST_CASE("a result that is not the op's is an error, not a time") {
 }
 
 TEST_CASE("multicast is measured on the host only") {
-  const auto results = run_ranks(job_options(2), [](Backend& backend) -> std::string {
+  const auto results = run_ranks(job_options(2), [](kernels::Backend& backend) -> std::string {
     Device device(backend);
-    BenchOptions options;
+    commands::BenchOptions options;
     options.sizes = {4096};
     options.rounds = 1;
     auto table = bench_collectives(device, options);

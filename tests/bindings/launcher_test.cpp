@@ -51,7 +51,7 @@ struct Launch {
     dup2(out >= 0 ? out : out_fd, 1);
     dup2(err_fd, 2);
     close_range(3, ~0u, 0);  // the test's own ends of pipes among them
-    LaunchOptions options;
+    launcher::LaunchOptions options;
     options.ranks = ranks;
     options.command = {"/bin/sh", "-c", script};
     options.merge_identical = merge;
@@ -166,7 +166,7 @@ TEST_CASE("all ranks have one job, another job has another") {
 TEST_CASE("cores are divided among ranks") {
   for (const char* users_own : {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "PERI_THREADS"})
     unsetenv(users_own);
-  int cores = static_cast<int>(allowed_cores().size());
+  int cores = static_cast<int>(launcher::allowed_cores().size());
   int ranks = cores + 1;
   Launch crowded(ranks, "echo $PERI_THREADS $OMP_NUM_THREADS $OPENBLAS_NUM_THREADS $(nproc --ignore=0)",
                  true);
@@ -375,7 +375,7 @@ TEST_CASE("ranks do not outlive a launcher that is killed") {
 }
 
 TEST_CASE("what cannot be started is an error, and nothing was started") {
-  LaunchOptions options;
+  launcher::LaunchOptions options;
   options.command = {"/no/such/program"};
   options.ranks = 2;
   auto code = launch(options);
@@ -394,35 +394,35 @@ TEST_CASE("what cannot be started is an error, and nothing was started") {
 }
 
 TEST_CASE("more ranks than memory are refused with numbers") {
-  auto status = check_memory(100, int64_t{1} << 30);
+  auto status = launcher::check_memory(100, int64_t{1} << 30);
   REQUIRE(!status);
   CHECK(status.error().code == Code::OutOfMemory);
   CHECK(status.error().message ==
         "100 ranks need at least 3200 MiB (32 MiB each), and 1024 MiB of memory are available");
   CHECK(status.error().hint == "at most 32 ranks fit");
-  CHECK(check_memory(32, int64_t{1} << 30));
-  CHECK(available_memory() > kBytesPerRank);
-  CHECK(usable_cores() >= 1);
-  CHECK(usable_cores() <= static_cast<int>(allowed_cores().size()));
+  CHECK(launcher::check_memory(32, int64_t{1} << 30));
+  CHECK(launcher::available_memory() > launcher::kBytesPerRank);
+  CHECK(launcher::usable_cores() >= 1);
+  CHECK(launcher::usable_cores() <= static_cast<int>(launcher::allowed_cores().size()));
 }
 
 TEST_CASE("first causes") {
   auto at = [](int ms) { return Clock::time_point{} + std::chrono::milliseconds(ms); };
-  auto end = [&](int code, int ms) { return RankEnd{.code = code, .at = at(ms)}; };
-  CHECK(!first_cause({end(0, 1), end(0, 2)}));
-  CHECK(first_cause({end(113, 1), end(124, 2), end(1, 9), end(1, 8)}) == 3);
-  CHECK(first_cause({end(113, 1), end(124, 2), end(0, 1)}) == 1);
-  CHECK(first_cause({end(113, 2), end(113, 1)}) == 1);
-  RankEnd ended_by_us = end(143, 1);
+  auto end = [&](int code, int ms) { return launcher::RankEnd{.code = code, .at = at(ms)}; };
+  CHECK(!launcher::first_cause({end(0, 1), end(0, 2)}));
+  CHECK(launcher::first_cause({end(113, 1), end(124, 2), end(1, 9), end(1, 8)}) == 3);
+  CHECK(launcher::first_cause({end(113, 1), end(124, 2), end(0, 1)}) == 1);
+  CHECK(launcher::first_cause({end(113, 2), end(113, 1)}) == 1);
+  launcher::RankEnd ended_by_us = end(143, 1);
   ended_by_us.by_launcher = true;
-  CHECK(first_cause({ended_by_us, end(113, 5)}) == 1);
-  RankEnd killed{.code = 137, .signal = SIGKILL, .at = at(4)};
-  CHECK(first_cause({killed, end(1, 5)}) == 0);
-  RankOutput::Tail tail{false, {"one", "two"}};
+  CHECK(launcher::first_cause({ended_by_us, end(113, 5)}) == 1);
+  launcher::RankEnd killed{.code = 137, .signal = SIGKILL, .at = at(4)};
+  CHECK(launcher::first_cause({killed, end(1, 5)}) == 0);
+  launcher::RankOutput::Tail tail{false, {"one", "two"}};
   CHECK(
       failure_report({killed, end(113, 5)}, 0, tail) ==
       "peri: rank 0 was killed by SIGKILL\nperi: the last lines rank 0 wrote to stderr:\n  | one\n  | two\n");
-  CHECK(failure_report({end(2, 1), end(113, 5)}, 0, {}) ==
+  CHECK(launcher::failure_report({end(2, 1), end(113, 5)}, 0, {}) ==
         "peri: rank 0 ended with exit code 2 (wrong usage)\nperi: rank 0 wrote nothing to stderr\n");
-  CHECK(signal_name(SIGSEGV) == "SIGSEGV");
+  CHECK(launcher::signal_name(SIGSEGV) == "SIGSEGV");
 }

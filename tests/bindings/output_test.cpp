@@ -9,33 +9,33 @@ using namespace std::chrono_literals;
 namespace {
 
 struct Screen {
-  explicit Screen(int ranks, Lines out = Lines::merged)
-      : output(ranks, out, Lines::merged, [this](Stream stream, std::string text) {
-          (stream == Stream::out ? shown : errors) += text;
+  explicit Screen(int ranks, launcher::Lines out = launcher::Lines::merged)
+      : output(ranks, out, launcher::Lines::merged, [this](launcher::Stream stream, std::string text) {
+          (stream == launcher::Stream::out ? shown : errors) += text;
         }) {}
-  void feed(int rank, std::string_view bytes) { output.feed(rank, Stream::out, bytes, now); }
+  void feed(int rank, std::string_view bytes) { output.feed(rank, launcher::Stream::out, bytes, now); }
   void wait(std::chrono::milliseconds time) {
     now += time;
     output.tick(now);
   }
-  void end(int rank) { output.end(rank, Stream::out, now); }
+  void end(int rank) { output.end(rank, launcher::Stream::out, now); }
   std::string take() { return std::exchange(shown, {}); }
 
-  RankOutput::Time now{};
+  launcher::RankOutput::Time now{};
   std::string shown, errors;
-  RankOutput output;
+  launcher::RankOutput output;
 };
 
 }  // namespace
 
 TEST_CASE("sets of ranks are written as ranges") {
-  CHECK(ranks_to_string({0, 1, 2, 3}) == "0-3");
-  CHECK(ranks_to_string({0, 2, 3, 7}) == "0,2-3,7");
-  CHECK(ranks_to_string({5}) == "5");
+  CHECK(launcher::ranks_to_string({0, 1, 2, 3}) == "0-3");
+  CHECK(launcher::ranks_to_string({0, 2, 3, 7}) == "0,2-3,7");
+  CHECK(launcher::ranks_to_string({5}) == "5");
 }
 
 TEST_CASE("a rank alone is shown as it writes") {
-  Screen screen(1, Lines::separate);
+  Screen screen(1, launcher::Lines::separate);
   screen.feed(0, "pass");
   CHECK(screen.take() == "pass");
   screen.feed(0, std::string_view("word: \0\n", 8));
@@ -43,7 +43,7 @@ TEST_CASE("a rank alone is shown as it writes") {
 }
 
 TEST_CASE("lines are shown whole, marked with their rank") {
-  Screen screen(2, Lines::separate);
+  Screen screen(2, launcher::Lines::separate);
   screen.feed(0, "one\ntw");
   CHECK(screen.take() == "[0] one\n");
   screen.feed(1, "other\n\n");
@@ -141,11 +141,11 @@ TEST_CASE("a rank far ahead is held back; ranks that differ in bulk do not wait"
   Screen screen(2);
   std::string line(1 << 20, 'x');
   for (int i = 0; i < 5; ++i) screen.feed(0, line + "\n");
-  CHECK(screen.output.full(0, Stream::out));
-  CHECK(!screen.output.full(1, Stream::out));
+  CHECK(screen.output.full(0, launcher::Stream::out));
+  CHECK(!screen.output.full(1, launcher::Stream::out));
   screen.feed(1, "y\n");
   CHECK(screen.take().size() == 5 * (line.size() + 5) + 6);
-  CHECK(!screen.output.full(0, Stream::out));
+  CHECK(!screen.output.full(0, launcher::Stream::out));
 }
 
 TEST_CASE("random output of three ranks: every rank's lines arrive once and in order, within 100 ms") {
@@ -182,9 +182,10 @@ TEST_CASE("random output of three ranks: every rank's lines arrive once and in o
 }
 
 TEST_CASE("the last lines of stderr are repeated only when they have scrolled away") {
-  Screen screen(2, Lines::separate);
+  Screen screen(2, launcher::Lines::separate);
   CHECK(screen.output.tail(1).said_nothing);
-  for (int i = 0; i < 30; ++i) screen.output.feed(1, Stream::err, std::to_string(i) + "\n", screen.now);
+  for (int i = 0; i < 30; ++i)
+    screen.output.feed(1, launcher::Stream::err, std::to_string(i) + "\n", screen.now);
   screen.wait(100ms);
   CHECK(screen.output.tail(1).scrolled_away.empty());
   for (int i = 0; i < 21; ++i) screen.feed(0, "chatter\n");

@@ -44,19 +44,19 @@ Result<Case> make_case(uint64_t seed, Graph graph, int world) {
 constexpr uint64_t kPolicies = 4;  // per program: the default and three at random
 
 // Any choice a policy leaves; the same on every rank.
-Policy random_policy(uint64_t seed) {
+planner::Policy random_policy(uint64_t seed) {
   Random random(seed);
-  Policy policy;
+  planner::Policy policy;
   policy.auto_select = random.chance(85);
   policy.fuse = random.chance(60);
   policy.reuse = random.chance(60);
-  policy.lowering = random.chance(50) ? Lowering::out_variant : Lowering::fallback;
+  policy.lowering = random.chance(50) ? planner::Lowering::out_variant : planner::Lowering::fallback;
   policy.capture = random.chance(70);
   if (random.chance(60)) policy.ll_bytes = 0;
   if (random.chance(40)) policy.one_shot_bytes = 0;
-  auto named = [&](std::vector<std::string> names) -> Choice<std::string> {
+  auto named = [&](std::vector<std::string> names) -> planner::Choice<std::string> {
     if (random.chance(40)) return {};
-    return [name = random.pick(names)](const OpContext&) -> Result<std::string> { return name; };
+    return [name = random.pick(names)](const planner::OpContext&) -> Result<std::string> { return name; };
   };
   // Multicast is the host's only, which emulates it.
   policy.all_reduce = tested.is_cuda ? named({"ll", "one_shot", "two_shot"})
@@ -67,7 +67,7 @@ Policy random_policy(uint64_t seed) {
   policy.broadcast = named({"ll", "one_shot"});
   if (random.chance(30)) {
     const uint64_t salt = random.next();
-    policy.split = [salt](const OpContext& op) -> Result<bool> {
+    policy.split = [salt](const planner::OpContext& op) -> Result<bool> {
       return Random(salt + static_cast<uint64_t>(op.origin.line)).chance(25);
     };
   }
@@ -76,11 +76,11 @@ Policy random_policy(uint64_t seed) {
   return policy;
 }
 
-std::string describe(const Policy& p) {
+std::string describe(const planner::Policy& p) {
   std::string text = fmt::format(
       "auto_select {}, fuse {}, reuse {}, lowering {}, capture {}, ll {}, one_shot {}, split {}",
-      p.auto_select, p.fuse, p.reuse, p.lowering == Lowering::fallback ? "fallback" : "out", p.capture,
-      p.ll_bytes.value_or(-1), p.one_shot_bytes.value_or(-1), static_cast<bool>(p.split));
+      p.auto_select, p.fuse, p.reuse, p.lowering == planner::Lowering::fallback ? "fallback" : "out",
+      p.capture, p.ll_bytes.value_or(-1), p.one_shot_bytes.value_or(-1), static_cast<bool>(p.split));
   for (const std::string& pass : p.skip) text += ", without " + pass;
   return text;
 }
@@ -88,9 +88,9 @@ std::string describe(const Policy& p) {
 // --- running ---
 
 struct Inputs {
-  std::vector<Tensor> inputs, constants;
+  std::vector<kernels::Tensor> inputs, constants;
 };
-Result<Inputs> place(Backend& backend, const Arguments& arguments) {
+Result<Inputs> place(kernels::Backend& backend, const Arguments& arguments) {
   Inputs placed;
   for (const auto& value : arguments.inputs)
     placed.inputs.push_back(PERI_TRY(testing::make_tensor(backend, value)));
@@ -98,25 +98,25 @@ Result<Inputs> place(Backend& backend, const Arguments& arguments) {
     placed.constants.push_back(PERI_TRY(testing::make_tensor(backend, value)));
   return placed;
 }
-Status refill(Backend& backend, const Inputs& placed, const Arguments& arguments) {
+Status refill(kernels::Backend& backend, const Inputs& placed, const Arguments& arguments) {
   for (size_t i = 0; i < placed.inputs.size(); ++i)
     PERI_TRY(testing::write_tensor(backend, placed.inputs[i], arguments.inputs[i]));
   return {};
 }
 
 // The tensor that holds output `i` of the graph after a call.
-std::vector<Tensor> results_of(const Graph& graph, const std::vector<Tensor>& returned,
-                               const Inputs& placed) {
-  std::vector<Tensor> results;
+std::vector<kernels::Tensor> results_of(const Graph& graph, const std::vector<kernels::Tensor>& returned,
+                                        const Inputs& placed) {
+  std::vector<kernels::Tensor> results;
   size_t next = 0;
   for (const Output& output : graph.outputs())
     results.push_back(output.mutated_input < 0 ? returned[next++]
                                                : placed.inputs[static_cast<size_t>(output.mutated_input)]);
   return results;
 }
-Result<Bits> bits_of(Backend& backend, const std::vector<Tensor>& tensors) {
+Result<Bits> bits_of(kernels::Backend& backend, const std::vector<kernels::Tensor>& tensors) {
   Bits all;
-  for (const Tensor& t : tensors) all.push_back(PERI_TRY(testing::bytes_of(backend, t)));
+  for (const kernels::Tensor& t : tensors) all.push_back(PERI_TRY(testing::bytes_of(backend, t)));
   return all;
 }
 
@@ -134,8 +134,10 @@ std::string difference(const Bits& got, const Bits& expected, std::string_view w
 // One rank: its backend, and a Lua state over it.
 class Rank {
  public:
-  explicit Rank(Backend& backend)
-      : backend_(backend), session_(std::make_unique<ForwardingBackend>(backend)), L(luaL_newstate()) {
+  explicit Rank(kernels::Backend& backend)
+      : backend_(backend),
+        session_(std::make_unique<kernels::ForwardingBackend>(backend)),
+        L(luaL_newstate()) {
     lua::set_session(L, &session_);
     lua::set_up_environment(L, "", {});
   }
@@ -148,13 +150,14 @@ class Rank {
     const Inputs placed = PERI_TRY(place(backend_, c.arguments[rank]));
     Bits first;
     for (uint64_t variant = 0; variant < kPolicies; ++variant) {
-      const Policy policy = variant == 0 ? Policy() : random_policy(c.seed * kPolicies + variant);
+      const planner::Policy policy =
+          variant == 0 ? planner::Policy() : random_policy(c.seed * kPolicies + variant);
       PERI_TRY(refill(backend_, placed, c.arguments[rank]));
       auto planned = plan(c.graph, world, policy);
       const std::string where = fmt::format("policy {} ({})", variant, describe(policy));
       if (!planned) return where + ": " + planned.error().to_string();
       const std::string text = variant == c.seed % kPolicies ? code(*planned) : "";
-      auto f = Executable::create(std::move(*planned), backend_, placed.constants);
+      auto f = cudagraph::Executable::create(std::move(*planned), backend_, placed.constants);
       if (!f) return where + ": " + f.error().to_string();
       auto calls = check_calls(**f, c, placed, first);
       if (!calls) return where + ", " + calls.error().to_string();
@@ -173,9 +176,10 @@ class Rank {
  private:
   // Recorded; replayed; with other addresses. The first call's results are compared with the reference if
   // there are none yet.
-  Result<std::string> check_calls(Executable& f, const Case& c, const Inputs& placed, Bits& first) {
+  Result<std::string> check_calls(cudagraph::Executable& f, const Case& c, const Inputs& placed,
+                                  Bits& first) {
     const auto rank = static_cast<size_t>(backend_.job().rank);
-    std::vector<Tensor> held;
+    std::vector<kernels::Tensor> held;
     for (const char* call : {"first call", "replay", "other addresses"}) {
       Inputs moved;
       if (*call == 'o')
@@ -185,7 +189,7 @@ class Rank {
       const Inputs& used = *call == 'o' ? moved : placed;
       auto returned = f.call(used.inputs);
       if (!returned) return fmt::format("{}: {}", call, returned.error().to_string());
-      const std::vector<Tensor> results = results_of(c.graph, *returned, used);
+      const std::vector<kernels::Tensor> results = results_of(c.graph, *returned, used);
       if (first.empty()) {
         for (size_t i = 0; i < results.size(); ++i) {
           const Value got = PERI_TRY(testing::read_tensor(backend_, results[i]));
@@ -204,7 +208,7 @@ class Rank {
     return difference(PERI_TRY(bits_of(backend_, held)), before, "an output that was held");
   }
 
-  Result<std::vector<Tensor>> run_code(const std::string& text, const Inputs& placed) {
+  Result<std::vector<kernels::Tensor>> run_code(const std::string& text, const Inputs& placed) {
     lua_settop(L, 0);
     auto pcall = [&](int arguments) -> Status {
       if (lua_pcall(L, arguments, 1, 0) != 0) return std::unexpected(lua::take_error(L));
@@ -221,7 +225,7 @@ class Rank {
       }
     }
     PERI_TRY(pcall(2));
-    std::vector<Tensor> results;
+    std::vector<kernels::Tensor> results;
     for (int i = 1; i <= static_cast<int>(lua_objlen(L, 1)); ++i) {
       lua_rawgeti(L, 1, i);
       results.push_back(PERI_TRY(lua::to_tensor(L, -1, "a result"))->tensor());
@@ -232,8 +236,8 @@ class Rank {
     return results;
   }
 
-  Backend& backend_;
-  Session session_;
+  kernels::Backend& backend_;
+  session::Session session_;
   lua_State* L;
 };
 
@@ -249,7 +253,7 @@ std::optional<Failure> run_job(int world, const std::vector<Case>& cases) {
   // Which case each rank is at, for those that crash.
   static auto* const at = static_cast<std::atomic<size_t>*>(
       mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
-  const auto results = run_processes(job_options(world, 30), [&](Backend& backend) -> std::string {
+  const auto results = run_processes(job_options(world, 30), [&](kernels::Backend& backend) -> std::string {
     Rank rank(backend);
     alarm(static_cast<unsigned>(300 * tested.patience));
     for (size_t i = 0; i < cases.size(); ++i) {

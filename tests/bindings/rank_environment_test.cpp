@@ -11,14 +11,14 @@ namespace {
 
 using Variables = std::map<std::string, std::string>;
 
-Result<std::optional<RankEnvironment>> place(const Variables& variables) {
-  return rank_environment(read_environment([&](const char* name) {
+Result<std::optional<launcher::RankEnvironment>> place(const Variables& variables) {
+  return launcher::rank_environment(read_environment([&](const char* name) {
     auto found = variables.find(name);
     return found == variables.end() ? nullptr : found->second.c_str();
   }));
 }
 
-RankEnvironment placed(const Variables& variables) {
+launcher::RankEnvironment placed(const Variables& variables) {
   auto result = place(variables);
   REQUIRE(result);
   REQUIRE(*result);

@@ -177,7 +177,7 @@ std::vector<int> numbers(std::span<const std::byte> bytes) {
 
 TEST_CASE("bad safetensors files are refused with one message") {
   for (const BadFile& bad : bad_files()) {
-    auto header = parse_safetensors(as_bytes(bad.bytes), "f");
+    auto header = files::parse_safetensors(as_bytes(bad.bytes), "f");
     INFO(bad.message);
     REQUIRE(!header);
     CHECK(header.error().message == bad.message);
@@ -186,21 +186,21 @@ TEST_CASE("bad safetensors files are refused with one message") {
 }
 
 TEST_CASE("every truncation of a good file is refused") {
-  REQUIRE(parse_safetensors(as_bytes(kGood), "f"));
+  REQUIRE(files::parse_safetensors(as_bytes(kGood), "f"));
   for (size_t size = 0; size < kGood.size(); ++size) {
     std::string cut = kGood.substr(0, size);  // its own allocation: a sanitizer sees reads behind it
-    REQUIRE(!parse_safetensors(as_bytes(cut), "f"));
+    REQUIRE(!files::parse_safetensors(as_bytes(cut), "f"));
   }
-  CHECK(!parse_safetensors(as_bytes(kGood + "x"), "f"));
+  CHECK(!files::parse_safetensors(as_bytes(kGood + "x"), "f"));
 }
 
 TEST_CASE("a good file is read") {
   Folder folder;
-  auto file = SafetensorsFile::open(folder.write("good.safetensors", kGood));
+  auto file = files::SafetensorsFile::open(folder.write("good.safetensors", kGood));
   REQUIRE(file);
   CHECK(file->metadata() == std::map<std::string, std::string>{{"format", "pt"}});
   CHECK(file->entries().size() == 5);
-  const SafetensorsEntry* w = *file->find("w");
+  const files::SafetensorsEntry* w = *file->find("w");
   CHECK((w->dtype == DType::f16 && w->shape == Shape{2, 3, 2} && w->bytes == 24));
   CHECK(numbers(file->bytes(*w)).front() == 3);
   CHECK(numbers(file->bytes(*w)).back() == 26);
@@ -217,9 +217,9 @@ TEST_CASE("a good file is read") {
 
 TEST_CASE("parts of a tensor are copied") {
   Folder folder;
-  auto file = SafetensorsFile::open(folder.write("good.safetensors", kGood));
+  auto file = files::SafetensorsFile::open(folder.write("good.safetensors", kGood));
   REQUIRE(file);
-  const SafetensorsEntry& w = **file->find("w");  // [2,3,2] of 2 bytes: bytes 3 to 26
+  const files::SafetensorsEntry& w = **file->find("w");  // [2,3,2] of 2 bytes: bytes 3 to 26
   auto part = [&](int dim, int64_t index, int64_t count, size_t bytes) {
     std::vector<std::byte> destination(bytes);
     REQUIRE(file->copy_shard(w, dim, index, count, destination));
@@ -250,22 +250,22 @@ TEST_CASE("parts of a tensor are copied") {
 TEST_CASE("what is no file is said") {
   Folder folder;
   std::string path = folder.write("weights.safetensors", kGood);
-  auto missing = SafetensorsFile::open(folder.path + "/weight.safetensors");
+  auto missing = files::SafetensorsFile::open(folder.path + "/weight.safetensors");
   REQUIRE(!missing);
   CHECK(missing.error().code == Code::NotFound);
   CHECK(missing.error().hint == "did you mean " + path + "?");
-  auto directory = SafetensorsFile::open(folder.path);
+  auto directory = files::SafetensorsFile::open(folder.path);
   REQUIRE(!directory);
   CHECK(directory.error().message == folder.path + ": it is not a file");
   REQUIRE(mkfifo((folder.path + "/pipe").c_str(), 0600) == 0);
-  CHECK(SafetensorsFile::open(folder.path + "/pipe").error().code == Code::IoError);
-  CHECK(SafetensorsFile::open(folder.write("empty", "")).error().code == Code::MalformedFile);
+  CHECK(files::SafetensorsFile::open(folder.path + "/pipe").error().code == Code::IoError);
+  CHECK(files::SafetensorsFile::open(folder.write("empty", "")).error().code == Code::MalformedFile);
 }
 
 TEST_CASE("a file that is cut short after it was opened is an error, not a fault") {
   Folder folder;
   std::string path = folder.write("f", kGood);
-  auto file = SafetensorsFile::open(path);
+  auto file = files::SafetensorsFile::open(path);
   REQUIRE(file);
   REQUIRE(truncate(path.c_str(), 10) == 0);
   std::vector<std::byte> destination(24);
@@ -277,10 +277,10 @@ TEST_CASE("what is written is read") {
   Folder folder;
   std::string path = folder.path + "/out.safetensors";
   std::string data = "abcdefghijklmnop";
-  std::vector<SafetensorsTensor> tensors = {{"byte", DType::u8, Shape{3}, as_bytes(data).first(3)},
-                                            {"z", DType::f32, Shape{2}, as_bytes(data).subspan(3, 8)},
-                                            {"a", DType::f32, Shape{}, as_bytes(data).subspan(11, 4)},
-                                            {"none", DType::i64, Shape{0}, {}}};
+  std::vector<files::SafetensorsTensor> tensors = {{"byte", DType::u8, Shape{3}, as_bytes(data).first(3)},
+                                                   {"z", DType::f32, Shape{2}, as_bytes(data).subspan(3, 8)},
+                                                   {"a", DType::f32, Shape{}, as_bytes(data).subspan(11, 4)},
+                                                   {"none", DType::i64, Shape{0}, {}}};
   REQUIRE(write_safetensors(path, tensors, {{"note", "say \"hi\"\n"}}));
   // By hand: 8 bytes of size, the header in the reference writer's order, spaces up to a multiple of 8, the
   // data.
@@ -290,12 +290,12 @@ TEST_CASE("what is written is read") {
       R"("byte":{"dtype":"U8","shape":[3],"data_offsets":[12,15]}})";
   header.resize((header.size() + 7) / 8 * 8, ' ');
   CHECK(read_file(path) == size_field(header.size()) + header + "lmnodefghijkabc");
-  auto file = SafetensorsFile::open(path);
+  auto file = files::SafetensorsFile::open(path);
   REQUIRE(file);
   CHECK(file->metadata().at("note") == "say \"hi\"\n");
   CHECK((*file->find("z"))->shape == Shape{2});
   // A mapping of the old file survives a new one in its place.
-  REQUIRE(write_safetensors(path, {}));
+  REQUIRE(files::write_safetensors(path, {}));
   CHECK(numbers(file->bytes(**file->find("byte"))) == std::vector<int>{'a', 'b', 'c'});
   CHECK(read_file(path) == size_field(8) + "{}      ");
   CHECK(folder.names() == std::vector<std::string>{"out.safetensors"});
@@ -305,8 +305,8 @@ TEST_CASE("what cannot be written leaves nothing, and the old file") {
   Folder folder;
   std::string path = folder.write("out", "old");
   std::string data(1 << 20, 'x');
-  SafetensorsTensor large{"x", DType::u8, Shape{1 << 20}, as_bytes(data)};
-  auto refused = [&](std::vector<SafetensorsTensor> tensors) {
+  files::SafetensorsTensor large{"x", DType::u8, Shape{1 << 20}, as_bytes(data)};
+  auto refused = [&](std::vector<files::SafetensorsTensor> tensors) {
     auto status = write_safetensors(path, tensors);
     REQUIRE(!status);
     return status.error().code;
@@ -315,8 +315,9 @@ TEST_CASE("what cannot be written leaves nothing, and the old file") {
   CHECK(refused({{"__metadata__", DType::u8, Shape{0}, {}}}) == Code::InvalidArgument);
   CHECK(refused({{"\xff", DType::u8, Shape{0}, {}}}) == Code::InvalidArgument);
   CHECK(refused({{"x", DType::f32, Shape{3}, as_bytes(data)}}) == Code::InvalidArgument);
-  CHECK(write_safetensors(folder.path + "/no/such", {large}).error().code == Code::IoError);
-  CHECK(write_safetensors(folder.path, {large}).error().code == Code::IoError);  // a folder stands there
+  CHECK(files::write_safetensors(folder.path + "/no/such", {large}).error().code == Code::IoError);
+  CHECK(files::write_safetensors(folder.path, {large}).error().code ==
+        Code::IoError);  // a folder stands there
 
   // No more than 64 KiB may be written, as on a disk that is full.
   pid_t child = fork();
@@ -324,7 +325,7 @@ TEST_CASE("what cannot be written leaves nothing, and the old file") {
     signal(SIGXFSZ, SIG_IGN);
     rlimit limit{1 << 16, 1 << 16};
     setrlimit(RLIMIT_FSIZE, &limit);
-    auto status = write_safetensors(path, {large});
+    auto status = files::write_safetensors(path, {large});
     _exit(!status && status.error().code == Code::IoError ? 0 : 1);
   }
   int status = 0;

@@ -22,7 +22,7 @@ constexpr int kSkipped = 77;
 bool has_gpu() {
   const pid_t child = fork();
   if (child == 0) {
-    const auto count = peri::count_gpus();
+    const auto count = peri::kernels::count_gpus();
     if (!count) std::fprintf(stderr, "SKIPPED: %s\n", count.error().message.c_str());
     _exit(count ? 0 : kSkipped);
   }
@@ -36,7 +36,7 @@ bool has_gpu() {
 int main(int argc, char** argv) {
   unsetenv("PERI_MULTICAST");  // stays off in tests, whoever runs them
   using peri::test::tested;
-  tested.create = peri::create_cuda_backend;
+  tested.create = peri::kernels::create_cuda_backend;
   tested.is_cuda = true;
   tested.deadline = 4;
   tested.notice = 2;

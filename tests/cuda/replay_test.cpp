@@ -11,14 +11,14 @@ namespace {
 
 const Group kPair{{0, 1}};
 
-Policy with(std::string algorithm) {
-  Policy policy;
-  policy.all_reduce = [algorithm](const OpContext&) -> Result<std::string> { return algorithm; };
+planner::Policy with(std::string algorithm) {
+  planner::Policy policy;
+  policy.all_reduce = [algorithm](const planner::OpContext&) -> Result<std::string> { return algorithm; };
   return policy;
 }
 
 // Of this rank's GPU, once all ranks are idle.
-int64_t free_memory(Backend& backend) {
+int64_t free_memory(kernels::Backend& backend) {
   const Group world = world_group(backend.job().world_size);
   static_cast<void>(backend.exchange(world, "", "idle"));
   const int64_t left = free_memory_of_gpu(backend.job().rank);
@@ -26,8 +26,8 @@ int64_t free_memory(Backend& backend) {
   return left;
 }
 
-Tensor numbers(Backend& backend, const Shape& shape, uint64_t seed) {
-  const Tensor t = blank(backend, shape);
+kernels::Tensor numbers(kernels::Backend& backend, const Shape& shape, uint64_t seed) {
+  const kernels::Tensor t = blank(backend, shape);
   Floats values(static_cast<size_t>(numel(shape)));
   for (size_t i = 0; i < values.size(); ++i)
     values[i] = static_cast<float>(element(seed, backend.job().rank, static_cast<int64_t>(i)));
@@ -35,7 +35,7 @@ Tensor numbers(Backend& backend, const Shape& shape, uint64_t seed) {
   return t;
 }
 // "" or the first element that is not the sum over the ranks of what `numbers` gave them.
-std::string check_sum(Backend& backend, const Tensor& got, uint64_t seed) {
+std::string check_sum(kernels::Backend& backend, const kernels::Tensor& got, uint64_t seed) {
   const Floats values = read(backend, got);
   for (size_t i = 0; i < values.size(); ++i) {
     double sum = 0;
@@ -51,7 +51,7 @@ Graph sum_of_input(const Shape& shape) {
   return p.returning({p.all_reduce(p.input(DType::f32, shape), kPair)});
 }
 
-std::string check_plan(const Executable& f, bool staged) {
+std::string check_plan(const cudagraph::Executable& f, bool staged) {
   if (figure(f, "partitions") != 1 || figure(f, "captured_partitions") != 1)
     return "not one captured partition";
   const double copies = staged ? 0 : 1;  // what is staged needs no symmetric operand
@@ -66,15 +66,15 @@ std::string check_plan(const Executable& f, bool staged) {
 
 TEST_CASE("an ordinary input is copied once, inside the graph; buffers stay, memory does not grow") {
   const std::string algorithm = GENERATE("one_shot", "two_shot", "ll");
-  const auto results = run_processes(job_options(2), [&](Backend& backend) -> std::string {
-    auto made = Executable::create(planned(sum_of_input({64, 65}), with(algorithm), {backend.job().rank, 2}),
-                                   backend, {});
+  const auto results = run_processes(job_options(2), [&](kernels::Backend& backend) -> std::string {
+    auto made = cudagraph::Executable::create(
+        planned(sum_of_input({64, 65}), with(algorithm), {backend.job().rank, 2}), backend, {});
     if (!made) return made.error().to_string();
-    Executable& f = **made;
+    cudagraph::Executable& f = **made;
     if (auto wrong = check_plan(f, algorithm == "ll"); !wrong.empty()) return wrong;
-    std::vector<Tensor> inputs;
+    std::vector<kernels::Tensor> inputs;
     for (uint64_t seed = 0; seed < 4; ++seed) inputs.push_back(numbers(backend, {64, 65}, seed));
-    std::vector<Tensor> held;  // the last outputs: the executable must leave them alone
+    std::vector<kernels::Tensor> held;  // the last outputs: the executable must leave them alone
     auto call = [&](uint64_t i, bool look) -> std::string {
       auto outputs = f.call({&inputs[i % 4], 1});
       if (!outputs) return outputs.error().to_string();
@@ -100,7 +100,7 @@ TEST_CASE("an ordinary input is copied once, inside the graph; buffers stay, mem
     if (addresses(f) != fixed) return "a buffer has moved";
     if (figure(f, "recordings") != recordings) return "recorded again";
     if (after < before) return fmt::format("{} bytes of the GPU are gone", before - after);
-    const Tensor leak = blank(backend, {16 << 20});  // that the measurement sees
+    const kernels::Tensor leak = blank(backend, {16 << 20});  // that the measurement sees
     return free_memory(backend) > after - (60 << 20) ? "64 MiB were not noticed" : "";
   });
   CHECK(failures(results) == "");
@@ -108,11 +108,11 @@ TEST_CASE("an ordinary input is copied once, inside the graph; buffers stay, mem
 
 TEST_CASE(
     "a partition in between and what is hoisted into the one before use no more memory after 1,000 calls") {
-  const auto results = run_processes(job_options(1), [&](Backend& backend) -> std::string {
-    auto made = Executable::create(planned(round_trip(), {}, {0, 1}), backend, {});
+  const auto results = run_processes(job_options(1), [&](kernels::Backend& backend) -> std::string {
+    auto made = cudagraph::Executable::create(planned(round_trip(), {}, {0, 1}), backend, {});
     if (!made) return made.error().to_string();
-    Executable& f = **made;
-    const Tensor x = blank(backend, {2, 2});
+    cudagraph::Executable& f = **made;
+    const kernels::Tensor x = blank(backend, {2, 2});
     write(backend, x, {1, 2, 3, 4});
     auto call = [&]() -> std::string {
       auto outputs = f.call({&x, 1});
@@ -134,12 +134,12 @@ TEST_CASE(
 
 TEST_CASE("ordinary inputs of 8x8 to 1024x1024, all shapes in one process") {
   const std::string algorithm = GENERATE("one_shot", "two_shot", "ll");
-  const auto results = run_processes(job_options(2), [&](Backend& backend) -> std::string {
-    std::vector<std::unique_ptr<Executable>> all;
+  const auto results = run_processes(job_options(2), [&](kernels::Backend& backend) -> std::string {
+    std::vector<std::unique_ptr<cudagraph::Executable>> all;
     std::vector<int64_t> sizes;
     for (int64_t size = 8; size <= 1024; size *= 2) sizes.push_back(size);
     for (int64_t size : sizes) {
-      auto made = Executable::create(
+      auto made = cudagraph::Executable::create(
           planned(sum_of_input({size, size}), with(algorithm), {backend.job().rank, 2}), backend, {});
       if (!made) return made.error().to_string();
       all.push_back(std::move(*made));
@@ -149,7 +149,7 @@ TEST_CASE("ordinary inputs of 8x8 to 1024x1024, all shapes in one process") {
       for (size_t k = 0; k < sizes.size(); ++k) {
         const size_t which = round == 1 ? sizes.size() - 1 - k : k;
         const uint64_t seed = 10 * round + which;
-        const Tensor x = numbers(backend, {sizes[which], sizes[which]}, seed);
+        const kernels::Tensor x = numbers(backend, {sizes[which], sizes[which]}, seed);
         auto outputs = all[which]->call({&x, 1});
         if (!outputs) return outputs.error().to_string();
         if (auto wrong = check_sum(backend, (*outputs)[0], seed); !wrong.empty())

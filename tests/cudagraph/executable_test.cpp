@@ -32,7 +32,7 @@ Graph plus_constant(Shape shape = {3}) {
 TEST_CASE("replays use the addresses of the recording, and allocate nothing", "[here]") {
   Rig rig;
   auto f = rig.make(doubled());
-  const Tensor x = rig({1, 2, 3});
+  const kernels::Tensor x = rig({1, 2, 3});
   CHECK(rig.read(call(*f, {x})[1]) == Floats{3, 6, 9});
   const auto fixed = addresses(*f);
   const int allocations = rig.backend.allocations();
@@ -52,15 +52,15 @@ TEST_CASE("replays use the addresses of the recording, and allocate nothing", "[
 TEST_CASE("an input that keeps moving is copied after two misses", "[here]") {
   Rig rig;
   auto f = rig.make(doubled());
-  std::vector<Tensor> held;  // so that no address comes twice
-  auto run = [&](float value, const Tensor* same = nullptr) {
+  std::vector<kernels::Tensor> held;  // so that no address comes twice
+  auto run = [&](float value, const kernels::Tensor* same = nullptr) {
     held.push_back(same ? *same : rig({value, 0, 1}));
     CHECK(rig.read(call(*f, {held.back()})[0]) == Floats{2 * value, 0, 2});
     return figure(*f, "recordings");
   };
   CHECK(run(1) == 1);
   CHECK(run(2) == 2);  // first miss: recorded anew
-  const Tensor first = held[0], second = held[1];
+  const kernels::Tensor first = held[0], second = held[1];
   CHECK(run(1, &first) == 2);  // both addresses are known now
   CHECK(run(2, &second) == 2);
   CHECK(run(3) == 3);  // second miss: from now on copied
@@ -77,7 +77,7 @@ TEST_CASE("an input that is not contiguous is copied", "[here]") {
   Program p;
   const NodeId x = p.input(DType::f32, {2, 2});
   auto f = rig.make(p.returning({p.op(Op::neg, {x})}));
-  Tensor t = rig({1, 2, 3, 4});
+  kernels::Tensor t = rig({1, 2, 3, 4});
   t.type.shape = {2, 2};
   t.view = {{2, 2}, {1, 2}, 0};  // its transpose
   for (int i = 0; i < 3; ++i) CHECK(rig.read(call(*f, {t})[0]) == Floats{-1, -3, -2, -4});
@@ -87,7 +87,7 @@ TEST_CASE("an input that is not contiguous is copied", "[here]") {
 TEST_CASE("outputs that are held are not overwritten", "[here]") {
   Rig rig;
   auto f = rig.make(doubled());
-  std::vector<std::vector<Tensor>> held;
+  std::vector<std::vector<kernels::Tensor>> held;
   std::vector<const std::byte*> fixed;
   for (int i = 0; i < 6; ++i) {
     const float v = static_cast<float>(i);
@@ -100,7 +100,7 @@ TEST_CASE("outputs that are held are not overwritten", "[here]") {
     CHECK(rig.read(held[static_cast<size_t>(i)][1]) == Floats(3, 3.0f * i));
   }
   // A view holds it as well as the tensor does.
-  Tensor view = held.back()[1];
+  kernels::Tensor view = held.back()[1];
   view.type.shape = view.view.shape = {2};
   view.view.offset = 1;
   held.clear();
@@ -111,7 +111,7 @@ TEST_CASE("outputs that are held are not overwritten", "[here]") {
 TEST_CASE("an output is fed back as the next input", "[here]") {
   Rig rig;
   auto f = rig.make(doubled());
-  Tensor x = rig({1, 2, 3});
+  kernels::Tensor x = rig({1, 2, 3});
   float factor = 1;
   for (int i = 0; i < 12; ++i) {
     x = call(*f, {x})[i % 2];
@@ -123,18 +123,18 @@ TEST_CASE("an output is fed back as the next input", "[here]") {
 TEST_CASE("a mutated input is written where it lies", "[here]") {
   Rig rig;
   auto f = rig.make(counter());
-  std::vector<Tensor> many;
+  std::vector<kernels::Tensor> many;
   for (int i = 0; i < 6; ++i) many.push_back(rig(Floats(3, 10.0f * i)));  // more than recordings are kept
   for (int round = 0; round < 3; ++round)
     for (int i = 0; i < 6; ++i) {
-      const Tensor& x = many[static_cast<size_t>(i)];
+      const kernels::Tensor& x = many[static_cast<size_t>(i)];
       const auto results = call(*f, {x});
       REQUIRE(results.size() == 1);
       CHECK(rig.read(results[0]) == Floats(3, 2 * (10.0f * i + round)));
       CHECK(rig.read(x) == Floats(3, 10.0f * i + round + 1));
       CHECK(f->address(f->plan().inputs[0]) == x.data());
     }
-  Tensor strided = rig({1, 2, 3, 4, 5, 6});
+  kernels::Tensor strided = rig({1, 2, 3, 4, 5, 6});
   strided.type.shape = {3};
   strided.view = {{3}, {2}, 0};
   const auto refused = f->call({&strided, 1});
@@ -149,9 +149,9 @@ TEST_CASE("what is written in place must not be read under another name", "[here
   const NodeId a = p.input(DType::f32, {3}), b = p.input(DType::f32, {3});
   p.write_back(p.op(Op::add, {a, b}), 0);
   auto f = rig.make(p.returning({p.op(Op::neg, {b})}));
-  const Tensor block = rig({1, 2, 3, 4, 5, 6});
+  const kernels::Tensor block = rig({1, 2, 3, 4, 5, 6});
   auto window = [&](int64_t offset) {
-    Tensor t = block;
+    kernels::Tensor t = block;
     t.type.shape = {3};
     t.view = {{3}, {1}, offset};
     return t;
@@ -180,7 +180,7 @@ TEST_CASE("an eager partition allocates nothing when what it needs is hoisted", 
   CHECK(figure(*f, "partitions") == 3);
   CHECK(figure(*f, "captured_partitions") == 2);
   CHECK(figure(*f, "hoisted_allocs") == 2);
-  const Tensor x = rig({1, 2, 3, 4}, {2, 2});
+  const kernels::Tensor x = rig({1, 2, 3, 4}, {2, 2});
   call(*f, {x});
   const auto fixed = addresses(*f);
   const int allocations = rig.backend.allocations();
@@ -199,7 +199,7 @@ TEST_CASE("an eager partition with nothing captured before it allocates on every
   Rig rig;
   auto f = rig.make(round_trip(false));
   CHECK(figure(*f, "hoisted_allocs") == 0);
-  const Tensor x = rig({1, 2, 3, 4}, {2, 2});
+  const kernels::Tensor x = rig({1, 2, 3, 4}, {2, 2});
   call(*f, {x});
   const int live = rig.backend.live(), allocations = rig.backend.allocations();
   for (int i = 0; i < 4; ++i) {
@@ -214,9 +214,9 @@ TEST_CASE("an eager partition with nothing captured before it allocates on every
 
 TEST_CASE("captured tensors are read where they lie", "[here]") {
   Rig rig;
-  Tensor c = rig({10, 20, 30});
+  kernels::Tensor c = rig({10, 20, 30});
   auto f = rig.make(plus_constant(), {}, {c});
-  const Tensor x = rig({1, 2, 3});
+  const kernels::Tensor x = rig({1, 2, 3});
   CHECK(rig.read(call(*f, {x})[0]) == Floats{11, 22, 33});
   rig.set(c, 0, 100);
   CHECK(rig.read(call(*f, {x})[0]) == Floats{101, 22, 33});
@@ -225,11 +225,11 @@ TEST_CASE("captured tensors are read where they lie", "[here]") {
 
 TEST_CASE("a change in place of a captured tensor that is not contiguous is seen", "[here]") {
   Rig rig;
-  Tensor c = rig({10, 20, 30, 40});
+  kernels::Tensor c = rig({10, 20, 30, 40});
   c.type.shape = {2, 2};
   c.view = {{2, 2}, {1, 2}, 0};
   auto f = rig.make(plus_constant({2, 2}), {}, {c});
-  Tensor x = rig({1, 2, 3, 4}, {2, 2});
+  kernels::Tensor x = rig({1, 2, 3, 4}, {2, 2});
   CHECK(rig.read(call(*f, {x})[0]) == Floats{11, 32, 23, 44});
   rig.set(c, 1, 200);
   CHECK(rig.read(call(*f, {x})[0]) == Floats{11, 32, 203, 44});
@@ -241,9 +241,9 @@ TEST_CASE("a change in place of a captured tensor that is not contiguous is seen
 TEST_CASE("a captured tensor that is another executable's output is never read stale", "[here]") {
   Rig rig;
   auto f = rig.make(doubled());
-  const Tensor captured = call(*f, {rig({1, 2, 3})})[0];
+  const kernels::Tensor captured = call(*f, {rig({1, 2, 3})})[0];
   auto g = rig.make(plus_constant(), {}, {captured});
-  const Tensor x = rig({0, 0, 0});
+  const kernels::Tensor x = rig({0, 0, 0});
   CHECK(rig.read(call(*g, {x})[0]) == Floats{2, 4, 6});
   call(*f, {rig({100, 100, 100})});
   CHECK(rig.read(call(*g, {x})[0]) == Floats{2, 4, 6});
@@ -253,7 +253,7 @@ TEST_CASE("a thousand replays hold no more memory than one, and a leak is notice
   Rig rig;
   for (const Graph& graph : {doubled({2, 2}), round_trip(), round_trip(false)}) {
     auto f = rig.make(graph);
-    auto replay = [&](int times, std::vector<Tensor>* leak) {
+    auto replay = [&](int times, std::vector<kernels::Tensor>* leak) {
       for (int i = 0; i < times; ++i) {
         const auto results = call(*f, {rig({1, 2, 3, 4}, {2, 2})});
         if (leak && i % 100 == 0) leak->push_back(results[0]);
@@ -262,7 +262,7 @@ TEST_CASE("a thousand replays hold no more memory than one, and a leak is notice
     };
     const int settled = replay(5, nullptr);
     CHECK(replay(1000, nullptr) == settled);
-    std::vector<Tensor> leak;
+    std::vector<kernels::Tensor> leak;
     CHECK(replay(1000, &leak) == settled + 10);
   }
   CHECK(rig.backend.live() == 0);
@@ -270,15 +270,15 @@ TEST_CASE("a thousand replays hold no more memory than one, and a leak is notice
 
 TEST_CASE("with capture off nothing is recorded and inputs are followed", "[here]") {
   Rig rig;
-  Policy policy;
+  planner::Policy policy;
   policy.capture = false;
   auto f = rig.make(doubled(), policy);
-  std::vector<Tensor> held;
+  std::vector<kernels::Tensor> held;
   for (int i = 0; i < 5; ++i) {
     const float v = static_cast<float>(i);
-    const Tensor x = rig({v, v, v});
+    const kernels::Tensor x = rig({v, v, v});
     const int allocations = rig.backend.allocations();
-    for (Tensor& t : call(*f, {x})) held.push_back(std::move(t));
+    for (kernels::Tensor& t : call(*f, {x})) held.push_back(std::move(t));
     CHECK(rig.backend.allocations() == allocations + 2);  // the outputs, and no copy of the input
   }
   for (int i = 0; i < 5; ++i) CHECK(rig.read(held[static_cast<size_t>(2 * i + 1)]) == Floats(3, 3.0f * i));
@@ -291,7 +291,7 @@ TEST_CASE("with capture off nothing is recorded and inputs are followed", "[here
 TEST_CASE("an error while recording is returned, and the next call records anew", "[here]") {
   Rig rig;
   auto f = rig.make(round_trip());
-  Tensor x = rig({1, 2, 3, 4}, {2, 2});
+  kernels::Tensor x = rig({1, 2, 3, 4}, {2, 2});
   for (int launch : {1, 2, 3}) {  // in the first partition, the second captured one, the eager one
     rig.backend.fail_at_launch = launch;
     const auto failed = f->call({&x, 1});
@@ -305,7 +305,7 @@ TEST_CASE("an error while recording is returned, and the next call records anew"
 TEST_CASE("two executables of one plan share nothing", "[here]") {
   Rig rig;
   auto f = rig.make(doubled()), g = rig.make(doubled());
-  const Tensor a = rig({1, 2, 3}), b = rig({10, 20, 30});
+  const kernels::Tensor a = rig({1, 2, 3}), b = rig({10, 20, 30});
   const auto from_f = call(*f, {a}), from_g = call(*g, {b});
   CHECK(rig.read(from_f[1]) == Floats{3, 6, 9});
   CHECK(rig.read(from_g[1]) == Floats{30, 60, 90});

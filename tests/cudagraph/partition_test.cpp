@@ -8,7 +8,7 @@
 namespace peri::test {
 namespace {
 
-std::vector<std::string> names(const Plan& plan, const std::vector<BufferId>& ids) {
+std::vector<std::string> names(const planner::Plan& plan, const std::vector<BufferId>& ids) {
   std::vector<std::string> all;
   for (BufferId id : ids) all.push_back(plan.buffer(id).name);
   return all;
@@ -18,8 +18,8 @@ using Names = std::vector<std::string>;
 }  // namespace
 
 TEST_CASE("a device round trip is two captured partitions and an eager one") {
-  const Plan plan = planned(round_trip(), {}, {0, 1});
-  const std::vector<Partition> parts = partition(plan);
+  const planner::Plan plan = planned(round_trip(), {}, {0, 1});
+  const std::vector<cudagraph::Partition> parts = cudagraph::partition(plan);
   INFO(print(plan) << print(parts, plan));
   REQUIRE(parts.size() == 3);
   CHECK(parts[0].captured);
@@ -39,13 +39,13 @@ TEST_CASE("a device round trip is two captured partitions and an eager one") {
 }
 
 TEST_CASE("without a captured partition before it nothing is hoisted") {
-  const Plan plan = planned(round_trip(false), {}, {0, 1});
-  const std::vector<Partition> parts = partition(plan);
+  const planner::Plan plan = planned(round_trip(false), {}, {0, 1});
+  const std::vector<cudagraph::Partition> parts = cudagraph::partition(plan);
   INFO(print(plan) << print(parts, plan));
   REQUIRE(parts.size() == 2);
   CHECK_FALSE(parts[0].captured);
   CHECK(parts[1].captured);
-  for (const Partition& part : parts) CHECK(part.signature.hoisted_allocations.empty());
+  for (const cudagraph::Partition& part : parts) CHECK(part.signature.hoisted_allocations.empty());
 }
 
 TEST_CASE("the policy cuts too, and says so") {
@@ -53,10 +53,10 @@ TEST_CASE("the policy cuts too, and says so") {
   const NodeId x = p.input(DType::f32, {2, 2}), w = p.constant(DType::f32, {2, 2});
   const NodeId y = p.op(Op::matmul, {p.op(Op::exp, {x}), w});
   const Graph graph = p.returning({p.op(Op::neg, {y})});
-  Policy policy;
-  policy.split = [](const OpContext& op) -> Result<bool> { return op.op == Op::matmul; };
-  const Plan plan = planned(graph, policy, {0, 1});
-  const std::vector<Partition> parts = partition(plan);
+  planner::Policy policy;
+  policy.split = [](const planner::OpContext& op) -> Result<bool> { return op.op == Op::matmul; };
+  const planner::Plan plan = planned(graph, policy, {0, 1});
+  const std::vector<cudagraph::Partition> parts = cudagraph::partition(plan);
   REQUIRE(parts.size() == 3);
   CHECK(parts[1].reason == "split by the policy");
   CHECK(names(plan, parts[1].signature.constants) == Names{"const0"});
@@ -64,17 +64,17 @@ TEST_CASE("the policy cuts too, and says so") {
 
   policy = {};
   policy.capture = false;
-  const Plan eager = planned(graph, policy, {0, 1});
-  REQUIRE(partition(eager).size() == 1);
-  CHECK(partition(eager)[0].reason == "capture is off in the policy");
-  CHECK_FALSE(partition(eager)[0].captured);
+  const planner::Plan eager = planned(graph, policy, {0, 1});
+  REQUIRE(cudagraph::partition(eager).size() == 1);
+  CHECK(cudagraph::partition(eager)[0].reason == "capture is off in the policy");
+  CHECK_FALSE(cudagraph::partition(eager)[0].captured);
 }
 
 TEST_CASE("partitions: every line stands in one, and neighbours differ in their verdict") {
   int cut = 0;
   for (uint64_t seed = 0; seed < 200; ++seed) {
-    const Plan plan = planned(testing::random_program(seed), {}, {0, 1});
-    const std::vector<Partition> parts = partition(plan);
+    const planner::Plan plan = planned(testing::random_program(seed), {}, {0, 1});
+    const std::vector<cudagraph::Partition> parts = cudagraph::partition(plan);
     INFO("seed " << seed << "\n" << print(plan) << print(parts, plan));
     int next = 0;
     for (size_t i = 0; i < parts.size(); ++i) {
@@ -84,7 +84,7 @@ TEST_CASE("partitions: every line stands in one, and neighbours differ in their 
       REQUIRE(parts[i].reason.empty() == parts[i].captured);
       next = parts[i].last;
       for (int l = parts[i].first; l < parts[i].last; ++l)
-        if (std::holds_alternative<KernelLine>(plan.lines[static_cast<size_t>(l)]))
+        if (std::holds_alternative<planner::KernelLine>(plan.lines[static_cast<size_t>(l)]))
           REQUIRE(plan.captured[static_cast<size_t>(l)] == parts[i].captured);
     }
     REQUIRE(next == static_cast<int>(plan.lines.size()));

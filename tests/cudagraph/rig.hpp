@@ -10,19 +10,19 @@
 
 namespace peri::test {
 
-class CountingBackend : public ForwardingBackend {
+class CountingBackend : public kernels::ForwardingBackend {
  public:
-  using ForwardingBackend::ForwardingBackend;
+  using kernels::ForwardingBackend::ForwardingBackend;
 
-  Result<std::shared_ptr<Storage>> allocate(int64_t bytes, Place place) override {
-    auto storage = ForwardingBackend::allocate(bytes, place);
+  Result<std::shared_ptr<kernels::Storage>> allocate(int64_t bytes, Place place) override {
+    auto storage = kernels::ForwardingBackend::allocate(bytes, place);
     if (storage) made_.push_back(*storage);
     return storage;
   }
-  Status launch(const KernelSpec& spec, std::span<const Operand> inputs,
-                std::span<const Operand> outputs) override {
+  Status launch(const KernelSpec& spec, std::span<const kernels::Operand> inputs,
+                std::span<const kernels::Operand> outputs) override {
     if (fail_at_launch > 0 && --fail_at_launch == 0) return fail(Code::OutOfMemory, "as the test asked");
-    return ForwardingBackend::launch(spec, inputs, outputs);
+    return kernels::ForwardingBackend::launch(spec, inputs, outputs);
   }
 
   int fail_at_launch = 0;  // 1: the next one fails, 2: the one after; 0: none
@@ -32,56 +32,56 @@ class CountingBackend : public ForwardingBackend {
   }
 
  private:
-  std::vector<std::weak_ptr<Storage>> made_;
+  std::vector<std::weak_ptr<kernels::Storage>> made_;
 };
 
 using Floats = std::vector<float>;
 
 // The elements in row-major order of a contiguous f32 tensor.
-inline Floats read(Backend& backend, const Tensor& t) {
+inline Floats read(kernels::Backend& backend, const kernels::Tensor& t) {
   auto bytes = testing::bytes_of(backend, t);
   if (!bytes) FAIL(bytes.error().to_string());
   Floats values(bytes->size() / 4);
   std::memcpy(values.data(), bytes->data(), bytes->size());
   return values;
 }
-inline void write(Backend& backend, const Tensor& to, const Floats& values) {
+inline void write(kernels::Backend& backend, const kernels::Tensor& to, const Floats& values) {
   const Value value{to.type, Value::Floats(values.begin(), values.end())};
   if (Status s = testing::write_tensor(backend, to, value); !s) FAIL(s.error().to_string());
 }
-inline Tensor blank(Backend& backend, const Shape& shape) {
+inline kernels::Tensor blank(kernels::Backend& backend, const Shape& shape) {
   const TensorType type{DType::f32, shape, Place::device};
-  Result<std::shared_ptr<Storage>> storage = backend.allocate(type.bytes(), type.place);
+  Result<std::shared_ptr<kernels::Storage>> storage = backend.allocate(type.bytes(), type.place);
   if (!storage) FAIL(storage.error().to_string());
   return {*storage, type, View::contiguous(shape)};
 }
-inline Tensor tensor(Backend& backend, const Floats& values) {
-  const Tensor t = blank(backend, {static_cast<int64_t>(values.size())});
+inline kernels::Tensor tensor(kernels::Backend& backend, const Floats& values) {
+  const kernels::Tensor t = blank(backend, {static_cast<int64_t>(values.size())});
   write(backend, t, values);
   return t;
 }
 
 // One rank alone. What only looks at tensors goes past the counting.
 struct Rig {
-  std::unique_ptr<Backend> plain = *tested.create(job_options(1));
+  std::unique_ptr<kernels::Backend> plain = *tested.create(job_options(1));
   CountingBackend backend{*plain};
 
-  std::unique_ptr<Executable> make(const Graph& graph, const Policy& policy = {},
-                                   std::vector<Tensor> constants = {}) {
-    auto made = Executable::create(planned(graph, policy, {0, 1}), backend, std::move(constants));
+  std::unique_ptr<cudagraph::Executable> make(const Graph& graph, const planner::Policy& policy = {},
+                                              std::vector<kernels::Tensor> constants = {}) {
+    auto made = cudagraph::Executable::create(planned(graph, policy, {0, 1}), backend, std::move(constants));
     if (!made) FAIL(made.error().to_string());
     return std::move(*made);
   }
-  Tensor operator()(const Floats& values, Shape shape = {}) {
+  kernels::Tensor operator()(const Floats& values, Shape shape = {}) {
     if (shape.rank() == 0) shape = {static_cast<int64_t>(values.size())};
-    const Tensor t = blank(backend, shape);
+    const kernels::Tensor t = blank(backend, shape);
     write(*plain, t, values);
     return t;
   }
-  Floats read(const Tensor& t) { return test::read(*plain, t); }
+  Floats read(const kernels::Tensor& t) { return test::read(*plain, t); }
   // The element that lies `index` elements after the first, in memory.
-  void set(const Tensor& t, int64_t index, float value) {
-    Tensor element = t;
+  void set(const kernels::Tensor& t, int64_t index, float value) {
+    kernels::Tensor element = t;
     element.type.shape = element.view.shape = {1};
     element.view.strides = {1};
     element.view.offset += index;
@@ -89,20 +89,21 @@ struct Rig {
   }
 };
 
-inline std::vector<Tensor> call(Executable& executable, std::vector<Tensor> inputs) {
+inline std::vector<kernels::Tensor> call(cudagraph::Executable& executable,
+                                         std::vector<kernels::Tensor> inputs) {
   auto outputs = executable.call(inputs);
   if (!outputs) FAIL(outputs.error().to_string());
   return std::move(*outputs);
 }
-inline double figure(const Executable& executable, const std::string& name) {
+inline double figure(const cudagraph::Executable& executable, const std::string& name) {
   return executable.statistics().at(name);
 }
 
 // Every buffer of the plan, but not the caller's inputs.
-inline std::vector<const std::byte*> addresses(const Executable& executable) {
+inline std::vector<const std::byte*> addresses(const cudagraph::Executable& executable) {
   std::vector<const std::byte*> all;
   for (size_t i = 0; i < executable.plan().buffers.size(); ++i)
-    if (executable.plan().buffers[i].kind != BufferKind::input)
+    if (executable.plan().buffers[i].kind != planner::BufferKind::input)
       all.push_back(executable.address(BufferId(static_cast<int32_t>(i))));
   return all;
 }

@@ -10,21 +10,22 @@ namespace {
 
 const Group kPair{{0, 1}};
 
-Policy with(std::string algorithm) {
-  Policy policy;
-  policy.all_reduce = [algorithm](const OpContext&) -> Result<std::string> { return algorithm; };
+planner::Policy with(std::string algorithm) {
+  planner::Policy policy;
+  policy.all_reduce = [algorithm](const planner::OpContext&) -> Result<std::string> { return algorithm; };
   return policy;
 }
 
-Tensor symmetric(Backend& backend, float value) {
+kernels::Tensor symmetric(kernels::Backend& backend, float value) {
   const TensorType type{DType::f32, {3}, Place::device};
-  Tensor t{*backend.allocate_symmetric(type.bytes(), kPair), type, View::contiguous({3})};
+  kernels::Tensor t{*backend.allocate_symmetric(type.bytes(), kPair), type, View::contiguous({3})};
   write(backend, t, Floats(3, value));
   return t;
 }
 
 // "" or what is wrong; the ranks' values are `mine` and `theirs`.
-std::string expect_sum(Backend& backend, Executable& f, const Tensor& x, float sum, const std::string& when) {
+std::string expect_sum(kernels::Backend& backend, cudagraph::Executable& f, const kernels::Tensor& x,
+                       float sum, const std::string& when) {
   auto outputs = f.call({&x, 1});
   if (!outputs) return when + ": " + outputs.error().to_string();
   const Floats got = read(backend, (*outputs)[0]);
@@ -38,22 +39,22 @@ std::string expect_sum(Backend& backend, Executable& f, const Tensor& x, float s
 }  // namespace
 
 TEST_CASE("a symmetric input is used where it lies, and recorded anew elsewhere") {
-  const auto results = run_processes(job_options(2), [](Backend& backend) -> std::string {
+  const auto results = run_processes(job_options(2), [](kernels::Backend& backend) -> std::string {
     const float rank = static_cast<float>(backend.job().rank);
     Program p;
     const NodeId x = p.input(DType::f32, {3}, SymmetricAllocator{kPair});
-    auto made = Executable::create(
+    auto made = cudagraph::Executable::create(
         planned(p.returning({p.all_reduce(x, kPair)}), with("one_shot"), {backend.job().rank, 2}), backend,
         {});
     if (!made) return made.error().to_string();
-    Executable& f = **made;
+    cudagraph::Executable& f = **made;
     if (figure(f, "p2p_allocs") != 0 || figure(f, "input_copies") + figure(f, "identity_copies") != 0)
       return "the input is copied";
-    std::vector<Tensor> inputs;
+    std::vector<kernels::Tensor> inputs;
     for (int i = 0; i < 6; ++i) inputs.push_back(symmetric(backend, 10.0f * static_cast<float>(i) + rank));
     for (int round = 0; round < 2; ++round)
       for (int i = 0; i < 6; ++i) {
-        const Tensor& x_i = inputs[static_cast<size_t>(i)];
+        const kernels::Tensor& x_i = inputs[static_cast<size_t>(i)];
         EXPECT_EMPTY(
             expect_sum(backend, f, x_i, 20.0f * static_cast<float>(i) + 1, fmt::format("input {}", i)));
         if (f.address(f.plan().inputs[0]) != x_i.data()) return "it is not used where it lies";
@@ -64,7 +65,7 @@ TEST_CASE("a symmetric input is used where it lies, and recorded anew elsewhere"
     const std::byte* last = nullptr;
     for (int i = 0; i < 8; ++i) {
       if (rank == 1) mmap(nullptr, 2 * 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-      const Tensor fresh = symmetric(backend, static_cast<float>(i) + rank);
+      const kernels::Tensor fresh = symmetric(backend, static_cast<float>(i) + rank);
       same += fresh.data() == last;
       last = fresh.data();
       EXPECT_EMPTY(
@@ -79,19 +80,19 @@ TEST_CASE("a symmetric input is used where it lies, and recorded anew elsewhere"
 TEST_CASE("comm buffers keep their addresses, and inputs are copied into them inside the recording") {
   for (const char* algorithm : {"one_shot", "two_shot", "multimem", "ll"}) {
     if (tested.is_cuda && std::string_view(algorithm) == "multimem") continue;
-    const auto results = run_processes(job_options(2), [&](Backend& backend) -> std::string {
+    const auto results = run_processes(job_options(2), [&](kernels::Backend& backend) -> std::string {
       const int rank = backend.job().rank;
       Program p;
       const NodeId x = p.input(DType::f32, {3});
       const NodeId once = p.all_reduce(x, kPair);
       const Graph graph = p.returning({p.all_reduce(p.op(Op::add, {once, x}), kPair)});
-      auto made = Executable::create(planned(graph, with(algorithm), {rank, 2}), backend, {});
+      auto made = cudagraph::Executable::create(planned(graph, with(algorithm), {rank, 2}), backend, {});
       if (!made) return made.error().to_string();
-      Executable& f = **made;
+      cudagraph::Executable& f = **made;
       std::vector<const std::byte*> fixed;
       for (int i = 0; i < 10; ++i) {
         const float v = static_cast<float>(i), mine = v + static_cast<float>(rank);
-        const Tensor t = tensor(backend, {mine, mine, mine});
+        const kernels::Tensor t = tensor(backend, {mine, mine, mine});
         // once = 2 v + 1; once + x on both ranks: 3 v + 1 and 3 v + 2
         EXPECT_EMPTY(expect_sum(backend, f, t, 6 * v + 3, fmt::format("{}, call {}", algorithm, i)));
         if (i == 0) fixed = addresses(f);

@@ -203,7 +203,8 @@ void check_multicast(const std::string& path, std::string_view text, std::vector
     if (lines[i].find(kFamily) == std::string_view::npos) continue;
     const int line = static_cast<int>(i + 1);
     if (!is_room)
-      out.push_back({path, line, "multicast objects are the business of kernels/cuda/symmetric/multicast.cpp alone"});
+      out.push_back(
+          {path, line, "multicast objects are the business of kernels/cuda/symmetric/multicast.cpp alone"});
     if (!is_room || lines[i].find(kCreates) == std::string_view::npos) continue;
     if (creator == 0) creator = begin;
     if (begin == 0 || begin != creator || !lines[begin].ends_with('{') || lines[begin + 1] != kGate)
@@ -252,9 +253,12 @@ void check_shape(const std::string& path, std::string_view text, std::vector<Vio
     out.push_back({path, 0, "a floor's README is at most a page: " + std::to_string(lines) + " lines"});
   if (!readme && lines > kMaxLines)
     out.push_back({path, 0, "past 600 lines a file is two things: " + std::to_string(lines) + " lines"});
+  // The backends are folders of their own within kernels/.
+  const bool backend = path.starts_with("kernels/host/") || path.starts_with("kernels/cuda/");
+  const int levels = backend ? 2 : 1;
   auto slashes = std::ranges::count(path, '/');
-  if (std::ranges::find(kFloors, first_folder(path), &Floor::name) != kFloors.end() && slashes > 2)
-    out.push_back({path, 0, "within a floor there is at most one level of folders"});
+  if (std::ranges::find(kFloors, first_folder(path), &Floor::name) != kFloors.end() && slashes > levels + 1)
+    out.push_back({path, 0, "folders are nested too deep"});
 }
 
 // Where the string literal that opens at `at` ends (the position after its last quote).

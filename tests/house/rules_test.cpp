@@ -126,9 +126,10 @@ TEST_CASE("multicast objects are created in one place, behind the gate") {
       "}\n";
   CHECK(broken({{room, gated}}).empty());
   // Elsewhere, in whatever way.
-  for (const char* path : {"tests/kernels/a.cpp", "tests/kernels/cuda/multicast.cpp", "scripts/a.lua",
-                           "scripts/bench/a.py", "scripts/test", "kernels/cuda/symmetric/multicast.hpp",
-                           "kernels/cuda/memory/device.cpp", "kernels/cuda/multicast_bench.cpp", "README.md"}) {
+  for (const char* path :
+       {"tests/kernels/a.cpp", "tests/kernels/cuda/multicast.cpp", "scripts/a.lua", "scripts/bench/a.py",
+        "scripts/test", "kernels/cuda/symmetric/multicast.hpp", "kernels/cuda/memory/device.cpp",
+        "kernels/cuda/multicast_bench.cpp", "README.md"}) {
     CHECK(broken({{path, "cuMulticastCreate(&h, &p);\n"}}) == Places{std::string(path) + ":1"});
     CHECK(broken({{path, "\n  look_up(\"cuMulticastCreate\", f); // cuMulticastBindMem\n"}}) ==
           Places{std::string(path) + ":2"});

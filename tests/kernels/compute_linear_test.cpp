@@ -5,6 +5,7 @@
 #include "tests/kernels/kernel_runner.hpp"
 
 using namespace peri;
+using namespace peri::kernels;
 using namespace peri::testing;
 
 TEST_CASE("matmul agrees with the reference over shapes, dtypes and layouts") {

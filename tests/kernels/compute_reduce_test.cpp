@@ -7,6 +7,7 @@
 #include "tests/kernels/kernel_runner.hpp"
 
 using namespace peri;
+using namespace peri::kernels;
 using namespace peri::testing;
 
 TEST_CASE("reductions agree with the reference over every choice of dimensions") {

@@ -12,7 +12,7 @@
 #include "kernels/host/compute/kernel.hpp"
 #include "kernels/host/compute/threads.hpp"
 
-using namespace peri::host;
+using namespace peri::kernels::host;
 
 namespace {
 

@@ -9,6 +9,7 @@
 #include "tests/support/ranks.hpp"
 
 using namespace peri;
+using namespace peri::kernels;
 using namespace peri::test;
 
 namespace {

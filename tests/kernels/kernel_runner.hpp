@@ -117,7 +117,7 @@ inline Status launch_on_host(const KernelSpec& spec, std::span<const Window> inp
   std::vector<std::byte*> in_data, out_data;
   for (const Window& w : inputs) in.push_back(w.type()), in_data.push_back(w.data());
   for (const Window& w : outputs) out.push_back(w.type()), out_data.push_back(w.data());
-  auto kernel = PERI_TRY(host::compile_kernel(spec, in, out));
+  auto kernel = PERI_TRY(kernels::host::compile_kernel(spec, in, out));
   kernel->run(in_data, out_data);
   return {};
 }

@@ -6,18 +6,19 @@
 #include "kernels/host/memory.hpp"
 
 using namespace peri;
+using namespace peri::kernels;
 using host::MemoryLedger;
 
 namespace {
 
-std::shared_ptr<host::Allocator> make_allocator(const std::shared_ptr<MemoryLedger>& ledger) {
+std::shared_ptr<host::Allocator> make_allocator(const std::shared_ptr<host::MemoryLedger>& ledger) {
   return std::make_shared<host::Allocator>(ledger);
 }
 
 }  // namespace
 
 TEST_CASE("blocks are aligned, large enough and handed out again") {
-  auto ledger = std::make_shared<MemoryLedger>();
+  auto ledger = std::make_shared<host::MemoryLedger>();
   ledger->limit = 1 << 30;
   auto allocator = make_allocator(ledger);
   for (int64_t bytes : {0, 1, 63, 257, 1000, 4097, 100'000, 5 << 20, 70 << 20}) {
@@ -35,7 +36,7 @@ TEST_CASE("blocks are aligned, large enough and handed out again") {
 }
 
 TEST_CASE("the place of an address is that of its block") {
-  auto ledger = std::make_shared<MemoryLedger>();
+  auto ledger = std::make_shared<host::MemoryLedger>();
   ledger->limit = 1 << 30;
   auto allocator = make_allocator(ledger);
   auto device = *allocator->allocate(300, Place::device);
@@ -47,7 +48,7 @@ TEST_CASE("the place of an address is that of its block") {
 }
 
 TEST_CASE("more than the job may hold is OutOfMemory, with the sizes; cached blocks are given back first") {
-  auto ledger = std::make_shared<MemoryLedger>();
+  auto ledger = std::make_shared<host::MemoryLedger>();
   ledger->limit = 10 << 20;
   auto allocator = make_allocator(ledger);
   auto refused = allocator->allocate(12 << 20, Place::device);

@@ -5,6 +5,7 @@
 #include "tests/kernels/kernel_runner.hpp"
 
 using namespace peri;
+using namespace peri::kernels;
 using namespace peri::testing;
 
 namespace {

@@ -26,7 +26,7 @@ double plan_ms(const Graph& graph) {
   double best = 1e9;
   for (int i = 0; i < 3; ++i) {
     const std::clock_t start = std::clock();  // processor time: the machine may be busy
-    const Plan plan = planned(graph);
+    const planner::Plan plan = planned(graph);
     best = std::min(best, 1e3 * static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC);
   }
   return best;

@@ -11,7 +11,7 @@ namespace {
 struct Golden {
   const char* name;
   Graph (*graph)();
-  Policy (*policy)();
+  planner::Policy (*policy)();
   World world;
 };
 const Golden kGoldens[] = {
@@ -38,7 +38,7 @@ std::string read(const std::string& file) {
 }
 
 std::string text(const Golden& golden) {
-  const Plan plan = planned(golden.graph(), golden.policy(), golden.world);
+  const planner::Plan plan = planned(golden.graph(), golden.policy(), golden.world);
   return print(plan) + "\n" + explain(plan);
 }
 

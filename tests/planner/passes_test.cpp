@@ -8,15 +8,15 @@
 namespace peri::test {
 namespace {
 
-std::vector<KernelLine> kernels(const Plan& plan) {
-  std::vector<KernelLine> found;
-  for (const Line& line : plan.lines)
-    if (const auto* kernel = std::get_if<KernelLine>(&line)) found.push_back(*kernel);
+std::vector<planner::KernelLine> kernels(const planner::Plan& plan) {
+  std::vector<planner::KernelLine> found;
+  for (const planner::Line& line : plan.lines)
+    if (const auto* kernel = std::get_if<planner::KernelLine>(&line)) found.push_back(*kernel);
   return found;
 }
-std::vector<std::string> names(const Plan& plan) {
+std::vector<std::string> names(const planner::Plan& plan) {
   std::vector<std::string> found;
-  for (const KernelLine& kernel : kernels(plan)) found.push_back(kernel.spec.name());
+  for (const planner::KernelLine& kernel : kernels(plan)) found.push_back(kernel.spec.name());
   return found;
 }
 using Names = std::vector<std::string>;
@@ -26,18 +26,18 @@ using Names = std::vector<std::string>;
 TEST_CASE("what is returned is the plan's own, each in a buffer of its own") {
   Program p;
   NodeId x = p.input(DType::f32, {4, 8}), c = p.constant(DType::f32, {2}), a = p.op(Op::exp, {x});
-  const Plan plan =
+  const planner::Plan plan =
       planned(p.returning({x, c, a, a, p.op(Op::permute, {a}, {{"dims", Ints{1, 0}}}), p.slice(a, 0, 0, 2)}));
   std::set<int> buffers;
-  for (const PlanOutput& output : plan.outputs) {
-    CHECK(plan.buffer(output.value.buffer).kind == BufferKind::regular);
+  for (const planner::PlanOutput& output : plan.outputs) {
+    CHECK(plan.buffer(output.value.buffer).kind == planner::BufferKind::regular);
     buffers.insert(output.value.buffer.index);
   }
   CHECK(buffers.size() == 6);
   CHECK(names(plan) == Names{"exp", "contiguous", "contiguous", "contiguous", "contiguous", "contiguous"});
 
   Program q;  // a permutation of a buffer that is not returned otherwise needs no copy
-  const Plan permuted = planned(q.returning(
+  const planner::Plan permuted = planned(q.returning(
       {q.op(Op::permute, {q.op(Op::exp, {q.input(DType::f32, {4, 8})})}, {{"dims", Ints{1, 0}}})}));
   CHECK(names(permuted) == Names{"exp"});
   CHECK(permuted.outputs[0].value.type.view == View{{8, 4}, {1, 8}, 0});
@@ -54,9 +54,9 @@ TEST_CASE("fusion") {
   NodeId x = p.input(DType::f32, {4, 8}), row = p.input(DType::f32, {8});
   SECTION("producers, broadcast operands and immediates go into one call") {
     NodeId t = p.op(Op::mul, {p.op(Op::add, {x, row}), p.full(DType::f32, {}, 0.5)});
-    const Plan plan = planned(p.returning({p.op(Op::mul, {t, p.op(Op::sigmoid, {t})})}));
+    const planner::Plan plan = planned(p.returning({p.op(Op::mul, {t, p.op(Op::sigmoid, {t})})}));
     REQUIRE(names(plan) == Names{"fused_add_mul_sigmoid_mul"});
-    const KernelLine kernel = kernels(plan)[0];
+    const planner::KernelLine kernel = kernels(plan)[0];
     CHECK(kernel.inputs.size() == 2);
     CHECK(kernel.inputs[1].type.view == View{{4, 8}, {0, 1}, 0});
     CHECK(kernel.spec.fused.to_string() ==
@@ -70,7 +70,7 @@ TEST_CASE("fusion") {
   }
   SECTION("a value that other work needs is a second result of the call") {
     NodeId a = p.op(Op::exp, {x}), b = p.op(Op::neg, {a});
-    const Plan plan = planned(p.returning({p.op(Op::softmax, {a}), b}));
+    const planner::Plan plan = planned(p.returning({p.op(Op::softmax, {a}), b}));
     CHECK(names(plan) == Names{"fused_exp_neg", "softmax"});
     CHECK(kernels(plan)[0].outputs.size() == 2);
   }
@@ -88,7 +88,7 @@ TEST_CASE("fusion") {
     CHECK(names(planned(p.returning({p.op(Op::add, {a, b})}))) == Names{"exp", "add"});
   }
   SECTION("off by policy") {
-    Policy policy;
+    planner::Policy policy;
     policy.fuse = false;
     CHECK(names(planned(
               p.returning({p.op(Op::neg, {p.op(Op::exp, {p.op(Op::add, {x, p.full(DType::f32, {}, 1)})})})}),
@@ -117,7 +117,7 @@ TEST_CASE("values written back to inputs") {
   NodeId next = p.op(Op::index_copy, {cache, position, row}, {{"dim", int64_t{0}}});
   p.write_back(next, 0);
   SECTION("in place where the old value is not read again: no buffer, no copy of the cache") {
-    const Plan plan = planned(p.returning({p.op(Op::softmax, {next})}));
+    const planner::Plan plan = planned(p.returning({p.op(Op::softmax, {next})}));
     CHECK(names(plan) == Names{"index_copy", "softmax"});
     CHECK(kernels(plan)[0].outputs[0].buffer == plan.inputs[0]);
     CHECK(kernels(plan)[1].inputs[0].buffer == plan.inputs[0]);
@@ -134,7 +134,7 @@ TEST_CASE("values written back to inputs") {
     NodeId x = q.input(DType::f32, {4}), y = q.input(DType::f32, {4});
     q.write_back(y, 0);
     q.write_back(x, 1);
-    const Plan plan = planned(q.returning({}));
+    const planner::Plan plan = planned(q.returning({}));
     CHECK(names(plan) == Names{"contiguous", "contiguous", "contiguous"});  // t = y; y = x; x = t
   }
 }
@@ -144,13 +144,13 @@ TEST_CASE("what cannot be captured") {
   NodeId x = p.op(Op::softmax, {p.input(DType::f32, {4})});
   NodeId h = p.op(Op::copy_to, {x}, {{"place", Place::host}});
   NodeId d = p.op(Op::copy_to, {h}, {{"place", Place::device}});
-  Policy policy;
-  policy.split = [](const OpContext& op) -> Result<bool> { return op.op == Op::sum; };
-  const Plan plan = planned(p.returning({p.op(Op::sum, {p.op(Op::softmax, {d})})}), policy);
+  planner::Policy policy;
+  policy.split = [](const planner::OpContext& op) -> Result<bool> { return op.op == Op::sum; };
+  const planner::Plan plan = planned(p.returning({p.op(Op::sum, {p.op(Op::softmax, {d})})}), policy);
   for (size_t i = 0; i < plan.lines.size(); ++i) {
-    const auto* kernel = std::get_if<KernelLine>(&plan.lines[i]);
+    const auto* kernel = std::get_if<planner::KernelLine>(&plan.lines[i]);
     if (kernel) CHECK(plan.captured[i] == (kernel->spec.op == Op::softmax && !kernel->spec.is_fused()));
-    if (std::holds_alternative<DeviceCopyLine>(plan.lines[i])) CHECK_FALSE(plan.captured[i]);
+    if (std::holds_alternative<planner::DeviceCopyLine>(plan.lines[i])) CHECK_FALSE(plan.captured[i]);
   }
 }
 
@@ -160,7 +160,7 @@ TEST_CASE("messages: send and barrier hand their operand on, recv reads nothing"
   NodeId x = p.op(Op::softmax, {p.input(DType::f32, {4})});
   NodeId s = p.op(Op::send, {x}, {{"peer", int64_t{1}}, {"group", group}}),
          r = p.op(Op::recv, {s}, {{"peer", int64_t{1}}, {"group", group}});
-  const Plan plan = planned(p.returning({r}));
+  const planner::Plan plan = planned(p.returning({r}));
   const std::string text = code(plan);
   CHECK(text.find("rt.send(buf0, {peer = 1, group = {0, 1}, algorithm = \"ll\"})") != std::string::npos);
   CHECK(text.find("rt.recv_out(buf1, {peer = 1, group = {0, 1}, algorithm = \"ll\"})") != std::string::npos);
@@ -170,13 +170,13 @@ TEST_CASE("messages: send and barrier hand their operand on, recv reads nothing"
 TEST_CASE("passes are named, shown and skipped") {
   std::vector<std::string> shown;
   const Graph graph = eight_layers();
-  REQUIRE(plan(graph, {0, 2}, {}, [&](const std::string& pass, const std::string& text) {
+  REQUIRE(planner::plan(graph, {0, 2}, {}, [&](const std::string& pass, const std::string& text) {
     shown.push_back(pass);
     CHECK_FALSE(text.empty());
   }));
   shown.push_back("check");  // shows nothing
-  CHECK(shown == pass_names());
-  Policy policy;
+  CHECK(shown == planner::pass_names());
+  planner::Policy policy;
   policy.skip = {"fus"};
   CHECK(plan(graph, {0, 2}, policy).error().to_string() ==
         "no pass is named \"fus\"\n   hint: did you mean \"fuse\"?");

@@ -27,7 +27,7 @@ void for_each_offset(const View& view, F f) {
 
 class Rank {
  public:
-  Rank(const Plan& plan, const Arguments& arguments) : plan_(plan), memory_(plan.buffers.size()) {
+  Rank(const planner::Plan& plan, const Arguments& arguments) : plan_(plan), memory_(plan.buffers.size()) {
     for (size_t i = 0; i < plan.inputs.size(); ++i) put_source(plan.inputs[i], arguments.inputs[i]);
     for (size_t i = 0; i < plan.constants.size(); ++i) put_source(plan.constants[i], arguments.constants[i]);
   }
@@ -40,7 +40,7 @@ class Rank {
   }
   void share(BufferId to, BufferId from) { memory(to) = memory(from); }
 
-  Value get(const PlanOperand& operand) {
+  Value get(const planner::PlanOperand& operand) {
     Value value =
         zeros({operand.type.dtype, operand.type.view.shape, plan_.buffer(operand.buffer).type.place});
     const Memory& from = *memory(operand.buffer);
@@ -52,7 +52,7 @@ class Rank {
     });
     return value;
   }
-  void put(const PlanOperand& operand, const Value& value) {
+  void put(const planner::PlanOperand& operand, const Value& value) {
     Memory& to = *memory(operand.buffer);
     for_each_offset(operand.type.view, [&](size_t i, size_t offset) {
       if (is_float(operand.type.dtype))
@@ -62,7 +62,7 @@ class Rank {
     });
   }
   // What an algorithm that overwrites its operand leaves there.
-  void spoil(const PlanOperand& operand) {
+  void spoil(const planner::PlanOperand& operand) {
     Value value = get(operand);
     if (is_float(operand.type.dtype))
       for (double& x : std::get<Value::Floats>(value.elements)) x = 3e30;
@@ -70,13 +70,13 @@ class Rank {
       for (int64_t& x : std::get<Value::Integers>(value.elements)) x = -888;
     put(operand, value);
   }
-  PlanOperand whole(BufferId id) const {
+  planner::PlanOperand whole(BufferId id) const {
     return {id, {plan_.buffer(id).type.dtype, View::contiguous(plan_.buffer(id).type.shape)}};
   }
 
-  Status run(const KernelLine& line) {
+  Status run(const planner::KernelLine& line) {
     std::vector<Value> registers;
-    for (const PlanOperand& in : line.inputs) registers.push_back(get(in));
+    for (const planner::PlanOperand& in : line.inputs) registers.push_back(get(in));
     if (!line.spec.is_fused()) {
       put(line.outputs[0],
           PERI_TRY(interpret(line.spec.op, registers, line.spec.attributes, plan_.world.rank)));
@@ -108,12 +108,12 @@ class Rank {
     allocate(id);
     put(whole(id), value);
   }
-  const Plan& plan_;
+  const planner::Plan& plan_;
   std::vector<std::shared_ptr<Memory>> memory_;  // by buffer; shared as the plan's storages are
 };
 
 // The reference's collective: a program of one node, run on every rank.
-Result<std::vector<Value>> collective(const CollectiveLine& line, std::span<const Value> operands) {
+Result<std::vector<Value>> collective(const planner::CollectiveLine& line, std::span<const Value> operands) {
   std::vector<Arguments> arguments;
   for (const Value& operand : operands) arguments.push_back({{operand}, {}});
   const TensorType& type = operands[0].type;
@@ -133,27 +133,28 @@ Result<std::vector<Value>> collective(const CollectiveLine& line, std::span<cons
 
 }  // namespace
 
-Result<RunResult> run_plans(std::span<const Plan> plans, std::span<const Arguments> arguments) {
+Result<RunResult> run_plans(std::span<const planner::Plan> plans, std::span<const Arguments> arguments) {
   std::vector<Rank> ranks;
   for (size_t r = 0; r < plans.size(); ++r) ranks.emplace_back(plans[r], arguments[r]);
   for (size_t i = 0; i < plans[0].lines.size(); ++i) {
     std::vector<Value> operands;
     for (size_t r = 0; r < plans.size(); ++r) {
-      const Line& any = plans[r].lines[i];
-      if (const auto* line = std::get_if<AllocateLine>(&any)) ranks[r].allocate(line->buffer);
-      if (const auto* line = std::get_if<ReuseLine>(&any)) ranks[r].share(line->buffer, line->from);
-      if (const auto* line = std::get_if<InputCopyLine>(&any))
+      const planner::Line& any = plans[r].lines[i];
+      if (const auto* line = std::get_if<planner::AllocateLine>(&any)) ranks[r].allocate(line->buffer);
+      if (const auto* line = std::get_if<planner::ReuseLine>(&any)) ranks[r].share(line->buffer, line->from);
+      if (const auto* line = std::get_if<planner::InputCopyLine>(&any))
         ranks[r].put(ranks[r].whole(line->buffer), ranks[r].get(ranks[r].whole(line->input)));
-      if (const auto* line = std::get_if<DeviceCopyLine>(&any))
+      if (const auto* line = std::get_if<planner::DeviceCopyLine>(&any))
         ranks[r].put(line->to, ranks[r].get(line->from));
-      if (const auto* line = std::get_if<KernelLine>(&any)) PERI_TRY(ranks[r].run(*line));
-      if (const auto* line = std::get_if<CollectiveLine>(&any)) operands.push_back(ranks[r].get(line->input));
+      if (const auto* line = std::get_if<planner::KernelLine>(&any)) PERI_TRY(ranks[r].run(*line));
+      if (const auto* line = std::get_if<planner::CollectiveLine>(&any))
+        operands.push_back(ranks[r].get(line->input));
     }
-    const auto* call = std::get_if<CollectiveLine>(&plans[0].lines[i]);
+    const auto* call = std::get_if<planner::CollectiveLine>(&plans[0].lines[i]);
     if (!call || call->op == Op::barrier) continue;
     const std::vector<Value> results = PERI_TRY(collective(*call, operands));
     for (size_t r = 0; r < plans.size(); ++r) {
-      const auto& line = std::get<CollectiveLine>(plans[r].lines[i]);
+      const auto& line = std::get<planner::CollectiveLine>(plans[r].lines[i]);
       if (find_algorithm(line.op, line.algorithm)->clobbers_input) ranks[r].spoil(line.input);
       if (!line.call_name.empty()) ranks[r].allocate(line.output.buffer);
       ranks[r].put(line.output, results[r]);
@@ -163,7 +164,7 @@ Result<RunResult> run_plans(std::span<const Plan> plans, std::span<const Argumen
   for (size_t r = 0; r < plans.size(); ++r) {
     result.returned.emplace_back();
     result.mutated.emplace_back();
-    for (const PlanOutput& output : plans[r].outputs) {
+    for (const planner::PlanOutput& output : plans[r].outputs) {
       if (output.mutated_input < 0)
         result.returned.back().push_back(ranks[r].get(output.value));
       else

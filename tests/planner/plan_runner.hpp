@@ -14,6 +14,6 @@ struct RunResult {
 };
 
 // `plans[r]` is rank r's; all have the same lines (agreement_text). Memory is filled with garbage first.
-Result<RunResult> run_plans(std::span<const Plan> plans, std::span<const Arguments> arguments);
+Result<RunResult> run_plans(std::span<const planner::Plan> plans, std::span<const Arguments> arguments);
 
 }  // namespace peri::test

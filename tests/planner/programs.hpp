@@ -59,14 +59,15 @@ class Program {
   int line_ = 0;
 };
 
-inline Policy one_shot() {
-  Policy policy;
-  policy.all_reduce = [](const OpContext&) -> Result<std::string> { return "one_shot"; };
+inline planner::Policy one_shot() {
+  planner::Policy policy;
+  policy.all_reduce = [](const planner::OpContext&) -> Result<std::string> { return "one_shot"; };
   return policy;
 }
 
-inline Plan planned(const Graph& graph, const Policy& policy = one_shot(), World world = {0, 2}) {
-  Result<Plan> result = plan(graph, world, policy);
+inline planner::Plan planned(const Graph& graph, const planner::Policy& policy = one_shot(),
+                             World world = {0, 2}) {
+  Result<planner::Plan> result = plan(graph, world, policy);
   if (!result) FAIL(result.error().to_string());
   return std::move(*result);
 }
@@ -79,9 +80,9 @@ inline Graph eight_layers() {
   return p.returning({x});
 }
 
-inline Policy fallback() {
-  Policy policy = one_shot();
-  policy.lowering = Lowering::fallback;
+inline planner::Policy fallback() {
+  planner::Policy policy = one_shot();
+  policy.lowering = planner::Lowering::fallback;
   return policy;
 }
 

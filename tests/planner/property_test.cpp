@@ -17,15 +17,16 @@ bool same_bits(const Value& a, const Value& b) {
 }
 
 // Every choice that the policy leaves, by the bits of a number.
-Policy policy_of(uint64_t seed) {
-  Policy policy;
+planner::Policy policy_of(uint64_t seed) {
+  planner::Policy policy;
   policy.auto_select = seed & 1;
   policy.fuse = seed & 2;
   policy.reuse = seed & 4;
-  policy.lowering = seed & 8 ? Lowering::fallback : Lowering::out_variant;
+  policy.lowering = seed & 8 ? planner::Lowering::fallback : planner::Lowering::out_variant;
   if (seed & 16) policy.ll_bytes = 0;
   if (seed & 32) policy.one_shot_bytes = 0;  // two_shot, which overwrites its operand
-  if (seed & 64) policy.all_gather = [](const OpContext&) -> Result<std::string> { return "multimem"; };
+  if (seed & 64)
+    policy.all_gather = [](const planner::OpContext&) -> Result<std::string> { return "multimem"; };
   if (seed & 128) policy.skip = {"write_in_place", "dead_code"};
   return policy;
 }
@@ -55,9 +56,9 @@ TEST_CASE("random programs: the plan computes what the program means") {
     const int world = 1 + static_cast<int>(seed % 4);
     Graph graph = testing::random_program(seed, {world, 30, seed % 3 == 0});
     if (seed % 5 == 0) graph = with_mutations(std::move(graph));
-    const Policy policy = policy_of(seed * 0x9E3779B97F4A7C15u >> 20);
+    const planner::Policy policy = policy_of(seed * 0x9E3779B97F4A7C15u >> 20);
     INFO("seed " << seed << "\n" << print(graph));
-    std::vector<Plan> plans;
+    std::vector<planner::Plan> plans;
     std::vector<Arguments> arguments;
     for (int rank = 0; rank < world; ++rank) {
       plans.push_back(planned(graph, policy, {rank, world}));
@@ -89,8 +90,10 @@ TEST_CASE("random programs: the plan computes what the program means") {
       }
       REQUIRE(next == got->returned[rank].size());
     }
-    for (const Line& line : plans[0].lines) collectives += std::holds_alternative<CollectiveLine>(line);
-    for (const Decision& decision : plans[0].decisions) in_place += decision.choice.ends_with("in place");
+    for (const planner::Line& line : plans[0].lines)
+      collectives += std::holds_alternative<planner::CollectiveLine>(line);
+    for (const planner::Decision& decision : plans[0].decisions)
+      in_place += decision.choice.ends_with("in place");
     reused += static_cast<int>(stats.at("reuses"));
   }
   // The generator has reached what this test is about.

@@ -7,20 +7,20 @@ namespace {
 using Stats = std::map<std::string, double>;
 
 template <class T>
-int count(const Plan& plan) {
-  return static_cast<int>(
-      std::ranges::count_if(plan.lines, [](const Line& line) { return std::holds_alternative<T>(line); }));
+int count(const planner::Plan& plan) {
+  return static_cast<int>(std::ranges::count_if(
+      plan.lines, [](const planner::Line& line) { return std::holds_alternative<T>(line); }));
 }
 
-bool decided(const Plan& plan, const std::string& choice, const std::string& reason) {
-  return std::ranges::any_of(plan.decisions, [&](const Decision& d) {
+bool decided(const planner::Plan& plan, const std::string& choice, const std::string& reason) {
+  return std::ranges::any_of(plan.decisions, [&](const planner::Decision& d) {
     return d.choice == choice && d.reason.find(reason) != std::string::npos;
   });
 }
 
-Policy two_shot() {
-  Policy policy;
-  policy.all_reduce = [](const OpContext&) -> Result<std::string> { return "two_shot"; };
+planner::Policy two_shot() {
+  planner::Policy policy;
+  policy.all_reduce = [](const planner::OpContext&) -> Result<std::string> { return "two_shot"; };
   return policy;
 }
 
@@ -58,31 +58,31 @@ TEST_CASE("S1: comm buffers") {
     Program p;
     NodeId x = p.input(DType::f32, {4, 8});
     NodeId a = p.all_reduce(p.op(Op::exp, {x}), {{0, 1}});
-    const Plan plan =
+    const planner::Plan plan =
         planned(p.returning({p.all_reduce(p.op(Op::exp, {a}), {{0, 1, 2}})}), one_shot(), {0, 3});
     CHECK(statistics(plan)["p2p_allocs"] == 2);
   }
   SECTION("a view's base becomes symmetric, and the offset is passed") {
-    const Plan plan = planned(view_of_a_value());
+    const planner::Plan plan = planned(view_of_a_value());
     CHECK(statistics(plan)["identity_copies"] == 0);
-    for (const Line& line : plan.lines)
-      if (const auto* call = std::get_if<CollectiveLine>(&line)) {
+    for (const planner::Line& line : plan.lines)
+      if (const auto* call = std::get_if<planner::CollectiveLine>(&line)) {
         CHECK(call->input.type.view.offset == 16);
-        CHECK(plan.buffer(call->input.buffer).kind == BufferKind::comm);
+        CHECK(plan.buffer(call->input.buffer).kind == planner::BufferKind::comm);
       }
   }
   SECTION("an operand that is not contiguous is copied, and the copy is the comm buffer") {
     Program p;
     NodeId a = p.op(Op::exp, {p.input(DType::f32, {4, 8})});
-    const Plan plan = planned(
+    const planner::Plan plan = planned(
         p.returning({p.all_reduce(p.op(Op::permute, {a}, {{"dims", Ints{1, 0}}})), p.op(Op::neg, {a})}));
     CHECK(statistics(plan)["p2p_allocs"] == 1);
     CHECK(statistics(plan)["identity_copies"] == 0);
     CHECK(statistics(plan)["kernels"] == 3);  // exp, the copy, neg
   }
   SECTION("the output of an algorithm that writes to peers is the symmetric one, and is not returned") {
-    Policy policy;
-    policy.all_gather = [](const OpContext&) -> Result<std::string> { return "multimem"; };
+    planner::Policy policy;
+    policy.all_gather = [](const planner::OpContext&) -> Result<std::string> { return "multimem"; };
     Program p;
     NodeId a = p.op(Op::all_gather, {p.input(DType::f32, {4, 8})}, {{"group", Group{{0, 1}}}});
     Stats inner = statistics(planned(p.returning({p.op(Op::exp, {a})}), policy));
@@ -97,17 +97,18 @@ TEST_CASE("S1: comm buffers") {
 
 // Peers look for a symmetric operand at this rank's offset in its buffer.
 TEST_CASE("a shard, which lies elsewhere on every rank, is copied before peers read it") {
-  for (const Policy& policy : {one_shot(), two_shot()})
+  for (const planner::Policy& policy : {one_shot(), two_shot()})
     for (int rank : {0, 1}) {
       Program p;
       const NodeId x = p.input(DType::f32, {4, 8});
       const NodeId part = p.op(Op::shard, {x}, {{"dim", int64_t{0}}, {"group", Group{{0, 1}}}});
-      const Plan plan =
+      const planner::Plan plan =
           planned(p.returning({p.all_reduce(p.reshape(part, {16})), p.op(Op::exp, {x})}), policy, {rank, 2});
       CHECK(statistics(plan)["input_copies"] == 0);
       CHECK(statistics(plan)["p2p_allocs"] == 1);
-      for (const Line& line : plan.lines)
-        if (const auto* call = std::get_if<CollectiveLine>(&line)) CHECK(call->input.type.view.offset == 0);
+      for (const planner::Line& line : plan.lines)
+        if (const auto* call = std::get_if<planner::CollectiveLine>(&line))
+          CHECK(call->input.type.view.offset == 0);
     }
 }
 
@@ -117,7 +118,7 @@ TEST_CASE("ranks agree on calls that read a shard and the same elements as a sli
   const NodeId shard = p.op(Op::shard, {x}, {{"dim", int64_t{0}}, {"group", Group{{0, 1}}}});
   const NodeId sum = p.op(Op::add, {shard, slice});
   const Graph graph = p.returning({p.op(Op::mul, {p.op(Op::mul, {sum, slice}), shard})});
-  Policy plain;
+  planner::Policy plain;
   for (bool fuse : {true, false}) {
     plain.fuse = fuse;
     CHECK(agreement_text(planned(graph, plain, {0, 2})) == agreement_text(planned(graph, plain, {1, 2})));
@@ -125,28 +126,28 @@ TEST_CASE("ranks agree on calls that read a shard and the same elements as a sli
 }
 
 TEST_CASE("S3: operands that cannot become comm buffers are copied once") {
-  const Plan plan = planned(operands_not_ours(), one_shot(), {0, 4});
+  const planner::Plan plan = planned(operands_not_ours(), one_shot(), {0, 4});
   CHECK(statistics(plan)["identity_copies"] == 2);
   CHECK(decided(plan, "identity copy", "another group, {0,1}"));
   CHECK(decided(plan, "identity copy", "also returned"));
   CHECK(decided(plan, "comm buffer as it is", "copied for this group already"));
 
   Program p;  // a fallback's output, reduced again as it is
-  const Plan twice = planned(
+  const planner::Plan twice = planned(
       p.returning({p.all_reduce(p.all_reduce(p.op(Op::exp, {p.input(DType::f32, {4})})))}), fallback());
   CHECK(statistics(twice)["identity_copies"] == 1);
   CHECK(decided(twice, "identity copy", "allocates it itself"));
 }
 
 TEST_CASE("S6: graph inputs") {
-  const Plan plan = planned(graph_inputs());
+  const planner::Plan plan = planned(graph_inputs());
   Stats stats = statistics(plan);
   CHECK(stats["input_copies"] == 2);  // x once for both uses, the constant; the symmetric input not at all
   CHECK(stats["p2p_allocs"] == 2);
   CHECK(stats["identity_copies"] == 0);
-  CHECK(count<InputCopyLine>(plan) == 2);
-  CHECK(std::holds_alternative<AllocateLine>(plan.lines[0]));  // in the header
-  CHECK(std::holds_alternative<AllocateLine>(plan.lines[1]));
+  CHECK(count<planner::InputCopyLine>(plan) == 2);
+  CHECK(std::holds_alternative<planner::AllocateLine>(plan.lines[0]));  // in the header
+  CHECK(std::holds_alternative<planner::AllocateLine>(plan.lines[1]));
 
   Program p;  // symmetric memory of another group is as good as none
   NodeId x = p.input(DType::f32, {4}, SymmetricAllocator{{{0, 1, 2}}});
@@ -157,7 +158,7 @@ TEST_CASE("algorithms that overwrite their operand") {
   SECTION("leave the result in place, if it is not returned") {
     Program p;
     NodeId a = p.op(Op::exp, {p.input(DType::f32, {4, 8})});
-    const Plan plan = planned(p.returning({p.op(Op::neg, {p.all_reduce(a)})}), two_shot());
+    const planner::Plan plan = planned(p.returning({p.op(Op::neg, {p.all_reduce(a)})}), two_shot());
     CHECK(decided(plan, "in place", "not read again"));
     CHECK(statistics(plan)["intermediate_buffers"] == 2);
   }
@@ -165,10 +166,11 @@ TEST_CASE("algorithms that overwrite their operand") {
     Program p;
     NodeId a = p.op(Op::exp, {p.input(DType::f32, {4, 8})});
     NodeId r = p.all_reduce(p.slice(a, 0, 2, 4));
-    const Plan plan = planned(p.returning({p.op(Op::neg, {p.slice(r, 0, 1, 2)})}), two_shot());
+    const planner::Plan plan = planned(p.returning({p.op(Op::neg, {p.slice(r, 0, 1, 2)})}), two_shot());
     bool seen = false;
-    for (const Line& line : plan.lines)
-      if (const auto* kernel = std::get_if<KernelLine>(&line); kernel && kernel->spec.name() == "neg") {
+    for (const planner::Line& line : plan.lines)
+      if (const auto* kernel = std::get_if<planner::KernelLine>(&line);
+          kernel && kernel->spec.name() == "neg") {
         CHECK(kernel->inputs[0].type.view == View{{1, 8}, {8, 1}, 24});
         seen = true;
       }
@@ -177,14 +179,15 @@ TEST_CASE("algorithms that overwrite their operand") {
   SECTION("get a copy, if the operand is read again") {
     Program p;
     NodeId a = p.op(Op::exp, {p.input(DType::f32, {4, 8})});
-    const Plan plan = planned(p.returning({p.op(Op::add, {p.all_reduce(a), a})}), two_shot());
+    const planner::Plan plan = planned(p.returning({p.op(Op::add, {p.all_reduce(a), a})}), two_shot());
     CHECK(decided(plan, "identity copy", "read again"));
     CHECK(statistics(plan)["identity_copies"] == 1);
   }
   SECTION("never get the caller's memory, nor a copy that another collective wants") {
     Program p;
     NodeId x = p.input(DType::f32, {4}, SymmetricAllocator{{{0, 1}}}), y = p.input(DType::f32, {4});
-    const Plan plan = planned(p.returning({p.all_reduce(x), p.all_reduce(y), p.all_reduce(y)}), two_shot());
+    const planner::Plan plan =
+        planned(p.returning({p.all_reduce(x), p.all_reduce(y), p.all_reduce(y)}), two_shot());
     CHECK(decided(plan, "identity copy", "the caller's"));
     CHECK(decided(plan, "identity copy", "another collective wants"));
     CHECK(statistics(plan)["identity_copies"] == 2);
@@ -193,21 +196,21 @@ TEST_CASE("algorithms that overwrite their operand") {
 }
 
 TEST_CASE("S2: every choice and refusal has its reason") {
-  auto choice = [](Policy policy, Shape shape, Group group = {{0, 1}}, std::string named = "",
+  auto choice = [](planner::Policy policy, Shape shape, Group group = {{0, 1}}, std::string named = "",
                    std::string reduce = "sum") {
     Program p;
     NodeId x = p.op(Op::exp, {p.input(DType::f32, shape)});
     NodeId y = p.op(Op::all_reduce, {x}, {{"group", group}, {"algorithm", named}, {"reduce", reduce}});
-    const Decision decision = planned(p.returning({y}), policy).decisions[0];
+    const planner::Decision decision = planned(p.returning({y}), policy).decisions[0];
     CHECK(decision.subject == "all_reduce at model.lua:2");
     return decision.choice + ": " + decision.reason;
   };
   auto named = [](std::string name) {
-    Policy policy;
-    policy.all_reduce = [name](const OpContext&) -> Result<std::string> { return name; };
+    planner::Policy policy;
+    policy.all_reduce = [name](const planner::OpContext&) -> Result<std::string> { return name; };
     return policy;
   };
-  const Policy sizes{.ll_bytes = 16384, .one_shot_bytes = 262144};
+  const planner::Policy sizes{.ll_bytes = 16384, .one_shot_bytes = 262144};
   CHECK(choice(sizes, {4096}) == "ll: 16384 bytes <= ll_bytes 16384");
   CHECK(choice(sizes, {4097}) == "one_shot: 16388 bytes <= one_shot_bytes 262144");
   CHECK(choice(sizes, {65536}) == "one_shot: 262144 bytes <= one_shot_bytes 262144");
@@ -228,7 +231,7 @@ TEST_CASE("S2: every choice and refusal has its reason") {
 
   // What the machine's ranks can do between them.
   auto on = [&](std::string name, bool nccl, bool symmetric_memory, std::string machine = "cuda") {
-    Policy policy = name.empty() ? Policy{} : named(name);
+    planner::Policy policy = name.empty() ? planner::Policy{} : named(name);
     policy.machine = std::move(machine);
     policy.nccl = nccl;
     policy.symmetric_memory = symmetric_memory;
@@ -244,12 +247,13 @@ TEST_CASE("S2: every choice and refusal has its reason") {
   CHECK(choice(on("", false, false), {4}) == "ll: these GPUs cannot reach each other's memory");
   CHECK(choice({}, {4}, {{0, 1}}, "nccl") == "nccl: named in the script");
 
-  Policy broken;
-  broken.all_reduce = [](const OpContext& op) -> Result<std::string> {
+  planner::Policy broken;
+  broken.all_reduce = [](const planner::OpContext& op) -> Result<std::string> {
     return fail(Code::ScriptError, "no", op.origin);
   };
   Program p;
-  const Result<Plan> failed = plan(p.returning({p.all_reduce(p.input(DType::f32, {4}))}), {0, 2}, broken);
+  const Result<planner::Plan> failed =
+      plan(p.returning({p.all_reduce(p.input(DType::f32, {4}))}), {0, 2}, broken);
   REQUIRE(!failed);
   CHECK(failed.error().code == Code::ScriptError);
   CHECK(failed.error().where.line == 1);
@@ -257,7 +261,8 @@ TEST_CASE("S2: every choice and refusal has its reason") {
 
 TEST_CASE("a collective on a rank outside its group is refused with its line") {
   Program p;
-  const Result<Plan> failed = plan(p.returning({p.all_reduce(p.input(DType::f32, {4}))}), {2, 3}, {});
+  const Result<planner::Plan> failed =
+      planner::plan(p.returning({p.all_reduce(p.input(DType::f32, {4}))}), {2, 3}, {});
   REQUIRE(!failed);
   CHECK(failed.error().to_string().starts_with("model.lua:1: all_reduce: rank 2 is not in group {0,1}"));
 }

@@ -9,8 +9,8 @@
 #include <string>
 #include <vector>
 
-#include "core/types/dtype.hpp"
 #include "core/ops/op.hpp"
+#include "core/types/dtype.hpp"
 #include "kernels/backend.hpp"
 
 namespace peri::test {
@@ -86,7 +86,7 @@ struct Case {
   bool end_barrier = true;
   bool in_place = false;
 
-  CollectiveSpec spec() const {
+  kernels::CollectiveSpec spec() const {
     Attributes a;
     if (op == Op::all_reduce || op == Op::reduce_scatter) a.set("reduce", std::string(to_string(reduce)));
     if (op == Op::all_gather || op == Op::reduce_scatter) a.set("dim", int64_t(dim));
@@ -177,17 +177,17 @@ struct Case {
 };
 
 // Only the host backend has (emulates) a multicast address.
-inline bool offers(const Backend& backend, const AlgorithmInfo& row) {
+inline bool offers(const kernels::Backend& backend, const AlgorithmInfo& row) {
   if (row.name == "nccl") return backend.links().nccl;
   return backend.name() == "host" || !row.name.starts_with("multimem");
 }
 
 // Memory for one case's operands, as the algorithm wants it. Symmetric memory is allocated collectively.
 struct CaseMemory {
-  std::shared_ptr<Storage> input, output;
-  Operand in, out;
+  std::shared_ptr<kernels::Storage> input, output;
+  kernels::Operand in, out;
 };
-inline Result<CaseMemory> place(Backend& backend, const Case& c) {
+inline Result<CaseMemory> place(kernels::Backend& backend, const Case& c) {
   const AlgorithmInfo* algorithm = find_algorithm(c.op, c.algorithm);
   int64_t size = size_of(c.dtype), before = c.offset * size;
   int64_t in_bytes = numel(c.shape) * size, out_bytes = numel(c.output_shape()) * size;
@@ -203,31 +203,32 @@ inline Result<CaseMemory> place(Backend& backend, const Case& c) {
   return m;
 }
 // Contiguous operands lie where the CPU may not reach: their bytes go through memory of the host.
-inline Result<std::shared_ptr<Storage>> host_copy(Backend& backend, const Operand& operand) {
+inline Result<std::shared_ptr<kernels::Storage>> host_copy(kernels::Backend& backend,
+                                                           const kernels::Operand& operand) {
   return backend.allocate(std::max<int64_t>(numel(operand.type.view.shape) * size_of(operand.type.dtype), 1),
                           Place::host);
 }
-inline Status set_bytes(Backend& backend, const Operand& to, const std::string& bytes) {
-  std::shared_ptr<Storage> host = PERI_TRY(host_copy(backend, to));
+inline Status set_bytes(kernels::Backend& backend, const kernels::Operand& to, const std::string& bytes) {
+  std::shared_ptr<kernels::Storage> host = PERI_TRY(host_copy(backend, to));
   std::memcpy(host->data(), bytes.data(), bytes.size());
   return backend.copy({host->data(), to.type}, to);
 }
-inline Result<std::string> bytes_of(Backend& backend, const Operand& from) {
-  std::shared_ptr<Storage> host = PERI_TRY(host_copy(backend, from));
+inline Result<std::string> bytes_of(kernels::Backend& backend, const kernels::Operand& from) {
+  std::shared_ptr<kernels::Storage> host = PERI_TRY(host_copy(backend, from));
   PERI_TRY(backend.copy(from, {host->data(), from.type}));
   PERI_TRY(backend.synchronize());
   return std::string(reinterpret_cast<const char*>(host->data()),
                      static_cast<size_t>(numel(from.type.view.shape) * size_of(from.type.dtype)));
 }
 // What goes wrong here is told by what follows: the operand then holds something else.
-inline void fill(Backend& backend, const Case& c, int rank, const Operand& in) {
+inline void fill(kernels::Backend& backend, const Case& c, int rank, const kernels::Operand& in) {
   std::string bytes(static_cast<size_t>(numel(c.shape) * size_of(c.dtype)), '\0');
   for (int64_t i = 0; i < numel(c.shape); ++i)
     store(c.dtype, reinterpret_cast<std::byte*>(bytes.data()) + i * size_of(c.dtype), c.input(rank, i));
   if (Status s = set_bytes(backend, in, bytes); !s) fmt::print(stderr, "{}\n", s.error().to_string());
 }
 // "" or the first wrong element.
-inline std::string compare(Backend& backend, const Case& c, int rank, const Operand& out) {
+inline std::string compare(kernels::Backend& backend, const Case& c, int rank, const kernels::Operand& out) {
   Shape shape = c.output_shape();
   const Result<std::string> bytes = bytes_of(backend, out);
   if (!bytes) return bytes.error().to_string();
@@ -252,7 +253,7 @@ inline std::string compare(Backend& backend, const Case& c, int rank, const Oper
   return "";
 }
 // Places, fills, runs and compares.
-inline std::string run_case(Backend& backend, const Case& c) {
+inline std::string run_case(kernels::Backend& backend, const Case& c) {
   Result<CaseMemory> memory = place(backend, c);
   if (!memory) return memory.error().to_string();
   int rank = backend.job().rank;

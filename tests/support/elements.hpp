@@ -68,24 +68,24 @@ void for_each_element(const View& view, F f) {
 }
 
 // Tensors may lie where the CPU does not reach: their elements go through contiguous memory of the host.
-inline Result<Tensor> staging(Backend& backend, const Tensor& like) {
-  return Tensor{PERI_TRY(backend.allocate(like.type.bytes(), Place::host)), like.type,
-                View::contiguous(like.type.shape)};
+inline Result<kernels::Tensor> staging(kernels::Backend& backend, const kernels::Tensor& like) {
+  return kernels::Tensor{PERI_TRY(backend.allocate(like.type.bytes(), Place::host)), like.type,
+                         View::contiguous(like.type.shape)};
 }
-inline Status write_tensor(Backend& backend, const Tensor& to, const Value& value) {
-  const Tensor host = PERI_TRY(staging(backend, to));
+inline Status write_tensor(kernels::Backend& backend, const kernels::Tensor& to, const Value& value) {
+  const kernels::Tensor host = PERI_TRY(staging(backend, to));
   for (int64_t i = 0; i < numel(to.type.shape); ++i)
     store_element(host.data() + i * size_of(to.type.dtype), value, static_cast<size_t>(i));
   return backend.copy(operand_of(host), operand_of(to));
 }
 // The elements' bytes in row-major order.
-inline Result<std::string> bytes_of(Backend& backend, const Tensor& from) {
-  const Tensor host = PERI_TRY(staging(backend, from));
+inline Result<std::string> bytes_of(kernels::Backend& backend, const kernels::Tensor& from) {
+  const kernels::Tensor host = PERI_TRY(staging(backend, from));
   PERI_TRY(backend.copy(operand_of(from), operand_of(host)));
   PERI_TRY(backend.synchronize());
   return std::string(reinterpret_cast<const char*>(host.data()), static_cast<size_t>(from.type.bytes()));
 }
-inline Result<Value> read_tensor(Backend& backend, const Tensor& from) {
+inline Result<Value> read_tensor(kernels::Backend& backend, const kernels::Tensor& from) {
   const std::string bytes = PERI_TRY(bytes_of(backend, from));
   Value value = zeros(from.type);
   for (int64_t i = 0; i < numel(from.type.shape); ++i)
@@ -93,9 +93,9 @@ inline Result<Value> read_tensor(Backend& backend, const Tensor& from) {
                  static_cast<size_t>(i));
   return value;
 }
-inline Result<Tensor> make_tensor(Backend& backend, const Value& value) {
-  Tensor tensor{PERI_TRY(backend.allocate(value.type.bytes(), value.type.place)), value.type,
-                View::contiguous(value.type.shape)};
+inline Result<kernels::Tensor> make_tensor(kernels::Backend& backend, const Value& value) {
+  kernels::Tensor tensor{PERI_TRY(backend.allocate(value.type.bytes(), value.type.place)), value.type,
+                         View::contiguous(value.type.shape)};
   PERI_TRY(write_tensor(backend, tensor, value));
   return tensor;
 }

@@ -24,7 +24,8 @@ namespace peri::test {
 // the GPU's. A GPU's driver does not survive a fork: a case that makes a backend in this process, not in
 // forked ranks, has the tag [here], and these run last.
 struct TestedBackend {
-  Result<std::unique_ptr<Backend>> (*create)(const JobOptions&) = create_host_backend;
+  Result<std::unique_ptr<kernels::Backend>> (*create)(const kernels::JobOptions&) =
+      kernels::create_host_backend;
   bool is_cuda = false;
   double patience = 1;    // factor of every deadline: more under tools that slow everything down
   double deadline = 0.4;  // s; short, but longer than a rank may be late when it starts
@@ -34,7 +35,7 @@ struct TestedBackend {
 inline TestedBackend tested;
 
 // What one rank does with its backend. The text that it gives back is compared by the test: "" for all well.
-using RankBody = std::function<std::string(Backend&)>;
+using RankBody = std::function<std::string(kernels::Backend&)>;
 
 struct RankResult {
   std::string text;  // what the body gave back, or why the backend could not be made
@@ -46,13 +47,13 @@ inline std::string unique_job() {
   return "test" + std::to_string(getpid()) + "." + std::to_string(count++);
 }
 
-inline std::string run_rank(const JobOptions& options, const RankBody& body) {
-  Result<std::unique_ptr<Backend>> backend = tested.create(options);
+inline std::string run_rank(const kernels::JobOptions& options, const RankBody& body) {
+  Result<std::unique_ptr<kernels::Backend>> backend = tested.create(options);
   if (!backend) return backend.error().to_string();
   return body(**backend);
 }
 
-inline JobOptions job_options(int world_size, double timeout_s = 20) {
+inline kernels::JobOptions job_options(int world_size, double timeout_s = 20) {
   return {.rank = 0,
           .world_size = world_size,
           .job = unique_job(),
@@ -62,7 +63,7 @@ inline JobOptions job_options(int world_size, double timeout_s = 20) {
 }
 
 // Ranks as processes. A body may end its process; the test runs no longer than `options.timeout_s` + 30 s.
-inline std::vector<RankResult> run_processes(JobOptions options, const RankBody& body) {
+inline std::vector<RankResult> run_processes(kernels::JobOptions options, const RankBody& body) {
   struct Child {
     pid_t pid;
     int pipe;
@@ -105,7 +106,7 @@ inline std::vector<RankResult> run_processes(JobOptions options, const RankBody&
 }
 
 // Ranks as threads.
-inline std::vector<RankResult> run_threads(JobOptions options, const RankBody& body) {
+inline std::vector<RankResult> run_threads(kernels::JobOptions options, const RankBody& body) {
   std::vector<RankResult> results(static_cast<size_t>(options.world_size));
   std::vector<std::thread> threads;
   for (int rank = 0; rank < options.world_size; ++rank)
@@ -118,7 +119,7 @@ inline std::vector<RankResult> run_threads(JobOptions options, const RankBody& b
 }
 
 // As threads where a sanitizer that cannot follow processes runs, else as processes.
-inline std::vector<RankResult> run_ranks(const JobOptions& options, const RankBody& body) {
+inline std::vector<RankResult> run_ranks(const kernels::JobOptions& options, const RankBody& body) {
 #ifdef __SANITIZE_THREAD__
   return run_threads(options, body);
 #else

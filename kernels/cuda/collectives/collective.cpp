@@ -5,7 +5,7 @@
 #include "core/env.hpp"
 #include "kernels/cuda/collectives/launch.hpp"
 
-namespace peri::cuda {
+namespace peri::kernels::cuda {
 namespace {
 
 static_assert(static_cast<int>(Element::u8) == static_cast<int>(DType::u8) &&
@@ -74,7 +74,7 @@ class CollectiveBase : public Call {
  public:
   CollectiveBase(CollectiveCall call, const Communicator& communicator)
       : c_(std::move(call)), stream_(communicator.device()->stream()) {}
-  const host::Operation* operation() const override { return &c_.operation; }
+  const job::Operation* operation() const override { return &c_.operation; }
 
  protected:
   CollectiveCall c_;
@@ -225,14 +225,14 @@ Result<GroupContext*> Communicator::context(const Group& group) {
       .get();
 }
 
-Result<Nccl*> Communicator::nccl(const Group& group, const host::Operation& operation) {
+Result<Nccl*> Communicator::nccl(const Group& group, const job::Operation& operation) {
   PERI_TRY(peers_.check_nccl(group, operation));
   if (!nccl_) nccl_ = PERI_TRY(Nccl::create(control_, monitor_, device_));
   return nccl_.get();
 }
 
 Result<Channel*> Communicator::channel(const Group& group, int from, int to,
-                                       const host::Operation& operation) {
+                                       const job::Operation& operation) {
   auto& channel = channels_[{group, from, to}];
   if (!channel) channel = PERI_TRY(Channel::open(control_, device_, group, from, to, operation));
   return channel.get();
@@ -240,7 +240,7 @@ Result<Channel*> Communicator::channel(const Group& group, int from, int to,
 
 Result<std::unique_ptr<Call>> prepare_collective(Communicator& communicator, const CollectiveSpec& spec,
                                                  const Operand& input, const Operand& output, bool now) {
-  host::Control& control = communicator.control();
+  job::Control& control = communicator.control();
   CollectiveCall c =
       PERI_TRY(check_collective(spec, input, output, control.options(), [&](const std::byte* address) {
         return communicator.blocks()->find(address);
@@ -271,7 +271,7 @@ Result<std::unique_ptr<Call>> prepare_collective(Communicator& communicator, con
   return std::make_unique<StagedCall>(std::move(c), communicator, *context);
 }
 
-Status issue_barrier(GroupContext& context, uint64_t signature, const host::Operation& operation) {
+Status issue_barrier(GroupContext& context, uint64_t signature, const job::Operation& operation) {
   if (context.size() == 1) return {};
   CollectiveArguments a{};
   a.group = context.view();
@@ -283,4 +283,4 @@ Status issue_barrier(GroupContext& context, uint64_t signature, const host::Oper
   return check(launch_ll(a, context.device()->stream()), operation.text());
 }
 
-}  // namespace peri::cuda
+}  // namespace peri::kernels::cuda

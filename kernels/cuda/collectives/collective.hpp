@@ -7,12 +7,12 @@
 #include <span>
 #include <tuple>
 
-#include "kernels/cuda/symmetric/group_context.hpp"
 #include "kernels/cuda/nccl/nccl.hpp"
 #include "kernels/cuda/peers.hpp"
+#include "kernels/cuda/symmetric/group_context.hpp"
 #include "kernels/host/symmetric/symmetric_memory.hpp"
 
-namespace peri::cuda {
+namespace peri::kernels::cuda {
 
 // Something that is enqueued in the rank's stream, any number of times. Nothing is allocated in `enqueue`, so
 // that a stream may capture it.
@@ -22,7 +22,7 @@ class Call {
   virtual Status enqueue() = 0;
   // Of a collective: what peers are told that this rank is doing; nullptr for what is this rank's own
   // business.
-  virtual const host::Operation* operation() const { return nullptr; }
+  virtual const job::Operation* operation() const { return nullptr; }
   // Of a call whose kernels are NCCL's, which wait without our bounds: what `Nccl::issue` wants to know.
   virtual std::shared_ptr<const NcclWork> nccl_work() const { return nullptr; }
 
@@ -37,15 +37,15 @@ class Call {
 // What a rank shares with its peers: the groups' contexts and the pairs' channels, made when first used.
 class Communicator {
  public:
-  Communicator(host::Control& control, Monitor& monitor, std::shared_ptr<Device> device, Peers peers)
+  Communicator(job::Control& control, Monitor& monitor, std::shared_ptr<Device> device, Peers peers)
       : control_(control), monitor_(monitor), device_(std::move(device)), peers_(std::move(peers)) {}
-  host::Control& control() const { return control_; }
+  job::Control& control() const { return control_; }
   Monitor& monitor() const { return monitor_; }
   const std::shared_ptr<Device>& device() const { return device_; }
   const std::shared_ptr<host::SymmetricBlocks>& blocks() const { return blocks_; }
   const Peers& peers() const { return peers_; }
   // Unsupported if the group's members cannot use it.
-  Result<Nccl*> nccl(const Group& group, const host::Operation& operation);
+  Result<Nccl*> nccl(const Group& group, const job::Operation& operation);
   // Enqueues the work, whose bound is NCCL's guardian if it has any of NCCL in it.
   Status issue(std::shared_ptr<const NcclWork> work, const std::function<Status()>& enqueue) {
     return work ? nccl_->issue(std::move(work), enqueue) : enqueue();
@@ -54,10 +54,10 @@ class Communicator {
     if (nccl_) nccl_->close();
   }
   Result<GroupContext*> context(const Group& group);
-  Result<Channel*> channel(const Group& group, int from, int to, const host::Operation& operation);
+  Result<Channel*> channel(const Group& group, int from, int to, const job::Operation& operation);
 
  private:
-  host::Control& control_;
+  job::Control& control_;
   Monitor& monitor_;
   std::shared_ptr<Device> device_;
   Peers peers_;
@@ -73,6 +73,6 @@ Result<std::unique_ptr<Call>> prepare_collective(Communicator& communicator, con
                                                  const Operand& input, const Operand& output, bool now);
 
 // A meeting of the context's members in the stream; the context is set up.
-Status issue_barrier(GroupContext& context, uint64_t signature, const host::Operation& operation);
+Status issue_barrier(GroupContext& context, uint64_t signature, const job::Operation& operation);
 
-}  // namespace peri::cuda
+}  // namespace peri::kernels::cuda

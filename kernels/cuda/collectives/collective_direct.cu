@@ -1,7 +1,7 @@
 // Algorithms on symmetric memory: members read each other's inputs in place, or store into them.
 #include "kernels/cuda/collectives/direct.cuh"
 
-namespace peri::cuda {
+namespace peri::kernels::cuda {
 namespace {
 
 template <Element element, int kMembers, bool kPlain>
@@ -104,4 +104,4 @@ cudaError_t launch_split(const CollectiveArguments& a, cudaStream_t stream) {
                      });
 }
 
-}  // namespace peri::cuda
+}  // namespace peri::kernels::cuda

@@ -7,10 +7,10 @@
 // reader takes it when both flags are there, so no fence is needed. Two buffers alternate with the epoch. A
 // kernel ends only after every member has arrived at its epoch, that is, has ended the kernel before: so the
 // buffer that the next kernel writes is read by nobody any more.
-#include "kernels/cuda/symmetric/wait.cuh"
 #include "kernels/cuda/collectives/words.cuh"
+#include "kernels/cuda/symmetric/wait.cuh"
 
-namespace peri::cuda {
+namespace peri::kernels::cuda {
 namespace {
 
 constexpr int64_t kPackets = kChunkBytes / kPacketBytes;
@@ -101,4 +101,4 @@ cudaError_t launch_ll(const CollectiveArguments& a, cudaStream_t stream) {
   return cudaGetLastError();
 }
 
-}  // namespace peri::cuda
+}  // namespace peri::kernels::cuda

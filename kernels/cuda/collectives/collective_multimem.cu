@@ -15,7 +15,7 @@
 // multicast any more, and the member may unbind it.
 #include "kernels/cuda/collectives/direct.cuh"
 
-namespace peri::cuda {
+namespace peri::kernels::cuda {
 namespace {
 
 __device__ void meet_across_aliases(const CollectiveArguments& a, uint32_t epoch, Phase phase) {
@@ -249,4 +249,4 @@ cudaError_t launch_multimem_gather(const CollectiveArguments& a, cudaStream_t st
   return cudaGetLastError();
 }
 
-}  // namespace peri::cuda
+}  // namespace peri::kernels::cuda

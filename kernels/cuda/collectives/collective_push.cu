@@ -11,10 +11,10 @@
 // epochs later, when it has got this member's words of the epoch between, which are pushed by a later kernel
 // than the one that emptied the slot. A kernel that gave up leaves slots filled: then the rank communicates
 // no more (monitor.hpp).
-#include "kernels/cuda/symmetric/wait.cuh"
 #include "kernels/cuda/collectives/words.cuh"
+#include "kernels/cuda/symmetric/wait.cuh"
 
-namespace peri::cuda {
+namespace peri::kernels::cuda {
 namespace {
 
 constexpr int64_t kWord = sizeof(uint4);
@@ -212,4 +212,4 @@ cudaError_t launch_push(const CollectiveArguments& a, cudaStream_t stream) {
   });
 }
 
-}  // namespace peri::cuda
+}  // namespace peri::kernels::cuda

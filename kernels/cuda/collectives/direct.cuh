@@ -7,10 +7,10 @@
 // is published by the release of `arrive`. An end barrier says that the block reads nobody's memory any more.
 #pragma once
 
-#include "kernels/cuda/symmetric/wait.cuh"
 #include "kernels/cuda/collectives/words.cuh"
+#include "kernels/cuda/symmetric/wait.cuh"
 
-namespace peri::cuda {
+namespace peri::kernels::cuda {
 
 // Phases of one call, each with a signature of its own.
 enum Phase : uint32_t { kStart, kMiddle, kEnd };
@@ -88,4 +88,4 @@ __device__ inline int64_t part_begin(const CollectiveArguments& a, int member) {
   return min(member * ((even + 127) / 128 * 128), a.length);
 }
 
-}  // namespace peri::cuda
+}  // namespace peri::kernels::cuda

@@ -1,6 +1,6 @@
 // The arithmetic of collectives on the device: the same bits as the host's
-// (kernels/host/collectives/collective_reduce.cpp). Floats are accumulated in f32 in the order of the group and rounded
-// once; integers wrap.
+// (kernels/host/collectives/collective_reduce.cpp). Floats are accumulated in f32 in the order of the group
+// and rounded once; integers wrap.
 #pragma once
 
 #include <cuda_bf16.h>
@@ -8,7 +8,7 @@
 
 #include "kernels/cuda/symmetric/device_view.cuh"
 
-namespace peri::cuda {
+namespace peri::kernels::cuda {
 
 template <Element>
 struct ElementOf;
@@ -155,4 +155,4 @@ auto with_element(Element element, F f) {
   return f.template operator()<Element::u8>();
 }
 
-}  // namespace peri::cuda
+}  // namespace peri::kernels::cuda

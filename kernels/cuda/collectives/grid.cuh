@@ -6,7 +6,7 @@
 
 #include "kernels/cuda/collectives/launch.hpp"
 
-namespace peri::cuda {
+namespace peri::kernels::cuda {
 
 inline constexpr int kThreads = 512;
 
@@ -33,4 +33,4 @@ __host__ __device__ inline bool is_aligned(const std::byte* base, const PartWind
          window.row_bytes % size == 0 && window.row_stride % size == 0;
 }
 
-}  // namespace peri::cuda
+}  // namespace peri::kernels::cuda

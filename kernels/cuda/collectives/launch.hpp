@@ -4,7 +4,7 @@
 
 #include "kernels/cuda/symmetric/device_view.cuh"
 
-namespace peri::cuda {
+namespace peri::kernels::cuda {
 
 // Pushes `input` into the others' workspace as packets and consumes theirs: every op that needs no symmetric
 // operand, at most kChunkBytes of every part at a time. With no bytes to move, a barrier.
@@ -41,4 +41,4 @@ cudaError_t launch_send(const ChannelView& channel, const Watch& watch, uint32_t
 cudaError_t launch_receive(const ChannelView& channel, const Watch& watch, uint32_t operation,
                            uint32_t signature, std::byte* data, int64_t bytes, cudaStream_t stream);
 
-}  // namespace peri::cuda
+}  // namespace peri::kernels::cuda

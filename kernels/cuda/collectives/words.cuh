@@ -5,7 +5,7 @@
 #include "kernels/cuda/collectives/elements.cuh"
 #include "kernels/cuda/collectives/grid.cuh"
 
-namespace peri::cuda {
+namespace peri::kernels::cuda {
 
 // An operand of a collective, or a member's, as the words of a part are found in it.
 struct PartMemory {
@@ -105,4 +105,4 @@ cudaError_t with_kernel(const CollectiveArguments& a, bool plain, F f) {
   return cudaGetLastError();
 }
 
-}  // namespace peri::cuda
+}  // namespace peri::kernels::cuda

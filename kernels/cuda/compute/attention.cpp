@@ -7,7 +7,7 @@
 
 #include "kernels/cuda/compute/kernel_compile.hpp"
 
-namespace peri::cuda {
+namespace peri::kernels::cuda {
 namespace {
 
 constexpr int64_t kChunk = 256;  // keys, and threads: see attention.cuh
@@ -47,7 +47,7 @@ Compiled compile_attention(const Call& call) {
     generated.scratch =
         PERI_TRY(Scratch::allocate(rows * chunks * (2 + width) * static_cast<int64_t>(sizeof(float))));
   const size_t in = call.inputs.size();
-  generated.text = "#include \"kernels/cuda/compute/attention.cuh\"\nusing namespace peri::cuda;\n";
+  generated.text = "#include \"kernels/cuda/compute/attention.cuh\"\nusing namespace peri::kernels::cuda;\n";
   auto launches = [&](const std::string& name, int64_t pack) {
     const auto lanes = static_cast<int64_t>(
         std::min<uint64_t>(kChunk, std::bit_ceil(static_cast<uint64_t>(blocks_for(width, pack)))));
@@ -82,4 +82,4 @@ Compiled compile_attention(const Call& call) {
   return make_kernel(std::move(generated));
 }
 
-}  // namespace peri::cuda
+}  // namespace peri::kernels::cuda

@@ -7,7 +7,7 @@
 
 #include "kernels/cuda/nvrtc/source_elements.cuh"
 
-namespace peri::cuda {
+namespace peri::kernels::cuda {
 
 constexpr int kChunk = 256;      // keys; also threads
 constexpr int kLanesPerKey = 8;  // that share one key's score
@@ -204,4 +204,4 @@ struct Attending {
   }
 };
 
-}  // namespace peri::cuda
+}  // namespace peri::kernels::cuda

@@ -5,7 +5,7 @@
 
 #include "kernels/cuda/compute/kernel_compile.hpp"
 
-namespace peri::cuda {
+namespace peri::kernels::cuda {
 namespace {
 
 constexpr int kThreads = 256, kUnitsPerThread = 4, kTile = 32;
@@ -39,7 +39,7 @@ Compiled make_transposition(Space space, int rows, int64_t bytes) {
   constants.add(space).add(sizes);
   Generated generated;
   generated.text = fmt::format(
-      "#include \"kernels/cuda/compute/copy.cuh\"\nusing namespace peri::cuda;\n"
+      "#include \"kernels/cuda/compute/copy.cuh\"\nusing namespace peri::kernels::cuda;\n"
       "extern \"C\" __global__ void tiles(const Addresses<2> a, const Transposition<{}> c) {{\n"
       "  transpose<{}>(a.at[0], a.at[1], c);\n}}\n",
       rank_of(space), bytes);
@@ -111,7 +111,7 @@ Compiled make_copy(const Shape& shape, const Strides& in, const Strides& out, in
         entry, rank_of(walk), unit, index_type(walk));
   };
   Generated generated;
-  generated.text = "#include \"kernels/cuda/compute/copy.cuh\"\nusing namespace peri::cuda;\n" +
+  generated.text = "#include \"kernels/cuda/compute/copy.cuh\"\nusing namespace peri::kernels::cuda;\n" +
                    kernel("units", bytes * elements, units) + kernel("elements", bytes, space);
   generated.launches = {launch("units", units)};
   generated.unaligned = {launch("elements", space)};
@@ -133,4 +133,4 @@ Compiled compile_copy(const Call& call) {
   return std::make_shared<CatKernel>(std::move(parts));
 }
 
-}  // namespace peri::cuda
+}  // namespace peri::kernels::cuda

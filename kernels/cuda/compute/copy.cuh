@@ -4,7 +4,7 @@
 
 #include "kernels/cuda/nvrtc/source_elements.cuh"
 
-namespace peri::cuda {
+namespace peri::kernels::cuda {
 
 template <int bytes>
 struct alignas(bytes) Unit {
@@ -82,4 +82,4 @@ void transpose(const byte* in, byte* out, const Transposition<rank>& t) {
       to[(row + i) * t.out_row + (column + x) * t.out_column] = tile[x][i];
 }
 
-}  // namespace peri::cuda
+}  // namespace peri::kernels::cuda

@@ -4,7 +4,7 @@
 
 #include "kernels/cuda/compute/kernel_compile.hpp"
 
-namespace peri::cuda {
+namespace peri::kernels::cuda {
 
 Compiled compile_creation(const Call& call) {
   constexpr int kThreads = 128, kPerThread = 4;
@@ -25,7 +25,7 @@ Compiled compile_creation(const Call& call) {
   }
   Generated generated;
   generated.text = fmt::format(
-      "#include \"kernels/cuda/compute/creation.cuh\"\nusing namespace peri::cuda;\n"
+      "#include \"kernels/cuda/compute/creation.cuh\"\nusing namespace peri::kernels::cuda;\n"
       "extern \"C\" __global__ void create_all(const Addresses<1> a, const Creation<{}> c) {{\n"
       "  {}(a.at[0], c);\n}}\n",
       rank_of(space), body);
@@ -36,4 +36,4 @@ Compiled compile_creation(const Call& call) {
   return make_kernel(std::move(generated));
 }
 
-}  // namespace peri::cuda
+}  // namespace peri::kernels::cuda

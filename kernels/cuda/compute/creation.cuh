@@ -4,7 +4,7 @@
 
 #include "kernels/cuda/nvrtc/source_elements.cuh"
 
-namespace peri::cuda {
+namespace peri::kernels::cuda {
 
 template <int rank>
 struct Creation {
@@ -99,4 +99,4 @@ void create_random(byte* out, const Creation<rank>& c) {
             [&](int64_t first, float(&numbers)[4]) { Numbers::make(c.seed, first / 4, numbers); });
 }
 
-}  // namespace peri::cuda
+}  // namespace peri::kernels::cuda

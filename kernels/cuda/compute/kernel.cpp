@@ -9,12 +9,12 @@
 
 #include <fmt/format.h>
 
-#include "kernels/cuda/memory/device.hpp"
 #include "kernels/cuda/compute/kernel_compile.hpp"
+#include "kernels/cuda/memory/device.hpp"
 #include "kernels/cuda/nvrtc/nvrtc.hpp"
 #include "kernels/kernel_cache.hpp"
 
-namespace peri::cuda {
+namespace peri::kernels::cuda {
 namespace {
 
 // Of one launch: all of its operands and the scratch. Far below CUDA's limit of 4 KB for parameters.
@@ -143,4 +143,4 @@ Result<std::shared_ptr<const Kernel>> compile_kernel(const KernelSpec& spec,
   return cache->find(spec, inputs, outputs, [&] { return compile({spec, inputs, outputs}); });
 }
 
-}  // namespace peri::cuda
+}  // namespace peri::kernels::cuda

@@ -13,7 +13,7 @@
 #include "core/error.hpp"
 #include "core/ops/kernel.hpp"
 
-namespace peri::cuda {
+namespace peri::kernels::cuda {
 
 class Kernel {
  public:
@@ -37,4 +37,4 @@ Result<std::shared_ptr<const Kernel>> compile_kernel(const KernelSpec& spec,
                                                      std::span<const OperandType> inputs,
                                                      std::span<const OperandType> outputs);
 
-}  // namespace peri::cuda
+}  // namespace peri::kernels::cuda

@@ -14,7 +14,7 @@
 #include "kernels/cuda/compute/kernel.hpp"
 #include "kernels/cuda/nvrtc/source.hpp"
 
-namespace peri::cuda {
+namespace peri::kernels::cuda {
 
 using Compiled = Result<std::shared_ptr<const Kernel>>;
 
@@ -77,4 +77,4 @@ Space in_units(Space space, std::span<const int> operands, int64_t elements);
 #define PERI_FAMILY(name) Compiled compile_##name(const Call& call);
 #include "kernels/families.def"
 
-}  // namespace peri::cuda
+}  // namespace peri::kernels::cuda

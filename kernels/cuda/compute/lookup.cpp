@@ -7,7 +7,7 @@
 #include "kernels/cuda/compute/kernel_compile.hpp"
 #include "kernels/host/simd/elements.hpp"
 
-namespace peri::cuda {
+namespace peri::kernels::cuda {
 namespace {
 
 constexpr int kThreads = 256;
@@ -66,7 +66,7 @@ Compiled compile_select(const Call& call) {
     return Launch{entry, blocks_for(units.total(), kThreads), kThreads, constants};
   };
   Generated generated;
-  generated.text = "#include \"kernels/cuda/compute/lookup.cuh\"\nusing namespace peri::cuda;\n";
+  generated.text = "#include \"kernels/cuda/compute/lookup.cuh\"\nusing namespace peri::kernels::cuda;\n";
   for (auto [entry, unit] : {std::pair("units", bytes * elements), std::pair("elements", bytes)})
     generated.text += fmt::format(
         "extern \"C\" __global__ void {}(const Addresses<3> a, const Selection<{}> c) {{\n"
@@ -99,7 +99,7 @@ Compiled compile_index_copy(const Call& call) {
     return Launch{entry, count * parts, kThreads, constants};
   };
   Generated generated;
-  generated.text = "#include \"kernels/cuda/compute/lookup.cuh\"\nusing namespace peri::cuda;\n";
+  generated.text = "#include \"kernels/cuda/compute/lookup.cuh\"\nusing namespace peri::kernels::cuda;\n";
   for (auto [entry, unit] : {std::pair("units", bytes * elements), std::pair("elements", bytes)})
     generated.text += fmt::format(
         "extern \"C\" __global__ void {}(const Addresses<3> a, const Insertion<{}> c) {{\n"
@@ -113,4 +113,4 @@ Compiled compile_index_copy(const Call& call) {
   return std::make_shared<IndexCopyKernel>(std::move(copy), std::move(insert), call.in(0) == call.out());
 }
 
-}  // namespace peri::cuda
+}  // namespace peri::kernels::cuda

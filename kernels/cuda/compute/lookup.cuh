@@ -4,7 +4,7 @@
 
 #include "kernels/cuda/compute/copy.cuh"
 
-namespace peri::cuda {
+namespace peri::kernels::cuda {
 
 template <int rank>
 struct Selection {
@@ -52,4 +52,4 @@ void insert(const byte* index, const byte* source, byte* out, const Insertion<ra
   }
 }
 
-}  // namespace peri::cuda
+}  // namespace peri::kernels::cuda

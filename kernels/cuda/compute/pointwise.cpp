@@ -10,7 +10,7 @@
 #include "core/types/scalar.hpp"
 #include "kernels/cuda/compute/kernel_compile.hpp"
 
-namespace peri::cuda {
+namespace peri::kernels::cuda {
 namespace {
 
 constexpr int kThreads = 256;
@@ -77,7 +77,8 @@ class Text {
   Text(const Call& call, const Space& space, int pack, int unroll)
       : call_(call), program_(call.spec.fused), outputs_(call.outputs.size()) {
     text_ = fmt::format(
-        "#include \"kernels/cuda/compute/pointwise.cuh\"\nusing namespace peri;\nusing namespace peri::cuda;\n"
+        "#include \"kernels/cuda/compute/pointwise.cuh\"\nusing namespace peri;\nusing namespace "
+        "peri::kernels::cuda;\n"
         "using Index = {};\nusing Operands = Addresses<{}>;\nusing Walk = Space<{}, {}>;\n",
         index_type(space), space.strides.size(), space.strides.size(), rank_of(space));
     add_program();
@@ -204,4 +205,4 @@ Compiled compile_pointwise(const Call& call) {
   return make_kernel(std::move(generated));
 }
 
-}  // namespace peri::cuda
+}  // namespace peri::kernels::cuda

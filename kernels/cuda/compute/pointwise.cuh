@@ -3,7 +3,7 @@
 
 #include "kernels/cuda/nvrtc/source_elements.cuh"
 
-namespace peri::cuda {
+namespace peri::kernels::cuda {
 
 // The table's expression on registers of type T, as the register of the result's dtype E.
 template <Op op, class E, class T>
@@ -16,4 +16,4 @@ Register<E> choose(int64_t condition, Register<E> y, Register<E> z) {
   return scalar::evaluate<Op::where, Register<E>>(static_cast<Register<E>>(condition != 0), y, z);
 }
 
-}  // namespace peri::cuda
+}  // namespace peri::kernels::cuda

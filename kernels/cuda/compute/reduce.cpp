@@ -6,7 +6,7 @@
 
 #include "kernels/cuda/compute/kernel_compile.hpp"
 
-namespace peri::cuda {
+namespace peri::kernels::cuda {
 namespace {
 
 constexpr int kThreads = 256, kWarps = kThreads / 32, kColumns = 32;
@@ -62,7 +62,8 @@ Compiled compile_reduction(const Call& call) {
     generated.scratch =
         PERI_TRY(Scratch::allocate(results * blocks * (is_float(call.inputs[0].dtype) ? 4 : 8)));
   generated.text = fmt::format(
-      "#include \"kernels/cuda/compute/reduce.cuh\"\nusing namespace peri;\nusing namespace peri::cuda;\n"
+      "#include \"kernels/cuda/compute/reduce.cuh\"\nusing namespace peri;\nusing namespace "
+      "peri::kernels::cuda;\n"
       "using R = Reducer<{}, {}, Op::{}, {}>;\nusing C = Reduction<{}, {}>;\n"
       "extern \"C\" __global__ void rows(const Addresses<3> a, const C c) {{\n"
       "  R::rows(a.at[0], a.at[1], a.at[2], c);\n}}\n"
@@ -90,7 +91,8 @@ Compiled compile_position(const Call& call) {
   const int warps = length > 8 * kBlock ? 32 : length > kBlock ? kWarps : 1, lines = warps == 1 ? kWarps : 1;
   Generated generated;
   generated.text = fmt::format(
-      "#include \"kernels/cuda/compute/reduce.cuh\"\nusing namespace peri;\nusing namespace peri::cuda;\n"
+      "#include \"kernels/cuda/compute/reduce.cuh\"\nusing namespace peri;\nusing namespace "
+      "peri::kernels::cuda;\n"
       "extern \"C\" __global__ void positions(const Addresses<2> a, const Position<{}> c) {{\n"
       "  Finder<{}, Op::{}>::find<{}, {}>(a.at[0], a.at[1], c);\n}}\n",
       rank_of(kept), element(call.inputs[0].dtype), call.spec.op == Op::argmax ? "gt" : "lt", warps, lines);
@@ -100,4 +102,4 @@ Compiled compile_position(const Call& call) {
   return make_kernel(std::move(generated));
 }
 
-}  // namespace peri::cuda
+}  // namespace peri::kernels::cuda

@@ -6,7 +6,7 @@
 
 #include "kernels/cuda/nvrtc/source_fold.cuh"
 
-namespace peri::cuda {
+namespace peri::kernels::cuda {
 
 constexpr int kWarps = 8;  // per thread block
 
@@ -161,4 +161,4 @@ struct Finder {
   }
 };
 
-}  // namespace peri::cuda
+}  // namespace peri::kernels::cuda

@@ -3,10 +3,10 @@
 
 #include <fmt/format.h>
 
-#include "kernels/cuda/memory/device.hpp"
 #include "kernels/cuda/compute/kernel_compile.hpp"
+#include "kernels/cuda/memory/device.hpp"
 
-namespace peri::cuda {
+namespace peri::kernels::cuda {
 
 Compiled compile_rope(const Call& call) {
   constexpr int kThreads = 128;
@@ -34,7 +34,7 @@ Compiled compile_rope(const Call& call) {
                    "copying a table"));
   }
   generated.text = fmt::format(
-      "#include \"kernels/cuda/compute/rope.cuh\"\nusing namespace peri::cuda;\n"
+      "#include \"kernels/cuda/compute/rope.cuh\"\nusing namespace peri::kernels::cuda;\n"
       "extern \"C\" __global__ void turn(const Addresses<4> a, const Rope<{}> c) {{\n"
       "  rope<{}, {}>(a.at[0], a.at[1], a.at[3], a.at[2], c);\n}}\n",
       rank_of(pairs), element(call.dtype()), element(call.inputs[1].dtype));
@@ -44,4 +44,4 @@ Compiled compile_rope(const Call& call) {
   return make_kernel(std::move(generated));
 }
 
-}  // namespace peri::cuda
+}  // namespace peri::kernels::cuda

@@ -5,7 +5,7 @@
 
 #include "kernels/cuda/nvrtc/source_elements.cuh"
 
-namespace peri::cuda {
+namespace peri::kernels::cuda {
 
 template <int rank>
 struct Rope {
@@ -29,4 +29,4 @@ void rope(const byte* x, const byte* positions, const byte* frequencies, byte* y
   store<E>(y, at[0] + r.out_half, second * cosine + first * sine);
 }
 
-}  // namespace peri::cuda
+}  // namespace peri::kernels::cuda

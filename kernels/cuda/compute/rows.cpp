@@ -6,7 +6,7 @@
 
 #include "kernels/cuda/compute/kernel_compile.hpp"
 
-namespace peri::cuda {
+namespace peri::kernels::cuda {
 
 Compiled compile_rows(const Call& call) {
   constexpr int kMostWarps = 16, kLinesPerBlock = 4;
@@ -46,7 +46,7 @@ Compiled compile_rows(const Call& call) {
   }
   Generated generated;
   generated.text = fmt::format(
-      "#include \"kernels/cuda/compute/rows.cuh\"\nusing namespace peri::cuda;\n"
+      "#include \"kernels/cuda/compute/rows.cuh\"\nusing namespace peri::kernels::cuda;\n"
       "extern \"C\" __global__ void __launch_bounds__({}) each_line(const Addresses<{}> a, const "
       "Rows<{}> c) {{\n"
       "  {}<{}, {}, {}, {}>({}c);\n}}\n",
@@ -57,4 +57,4 @@ Compiled compile_rows(const Call& call) {
   return make_kernel(std::move(generated));
 }
 
-}  // namespace peri::cuda
+}  // namespace peri::kernels::cuda

@@ -8,7 +8,7 @@
 
 #include "kernels/cuda/nvrtc/source_fold.cuh"
 
-namespace peri::cuda {
+namespace peri::kernels::cuda {
 
 template <int rank>
 struct Rows {
@@ -126,4 +126,4 @@ void layer_norm(const byte* in, const byte* weight, const byte* bias, byte* out,
   });
 }
 
-}  // namespace peri::cuda
+}  // namespace peri::kernels::cuda

@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <optional>
 
-namespace peri::cuda {
+namespace peri::kernels::cuda {
 namespace {
 
 std::optional<Matrix> matrix_of(int64_t rows, int64_t columns, int64_t row_stride, int64_t column_stride) {
@@ -149,4 +149,4 @@ Compiled compile_matmul(const Call& call) {
   return make_product(product);
 }
 
-}  // namespace peri::cuda
+}  // namespace peri::kernels::cuda

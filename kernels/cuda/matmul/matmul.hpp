@@ -6,7 +6,7 @@
 #include "kernels/cuda/compute/kernel_compile.hpp"
 #include "kernels/cuda/matmul/matmul_skinny.hpp"
 
-namespace peri::cuda {
+namespace peri::kernels::cuda {
 
 // Makes cuBLASLt load what it loads once for a process (80 ms), so that the first product need not wait.
 void load_matmul_library(int device);
@@ -34,4 +34,4 @@ Compiled make_product(const Product& product);
 std::optional<SkinnyProduct> skinny_product(const Product& product, int multiprocessors);
 Compiled make_skinny(const SkinnyProduct& product, bool swapped);
 
-}  // namespace peri::cuda
+}  // namespace peri::kernels::cuda

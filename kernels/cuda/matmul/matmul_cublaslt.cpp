@@ -10,11 +10,11 @@
 
 #include <fmt/format.h>
 
-#include "kernels/cuda/nvrtc/cache.hpp"
-#include "kernels/cuda/memory/device.hpp"
 #include "kernels/cuda/matmul/matmul.hpp"
+#include "kernels/cuda/memory/device.hpp"
+#include "kernels/cuda/nvrtc/cache.hpp"
 
-namespace peri::cuda {
+namespace peri::kernels::cuda {
 namespace {
 
 constexpr int kCandidates = 8, kRounds = 3;
@@ -370,4 +370,4 @@ Compiled make_product(const Product& product) {
   return kernel;
 }
 
-}  // namespace peri::cuda
+}  // namespace peri::kernels::cuda

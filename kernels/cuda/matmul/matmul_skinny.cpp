@@ -7,10 +7,10 @@
 // (measured on an H200: 11.2 us against 12.9 for one row, 32.8 against 30.7 for 14336 columns).
 #include <algorithm>
 
-#include "kernels/cuda/memory/device.hpp"
 #include "kernels/cuda/matmul/matmul.hpp"
+#include "kernels/cuda/memory/device.hpp"
 
-namespace peri::cuda {
+namespace peri::kernels::cuda {
 namespace {
 
 constexpr int64_t kVector = 8;  // elements of a load
@@ -73,4 +73,4 @@ Compiled make_skinny(const SkinnyProduct& product, bool swapped) {
   return std::make_shared<SkinnyKernel>(product, swapped);
 }
 
-}  // namespace peri::cuda
+}  // namespace peri::kernels::cuda

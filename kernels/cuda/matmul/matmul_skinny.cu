@@ -20,7 +20,7 @@
 
 #include <type_traits>
 
-namespace peri::cuda {
+namespace peri::kernels::cuda {
 namespace {
 
 constexpr int kWarps = 16, kThreads = kWarps * 32, kStep = 32;  // kStep: of k
@@ -400,4 +400,4 @@ cudaError_t launch_skinny(const SkinnyProduct& p, const void* a, const void* b, 
   return cudaLaunchKernelExC(&config, instance(p, is_aligned), parameters);
 }
 
-}  // namespace peri::cuda
+}  // namespace peri::kernels::cuda

@@ -6,7 +6,7 @@
 
 #include <cstdint>
 
-namespace peri::cuda {
+namespace peri::kernels::cuda {
 
 constexpr int kSkinnyRows = 16;     // at most
 constexpr int kSkinnyCluster = 8;   // blocks among which k is split, at most: what every device can place
@@ -30,4 +30,4 @@ cudaError_t load_skinny(const SkinnyProduct& product);
 cudaError_t launch_skinny(const SkinnyProduct& product, const void* a, const void* b, void* c, bool early,
                           cudaStream_t stream);
 
-}  // namespace peri::cuda
+}  // namespace peri::kernels::cuda

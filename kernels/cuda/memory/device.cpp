@@ -4,7 +4,7 @@
 
 #include <utility>
 
-namespace peri::cuda {
+namespace peri::kernels::cuda {
 namespace {
 
 template <class Function>
@@ -116,4 +116,4 @@ void Device::retire(std::function<void()> free) {
   retired_.push_back(std::move(free));
 }
 
-}  // namespace peri::cuda
+}  // namespace peri::kernels::cuda

@@ -15,7 +15,7 @@
 
 #include "core/error.hpp"
 
-namespace peri::cuda {
+namespace peri::kernels::cuda {
 
 // "what: out of memory"; memory exhaustion is OutOfMemory, everything else IoError.
 Status check(cudaError_t error, const std::string& what);
@@ -73,4 +73,4 @@ class Device {
   std::vector<std::function<void()>> retired_;
 };
 
-}  // namespace peri::cuda
+}  // namespace peri::kernels::cuda

@@ -7,7 +7,7 @@
 
 #include "kernels/host/memory.hpp"
 
-namespace peri::cuda {
+namespace peri::kernels::cuda {
 namespace {
 
 constexpr int64_t kSmallest = 512;
@@ -142,4 +142,4 @@ Place Allocator::place_of(const std::byte* address) const {
   return address < data + block.bytes ? block.place : Place::host;
 }
 
-}  // namespace peri::cuda
+}  // namespace peri::kernels::cuda

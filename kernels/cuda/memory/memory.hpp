@@ -12,7 +12,7 @@
 #include "kernels/cuda/memory/device.hpp"
 #include "kernels/tensor.hpp"
 
-namespace peri::cuda {
+namespace peri::kernels::cuda {
 
 // Held by shared_ptr because tensors of the script may outlive the backend.
 class Allocator : public std::enable_shared_from_this<Allocator> {
@@ -43,4 +43,4 @@ class Allocator : public std::enable_shared_from_this<Allocator> {
   int64_t waiting_ = 0;  // bytes of the host's that were freed and that the device may still use
 };
 
-}  // namespace peri::cuda
+}  // namespace peri::kernels::cuda

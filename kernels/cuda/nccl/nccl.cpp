@@ -19,7 +19,7 @@
 #include "kernels/cuda/collectives/collective.hpp"
 #include "kernels/cuda/nccl/nccl_library.hpp"
 
-namespace peri::cuda {
+namespace peri::kernels::cuda {
 namespace {
 
 using Clock = std::chrono::steady_clock;
@@ -89,7 +89,7 @@ class Scratch {
 
 class NcclImpl final : public Nccl {
  public:
-  NcclImpl(const NcclApi& api, host::Control& control, Monitor& monitor, std::shared_ptr<Device> device)
+  NcclImpl(const NcclApi& api, job::Control& control, Monitor& monitor, std::shared_ptr<Device> device)
       : api_(api), control_(control), monitor_(monitor), device_(std::move(device)) {}
   ~NcclImpl() override {
     close();
@@ -113,7 +113,7 @@ class NcclImpl final : public Nccl {
 
   // Calls NCCL, and waits until it has done what it does beside: until then nothing is in the stream.
   template <class Function>
-  Status run(const NcclWork& work, const host::Operation& operation, ncclComm_t comm, Function function) {
+  Status run(const NcclWork& work, const job::Operation& operation, ncclComm_t comm, Function function) {
     ncclResult_t result;
     {
       std::lock_guard lock(mutex_);
@@ -129,12 +129,12 @@ class NcclImpl final : public Nccl {
     std::shared_ptr<const NcclWork> work;
   };
 
-  Result<ncclComm_t> communicator(const Group& group, const NcclWork& work, const host::Operation& operation);
-  Status settle(const NcclWork& work, const host::Operation& operation, ncclComm_t comm, ncclResult_t result);
+  Result<ncclComm_t> communicator(const Group& group, const NcclWork& work, const job::Operation& operation);
+  Status settle(const NcclWork& work, const job::Operation& operation, ncclComm_t comm, ncclResult_t result);
   void look(bool failed);
   void look_for_leavers(const NcclWork& work);
   void give_up();
-  Status check_usable(const host::Operation& operation) const {
+  Status check_usable(const job::Operation& operation) const {
     if (!given_up_) return {};
     PERI_TRY(control_.check_job(operation));
     return operation.fail(Code::PeerLost, "NCCL was given up after an earlier failure");
@@ -145,7 +145,7 @@ class NcclImpl final : public Nccl {
   }
 
   const NcclApi& api_;
-  host::Control& control_;
+  job::Control& control_;
   Monitor& monitor_;
   std::shared_ptr<Device> device_;
   std::set<std::string> recorded_;  // operations that members have compared for a recording
@@ -175,7 +175,7 @@ class NcclCall final : public Call {
     return {};
   }
 
-  const host::Operation* operation() const override { return &c_.operation; }
+  const job::Operation* operation() const override { return &c_.operation; }
   std::shared_ptr<const NcclWork> nccl_work() const override { return work_; }
 
   Status enqueue() override {
@@ -289,7 +289,7 @@ Result<std::unique_ptr<Call>> NcclImpl::prepare(CollectiveCall call, bool record
 }
 
 Result<ncclComm_t> NcclImpl::communicator(const Group& group, const NcclWork& work,
-                                          const host::Operation& operation) {
+                                          const job::Operation& operation) {
   {
     std::lock_guard lock(mutex_);
     PERI_TRY(check_usable(operation));
@@ -318,7 +318,7 @@ Result<ncclComm_t> NcclImpl::communicator(const Group& group, const NcclWork& wo
   return comm;
 }
 
-Status NcclImpl::settle(const NcclWork& work, const host::Operation& operation, ncclComm_t comm,
+Status NcclImpl::settle(const NcclWork& work, const job::Operation& operation, ncclComm_t comm,
                         ncclResult_t result) {
   constexpr std::chrono::microseconds kSpin{200}, kPause{200};
   const auto begun = Clock::now();
@@ -399,7 +399,7 @@ void NcclImpl::look_for_leavers(const NcclWork& work) {
   if (!left_) left_ = Clock::now();
   if (Clock::now() - *left_ < kSettled) return;
   // All ranks are told; at the next look the job has failed.
-  static_cast<void>(control_.lost(*leaver, host::Operation("waiting in NCCL", {})));
+  static_cast<void>(control_.lost(*leaver, job::Operation("waiting in NCCL", {})));
 }
 
 // With the mutex held.
@@ -430,7 +430,7 @@ void NcclImpl::close() {
 
 }  // namespace
 
-Result<std::unique_ptr<Nccl>> Nccl::create(host::Control& control, Monitor& monitor,
+Result<std::unique_ptr<Nccl>> Nccl::create(job::Control& control, Monitor& monitor,
                                            std::shared_ptr<Device> device) {
   const Result<NcclApi>& api = nccl_api();
   if (!api) return std::unexpected(api.error());
@@ -440,4 +440,4 @@ Result<std::unique_ptr<Nccl>> Nccl::create(host::Control& control, Monitor& moni
   return nccl;
 }
 
-}  // namespace peri::cuda
+}  // namespace peri::kernels::cuda

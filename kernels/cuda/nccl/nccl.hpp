@@ -19,7 +19,7 @@
 #include "kernels/collective_call.hpp"
 #include "kernels/cuda/monitor.hpp"
 
-namespace peri::cuda {
+namespace peri::kernels::cuda {
 
 class Call;
 
@@ -37,7 +37,7 @@ struct NcclWork {
 
 class Nccl {
  public:
-  static Result<std::unique_ptr<Nccl>> create(host::Control& control, Monitor& monitor,
+  static Result<std::unique_ptr<Nccl>> create(job::Control& control, Monitor& monitor,
                                               std::shared_ptr<Device> device);
   virtual ~Nccl() = default;
 
@@ -51,4 +51,4 @@ class Nccl {
   virtual void close() = 0;
 };
 
-}  // namespace peri::cuda
+}  // namespace peri::kernels::cuda

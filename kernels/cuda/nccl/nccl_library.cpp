@@ -10,7 +10,7 @@
 #include "core/env.hpp"
 #include "kernels/cuda/nccl/nccl.hpp"
 
-namespace peri::cuda {
+namespace peri::kernels::cuda {
 namespace {
 
 constexpr const char* kName = "libnccl.so.2";
@@ -99,4 +99,4 @@ Result<NcclLibrary> find_nccl() {
   return NcclLibrary{api->version, api->path};
 }
 
-}  // namespace peri::cuda
+}  // namespace peri::kernels::cuda

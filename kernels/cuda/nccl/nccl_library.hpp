@@ -7,7 +7,7 @@
 
 #include "core/error.hpp"
 
-namespace peri::cuda {
+namespace peri::kernels::cuda {
 
 struct NcclApi {
   decltype(&ncclGetVersion) get_version = nullptr;
@@ -31,4 +31,4 @@ struct NcclApi {
 // Loaded at the first call and never unloaded: graphs hold its kernels.
 const Result<NcclApi>& nccl_api();
 
-}  // namespace peri::cuda
+}  // namespace peri::kernels::cuda

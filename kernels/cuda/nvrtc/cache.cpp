@@ -14,7 +14,7 @@
 
 #include "core/env.hpp"
 
-namespace peri::cuda {
+namespace peri::kernels::cuda {
 namespace {
 
 // A file is this, the key and the value.
@@ -110,4 +110,4 @@ bool CodeCache::is_writable() const {
   return access(folder_.c_str(), W_OK | X_OK) == 0;
 }
 
-}  // namespace peri::cuda
+}  // namespace peri::kernels::cuda

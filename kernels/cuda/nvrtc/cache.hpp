@@ -13,7 +13,7 @@
 #include <string>
 #include <string_view>
 
-namespace peri::cuda {
+namespace peri::kernels::cuda {
 
 class CodeCache {
  public:
@@ -37,4 +37,4 @@ class CodeCache {
 
 uint64_t content_hash(std::string_view text, uint64_t seed = 0xCBF29CE484222325u);
 
-}  // namespace peri::cuda
+}  // namespace peri::kernels::cuda

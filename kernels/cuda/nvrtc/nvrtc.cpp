@@ -10,15 +10,15 @@
 
 #include <fmt/format.h>
 
-#include "kernels/cuda/nvrtc/cache.hpp"
 #include "kernels/cuda/memory/device.hpp"
+#include "kernels/cuda/nvrtc/cache.hpp"
 #include "kernels/cuda/nvrtc/source.hpp"
 
-namespace peri::cuda {
+namespace peri::kernels::cuda {
 namespace {
 
-// No contraction and no fast math: results are those of core/types/scalar.hpp on the host. The suppressed warnings:
-// gnu::always_inline, which NVRTC does not know; functions of headers that a kernel does not use.
+// No contraction and no fast math: results are those of core/types/scalar.hpp on the host. The suppressed
+// warnings: gnu::always_inline, which NVRTC does not know; functions of headers that a kernel does not use.
 constexpr const char* kOptions[] = {"-std=c++20", "-fmad=false", "-default-device",
                                     "-diag-suppress=1097,177"};
 
@@ -131,4 +131,4 @@ Result<std::shared_ptr<const Module>> compile_module(const std::string& text) {
   return module;
 }
 
-}  // namespace peri::cuda
+}  // namespace peri::kernels::cuda

@@ -8,7 +8,7 @@
 
 #include "core/error.hpp"
 
-namespace peri::cuda {
+namespace peri::kernels::cuda {
 
 // Loaded code; unloaded with its last kernel.
 class Module {
@@ -32,4 +32,4 @@ Result<std::shared_ptr<const Module>> compile_module(const std::string& text);
 // Machine code of `text` for an architecture ("sm_90"), not cached: needs no device.
 Result<std::string> compile_text(const std::string& text, const std::string& architecture);
 
-}  // namespace peri::cuda
+}  // namespace peri::kernels::cuda

@@ -29,7 +29,7 @@ PERI_EMBED(lookup, "kernels/cuda/compute/lookup.cuh")
 PERI_EMBED(rope, "kernels/cuda/compute/rope.cuh")
 PERI_EMBED(attention, "kernels/cuda/compute/attention.cuh")
 
-namespace peri::cuda {
+namespace peri::kernels::cuda {
 namespace {
 
 constexpr const char* kStandard = "#include \"kernels/cuda/nvrtc/source_std.cuh\"\n";
@@ -100,4 +100,4 @@ const char* index_type(const Space& space) {
   return space.total() < int64_t(1) << 31 ? "uint32_t" : "int64_t";
 }
 
-}  // namespace peri::cuda
+}  // namespace peri::kernels::cuda

@@ -10,7 +10,7 @@
 #include "core/types/dtype.hpp"
 #include "kernels/host/space.hpp"
 
-namespace peri::cuda {
+namespace peri::kernels::cuda {
 
 using host::Space;
 
@@ -41,4 +41,4 @@ int rank_of(const Space& space);
 // The type that can number the space's elements.
 const char* index_type(const Space& space);
 
-}  // namespace peri::cuda
+}  // namespace peri::kernels::cuda

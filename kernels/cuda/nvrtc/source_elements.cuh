@@ -4,7 +4,7 @@
 
 #include "core/types/scalar.hpp"
 
-namespace peri::cuda {
+namespace peri::kernels::cuda {
 
 using std::byte;
 
@@ -149,4 +149,4 @@ Index global_thread() {
   return static_cast<Index>(blockIdx.x) * blockDim.x + threadIdx.x;
 }
 
-}  // namespace peri::cuda
+}  // namespace peri::kernels::cuda

@@ -1,11 +1,11 @@
-// The one order in which kernels accumulate, that of kernels/host/compute/fold.hpp: element i of a block of kBlock
-// goes to lane i % 32, lanes are folded as a binary tree, blocks ascending. A warp folds a block; neither the
-// launch nor the layout changes a bit, and the host backend gives the same ones.
+// The one order in which kernels accumulate, that of kernels/host/compute/fold.hpp: element i of a block of
+// kBlock goes to lane i % 32, lanes are folded as a binary tree, blocks ascending. A warp folds a block;
+// neither the launch nor the layout changes a bit, and the host backend gives the same ones.
 #pragma once
 
 #include "kernels/cuda/nvrtc/source_elements.cuh"
 
-namespace peri::cuda {
+namespace peri::kernels::cuda {
 
 constexpr int kBlock = 1024;
 constexpr int kLanes = 32;
@@ -65,4 +65,4 @@ T fold_block(int count, Get get) {
   return fold_lanes<op, T>(sum, count);
 }
 
-}  // namespace peri::cuda
+}  // namespace peri::kernels::cuda

@@ -1,5 +1,6 @@
-// What core/types/scalar.hpp needs of the standard library, for NVRTC, which has none: it is given this file under
-// each header's name, so that device code computes with the very text that the host kernels are made of.
+// What core/types/scalar.hpp needs of the standard library, for NVRTC, which has none: it is given this file
+// under each header's name, so that device code computes with the very text that the host kernels are made
+// of.
 #pragma once
 
 using int8_t = signed char;

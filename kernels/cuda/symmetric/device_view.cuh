@@ -7,7 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace peri::cuda {
+namespace peri::kernels::cuda {
 
 inline constexpr int kMaxMembers = 8;
 inline constexpr int kMostBlocks = 128;  // of a collective's kernel: all are resident at once
@@ -121,4 +121,4 @@ struct CollectiveArguments {
   bool lets_next_begin;  // the kernel after this one knows what it may read before this one has ended
 };
 
-}  // namespace peri::cuda
+}  // namespace peri::kernels::cuda

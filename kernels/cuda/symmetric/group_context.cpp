@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cstdlib>
 
-namespace peri::cuda {
+namespace peri::kernels::cuda {
 namespace {
 
 // Plain memory of the device, zeroed.
@@ -20,7 +20,7 @@ Result<T*> zeros(const Device& device) {
 
 }  // namespace
 
-Status GroupContext::set_up(const host::Operation& operation) {
+Status GroupContext::set_up(const job::Operation& operation) {
   if (size() > kMaxMembers)
     return operation.fail(
         Code::Unsupported,
@@ -56,10 +56,10 @@ GroupContext::~GroupContext() {
   device_->retire([state = view_.state] { cudaFree(state); });
 }
 
-Result<std::unique_ptr<Channel>> Channel::open(host::Control& control, const std::shared_ptr<Device>& device,
+Result<std::unique_ptr<Channel>> Channel::open(job::Control& control, const std::shared_ptr<Device>& device,
                                                const Group& group, int from, int to,
-                                               const host::Operation& operation) {
-  const host::MessageKey key{host::topic_of(group, fmt::format("channel {} to {}", from, to)), 0};
+                                               const job::Operation& operation) {
+  const job::MessageKey key{job::topic_of(group, fmt::format("channel {} to {}", from, to)), 0};
   const bool sending = control.rank() == from;
   std::unique_ptr<Channel> channel(new Channel());
   channel->device_ = device;
@@ -68,7 +68,7 @@ Result<std::unique_ptr<Channel>> Channel::open(host::Control& control, const std
     const host::Fd file = PERI_TRY(channel->blocks_->share());
     PERI_TRY(control.send(to, key, "", &file, operation));
   } else {
-    const host::Message message = PERI_TRY(control.receive(from, key, operation));
+    const job::Message message = PERI_TRY(control.receive(from, key, operation));
     channel->blocks_ = PERI_TRY(SharedBlocks::map_others(device, sizeof(MessageRing), message.file));
   }
   channel->view_.ring = reinterpret_cast<MessageRing*>(channel->blocks_->data(0));
@@ -81,4 +81,4 @@ Channel::~Channel() {
   if (device_) device_->retire([position = view_.position] { cudaFree(position); });
 }
 
-}  // namespace peri::cuda
+}  // namespace peri::kernels::cuda

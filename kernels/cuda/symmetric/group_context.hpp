@@ -9,12 +9,12 @@
 #include "kernels/cuda/monitor.hpp"
 #include "kernels/cuda/symmetric/symmetric_pool.hpp"
 
-namespace peri::cuda {
+namespace peri::kernels::cuda {
 
 class GroupContext {
  public:
   // `multicast_refusal`: why the group's memory gets no multicast addresses; empty if it may.
-  GroupContext(host::Control& control, Monitor& monitor, std::shared_ptr<Device> device, const Group& group,
+  GroupContext(job::Control& control, Monitor& monitor, std::shared_ptr<Device> device, const Group& group,
                std::string multicast_refusal)
       : control_(control),
         monitor_(monitor),
@@ -24,7 +24,7 @@ class GroupContext {
         multicast_refusal_(std::move(multicast_refusal)) {}
   ~GroupContext();
 
-  host::Control& control() const { return control_; }
+  job::Control& control() const { return control_; }
   Monitor& monitor() const { return monitor_; }
   const std::shared_ptr<Device>& device() const { return device_; }
   const Group& group() const { return group_; }
@@ -35,16 +35,16 @@ class GroupContext {
   Result<std::shared_ptr<SymmetricPool>> pool();
 
   // Sets up the shared part on the first call, which is collective over the members.
-  Status ensure(const host::Operation& operation) {
+  Status ensure(const job::Operation& operation) {
     if (blocks_ || size() == 1) [[likely]]
       return {};
     return set_up(operation);
   }
 
  private:
-  Status set_up(const host::Operation& operation);
+  Status set_up(const job::Operation& operation);
 
-  host::Control& control_;
+  job::Control& control_;
   Monitor& monitor_;
   std::shared_ptr<Device> device_;
   Group group_;
@@ -58,9 +58,9 @@ class GroupContext {
 // One side of the messages from one rank to another within a group.
 class Channel {
  public:
-  static Result<std::unique_ptr<Channel>> open(host::Control& control, const std::shared_ptr<Device>& device,
+  static Result<std::unique_ptr<Channel>> open(job::Control& control, const std::shared_ptr<Device>& device,
                                                const Group& group, int from, int to,
-                                               const host::Operation& operation);
+                                               const job::Operation& operation);
   ~Channel();
   const ChannelView& view() const { return view_; }
 
@@ -71,4 +71,4 @@ class Channel {
   ChannelView view_{};
 };
 
-}  // namespace peri::cuda
+}  // namespace peri::kernels::cuda

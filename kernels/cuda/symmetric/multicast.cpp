@@ -4,7 +4,7 @@
 
 #include "core/env.hpp"
 
-namespace peri::cuda {
+namespace peri::kernels::cuda {
 namespace {
 
 constexpr unsigned kVersion = 12010;  // multicast objects exist since CUDA 12.1
@@ -119,8 +119,8 @@ void Multicast::drop(int gpu, std::byte* data, const Object& object) {
 // Three steps, after each of which the members tell each other how it went: (1) member 0 makes the object;
 // (2) the others get it, and all add their GPUs; (3) all bind their memory and map the object. Nobody begins
 // a step before all have done the last, and nobody goes on where one has failed. The text is the refusal.
-Result<std::string> Multicast::try_extend(host::Control& control, const SharedBlocks::Growth& growth,
-                                          Object& object, const host::Operation& operation) {
+Result<std::string> Multicast::try_extend(job::Control& control, const SharedBlocks::Growth& growth,
+                                          Object& object, const job::Operation& operation) {
   const bool makes = group_.index_of(control.rank()) == 0;
   host::Fd file;
   auto make = [&]() -> Status {
@@ -135,12 +135,12 @@ Result<std::string> Multicast::try_extend(host::Control& control, const SharedBl
   if (std::string refusal = PERI_TRY(first_failure(control, group_, make(), operation)); !refusal.empty())
     return refusal;
 
-  const host::MessageKey key = control.next_key(host::topic_of(group_, "multicast object"));
+  const job::MessageKey key = control.next_key(job::topic_of(group_, "multicast object"));
   if (makes) {
     for (int peer : group_.ranks)
       if (peer != control.rank()) PERI_TRY(control.send(peer, key, "", &file, operation));
   } else {
-    host::Message message = PERI_TRY(control.receive(group_.ranks.front(), key, operation));
+    job::Message message = PERI_TRY(control.receive(group_.ranks.front(), key, operation));
     file = std::move(message.file);
   }
   auto add = [&]() -> Status {
@@ -154,8 +154,8 @@ Result<std::string> Multicast::try_extend(host::Control& control, const SharedBl
   return first_failure(control, group_, bind_and_map(object, growth.memory), operation);
 }
 
-Status Multicast::extend(host::Control& control, const SharedBlocks::Growth& growth,
-                         const host::Operation& operation) {
+Status Multicast::extend(job::Control& control, const SharedBlocks::Growth& growth,
+                         const job::Operation& operation) {
   if (!refusal_.empty()) return {};
   Object object{.offset = growth.offset, .bytes = growth.bytes};
   Result<std::string> outcome = try_extend(control, growth, object, operation);
@@ -180,4 +180,4 @@ Multicast::~Multicast() {
       });
 }
 
-}  // namespace peri::cuda
+}  // namespace peri::kernels::cuda

@@ -11,7 +11,7 @@
 
 #include "kernels/cuda/symmetric/shared_blocks.hpp"
 
-namespace peri::cuda {
+namespace peri::kernels::cuda {
 
 // The gate: Unsupported, saying why, unless the user asks for multicast, no environment variable forbids it
 // (core/env) and the GPU has it.
@@ -32,7 +32,7 @@ class Multicast {
 
   // Collective, after every growth of the blocks. An error means that the members could not agree; what the
   // driver refuses is no error, but a refusal.
-  Status extend(host::Control& control, const SharedBlocks::Growth& growth, const host::Operation& operation);
+  Status extend(job::Control& control, const SharedBlocks::Growth& growth, const job::Operation& operation);
 
   // Where all members' blocks lie from an offset on; nullptr where they have no multicast address.
   std::byte* address(int64_t offset, int64_t bytes) const {
@@ -48,8 +48,8 @@ class Multicast {
     bool bound = false, mapped = false;
   };
   Status check_sizes(const SharedBlocks::Growth& growth);
-  Result<std::string> try_extend(host::Control& control, const SharedBlocks::Growth& growth, Object& object,
-                                 const host::Operation& operation);
+  Result<std::string> try_extend(job::Control& control, const SharedBlocks::Growth& growth, Object& object,
+                                 const job::Operation& operation);
   Status bind_and_map(Object& object, CUmemGenericAllocationHandle memory);
   static void drop(int gpu, std::byte* data, const Object& object);
 
@@ -64,4 +64,4 @@ class Multicast {
   std::vector<Object> objects_;
 };
 
-}  // namespace peri::cuda
+}  // namespace peri::kernels::cuda

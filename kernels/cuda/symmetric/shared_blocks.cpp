@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-namespace peri::cuda {
+namespace peri::kernels::cuda {
 namespace {
 
 CUmemAllocationProp properties(int device) {
@@ -16,8 +16,7 @@ CUmemAllocationProp properties(int device) {
 }
 
 // All members' outcomes of one step, so that they fail together.
-Status agree(host::Control& control, const Group& group, const Status& mine,
-             const host::Operation& operation) {
+Status agree(job::Control& control, const Group& group, const Status& mine, const job::Operation& operation) {
   const std::string failure = PERI_TRY(first_failure(control, group, mine, operation));
   return failure.empty() ? Status{} : operation.fail(Code::OutOfMemory, failure);
 }
@@ -28,8 +27,8 @@ CUdeviceptr pointer(const std::byte* address) {
 
 }  // namespace
 
-Result<std::string> first_failure(host::Control& control, const Group& group, const Status& mine,
-                                  const host::Operation& operation) {
+Result<std::string> first_failure(job::Control& control, const Group& group, const Status& mine,
+                                  const job::Operation& operation) {
   const std::vector<std::string> outcomes =
       PERI_TRY(control.exchange(group, mine ? "" : mine.error().message, operation));
   for (size_t i = 0; i < outcomes.size(); ++i)
@@ -101,8 +100,8 @@ Status SharedBlocks::map_file(Chunk& chunk, int member, const host::Fd& file) {
   return mapped;
 }
 
-Status SharedBlocks::exchange_files(Chunk& chunk, host::Control& control, const Group& group,
-                                    const host::Operation& operation) {
+Status SharedBlocks::exchange_files(Chunk& chunk, job::Control& control, const Group& group,
+                                    const job::Operation& operation) {
   const int index = group.index_of(control.rank());
   host::Fd own;
   Status made = map_own(chunk, index);
@@ -115,13 +114,13 @@ Status SharedBlocks::exchange_files(Chunk& chunk, host::Control& control, const 
   }
   PERI_TRY(agree(control, group, made, operation));
 
-  const host::MessageKey key = control.next_key(host::topic_of(group, "block of GPU memory"));
+  const job::MessageKey key = control.next_key(job::topic_of(group, "block of GPU memory"));
   for (int peer : group.ranks)
     if (peer != control.rank()) PERI_TRY(control.send(peer, key, "", &own, operation));
   Status mapped;
   for (int m = 0; m < group.size(); ++m) {
     if (m == index) continue;
-    const host::Message message =
+    const job::Message message =
         PERI_TRY(control.receive(group.ranks[static_cast<size_t>(m)], key, operation));
     if (mapped) mapped = map_file(chunk, m, message.file);
   }
@@ -143,8 +142,8 @@ void SharedBlocks::drop(const Chunk& chunk) {
   if (chunk.own) driver().release(chunk.own);
 }
 
-Status SharedBlocks::grow(host::Control& control, const Group& group, int64_t bytes,
-                          const host::Operation& operation) {
+Status SharedBlocks::grow(job::Control& control, const Group& group, int64_t bytes,
+                          const job::Operation& operation) {
   if (bytes > stride_ - bytes_)
     return operation.fail(Code::OutOfMemory, fmt::format("{} more are wanted than GPU {} has",
                                                          host::describe_bytes(bytes), device_->index()));
@@ -164,9 +163,9 @@ Result<std::unique_ptr<SharedBlocks>> SharedBlocks::reserve(std::shared_ptr<Devi
   return blocks;
 }
 
-Result<std::unique_ptr<SharedBlocks>> SharedBlocks::create(host::Control& control,
+Result<std::unique_ptr<SharedBlocks>> SharedBlocks::create(job::Control& control,
                                                            std::shared_ptr<Device> device, const Group& group,
-                                                           int64_t bytes, const host::Operation& operation) {
+                                                           int64_t bytes, const job::Operation& operation) {
   auto blocks = PERI_TRY(reserve(std::move(device), group.size(), bytes));
   PERI_TRY(blocks->grow(control, group, bytes, operation));
   return blocks;
@@ -203,4 +202,4 @@ SharedBlocks::~SharedBlocks() {
   });
 }
 
-}  // namespace peri::cuda
+}  // namespace peri::kernels::cuda

@@ -9,15 +9,15 @@
 #include "kernels/cuda/memory/device.hpp"
 #include "kernels/job/control.hpp"
 
-namespace peri::cuda {
+namespace peri::kernels::cuda {
 
 // One block of the same size on every member of a group, all mapped here.
 class SharedBlocks {
  public:
   // Collective: the blocks hold zeros. `bytes` follows from the operation's text, which is compared.
-  static Result<std::unique_ptr<SharedBlocks>> create(host::Control& control, std::shared_ptr<Device> device,
+  static Result<std::unique_ptr<SharedBlocks>> create(job::Control& control, std::shared_ptr<Device> device,
                                                       const Group& group, int64_t bytes,
-                                                      const host::Operation& operation);
+                                                      const job::Operation& operation);
   // No memory yet, and addresses for `most` bytes of every member.
   static Result<std::unique_ptr<SharedBlocks>> reserve(std::shared_ptr<Device> device, int members,
                                                        int64_t most);
@@ -30,7 +30,7 @@ class SharedBlocks {
 
   // Collective: `bytes` more, at least, at the end of all blocks; they hold zeros. OutOfMemory on all members
   // if one has no more, or if addresses do not suffice; then nothing has changed.
-  Status grow(host::Control& control, const Group& group, int64_t bytes, const host::Operation& operation);
+  Status grow(job::Control& control, const Group& group, int64_t bytes, const job::Operation& operation);
 
   // What the last growth has added to this rank's block.
   struct Growth {
@@ -57,8 +57,8 @@ class SharedBlocks {
   Status map_own(Chunk& chunk, int member);
   Status map_file(Chunk& chunk, int member, const host::Fd& file);
   Status map(Chunk& chunk, int member, CUmemGenericAllocationHandle handle);
-  Status exchange_files(Chunk& chunk, host::Control& control, const Group& group,
-                        const host::Operation& operation);
+  Status exchange_files(Chunk& chunk, job::Control& control, const Group& group,
+                        const job::Operation& operation);
   void keep(Chunk chunk);
   void drop(const Chunk& chunk);
 
@@ -71,10 +71,10 @@ class SharedBlocks {
 
 // Collective: the outcome of the first member, in group order, whose step failed, as "rank 1: why"; empty if
 // none did. An error means that the members could not be asked.
-Result<std::string> first_failure(host::Control& control, const Group& group, const Status& mine,
-                                  const host::Operation& operation);
+Result<std::string> first_failure(job::Control& control, const Group& group, const Status& mine,
+                                  const job::Operation& operation);
 // Memory of this process's GPU as a descriptor that another process maps.
 Result<host::Fd> export_memory(CUmemGenericAllocationHandle memory);
 Result<CUmemGenericAllocationHandle> import_memory(const host::Fd& file);
 
-}  // namespace peri::cuda
+}  // namespace peri::kernels::cuda

@@ -7,7 +7,7 @@
 #include "kernels/cuda/collectives/launch.hpp"
 #include "kernels/cuda/symmetric/wait.cuh"
 
-namespace peri::cuda {
+namespace peri::kernels::cuda {
 namespace {
 
 constexpr int kMessageThreads = 1024;
@@ -131,4 +131,4 @@ cudaError_t launch_receive(const ChannelView& channel, const Watch& watch, uint3
   return cudaGetLastError();
 }
 
-}  // namespace peri::cuda
+}  // namespace peri::kernels::cuda

@@ -7,7 +7,7 @@
 #include "kernels/cuda/collectives/collective.hpp"
 #include "kernels/cuda/collectives/launch.hpp"
 
-namespace peri::cuda {
+namespace peri::kernels::cuda {
 
 CudaSymmetricMemory::CudaSymmetricMemory(GroupContext& context, std::shared_ptr<SymmetricPool> pool,
                                          int64_t offset, int64_t bytes, uint64_t id)
@@ -20,14 +20,14 @@ CudaSymmetricMemory::CudaSymmetricMemory(GroupContext& context, std::shared_ptr<
       id_(id) {}
 
 Status CudaSymmetricMemory::barrier(std::string_view op) {
-  host::Operation operation(fmt::format("{} over {}", op, group_.to_string()), {});
+  job::Operation operation(fmt::format("{} over {}", op, group_.to_string()), {});
   PERI_TRY(context_.monitor().can_communicate(operation));
   context_.control().enter(operation);
   PERI_TRY(context_.ensure(operation));
-  return issue_barrier(context_, host::topic_of(group_, "barrier of symmetric memory"), operation);
+  return issue_barrier(context_, job::topic_of(group_, "barrier of symmetric memory"), operation);
 }
 
-Status CudaSymmetricMemory::check_channel(int member, int channel, const host::Operation& operation) const {
+Status CudaSymmetricMemory::check_channel(int member, int channel, const job::Operation& operation) const {
   if (member < 0 || member >= group_.size() || member == index_)
     return operation.fail(Code::InvalidArgument,
                           fmt::format("member {} of {} is no other member", member, group_.to_string()));
@@ -38,7 +38,7 @@ Status CudaSymmetricMemory::check_channel(int member, int channel, const host::O
 }
 
 Status CudaSymmetricMemory::put_signal(int member, int channel, std::string_view op) {
-  host::Operation operation(fmt::format("{} over {}", op, group_.to_string()), {});
+  job::Operation operation(fmt::format("{} over {}", op, group_.to_string()), {});
   PERI_TRY(context_.monitor().can_communicate(operation));
   context_.control().enter(operation);
   PERI_TRY(check_channel(member, channel, operation));
@@ -50,7 +50,7 @@ Status CudaSymmetricMemory::put_signal(int member, int channel, std::string_view
 }
 
 Status CudaSymmetricMemory::wait_signal(int member, int channel, std::string_view op) {
-  host::Operation operation(fmt::format("{} over {}", op, group_.to_string()), {});
+  job::Operation operation(fmt::format("{} over {}", op, group_.to_string()), {});
   PERI_TRY(context_.monitor().can_communicate(operation));
   context_.control().enter(operation);
   PERI_TRY(check_channel(member, channel, operation));
@@ -93,15 +93,15 @@ class SymmetricStorage final : public Storage {
 
 Result<std::shared_ptr<Storage>> allocate_symmetric(GroupContext& context,
                                                     std::shared_ptr<host::SymmetricBlocks> known,
-                                                    int64_t bytes, const host::Operation& operation) {
+                                                    int64_t bytes, const job::Operation& operation) {
   if (bytes < 0 || bytes > std::numeric_limits<int64_t>::max() / (2 * context.size()))
     return operation.fail(Code::InvalidArgument, fmt::format("an allocation of {} bytes", bytes));
   PERI_TRY(context.ensure(operation));  // so that signals need not, which are not collective
   std::shared_ptr<SymmetricPool> pool = PERI_TRY(context.pool());
   const int64_t offset = PERI_TRY(pool->take(context.control(), bytes, operation));
-  const uint64_t id = context.control().next_key(host::topic_of(context.group(), "allocation")).sequence;
+  const uint64_t id = context.control().next_key(job::topic_of(context.group(), "allocation")).sequence;
   auto memory = std::make_unique<CudaSymmetricMemory>(context, std::move(pool), offset, bytes, id);
   return std::make_shared<SymmetricStorage>(std::move(memory), std::move(known));
 }
 
-}  // namespace peri::cuda
+}  // namespace peri::kernels::cuda

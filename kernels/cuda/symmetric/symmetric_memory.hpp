@@ -8,7 +8,7 @@
 #include "kernels/cuda/symmetric/group_context.hpp"
 #include "kernels/host/symmetric/symmetric_memory.hpp"
 
-namespace peri::cuda {
+namespace peri::kernels::cuda {
 
 // A member's view of one allocation. Signals, barriers and copies are issued in the stream.
 class CudaSymmetricMemory final : public SymmetricMemory {
@@ -31,7 +31,7 @@ class CudaSymmetricMemory final : public SymmetricMemory {
  private:
   Status write(std::byte* to, const std::byte* source, int64_t bytes) override;
   Status fill(std::byte* to, uint32_t value, int64_t count) override;
-  Status check_channel(int member, int channel, const host::Operation& operation) const;
+  Status check_channel(int member, int channel, const job::Operation& operation) const;
 
   GroupContext& context_;
   Group group_;  // a copy: the storage may outlive the backend and its contexts
@@ -44,6 +44,6 @@ class CudaSymmetricMemory final : public SymmetricMemory {
 // Collective over the context's group.
 Result<std::shared_ptr<Storage>> allocate_symmetric(GroupContext& context,
                                                     std::shared_ptr<host::SymmetricBlocks> known,
-                                                    int64_t bytes, const host::Operation& operation);
+                                                    int64_t bytes, const job::Operation& operation);
 
-}  // namespace peri::cuda
+}  // namespace peri::kernels::cuda

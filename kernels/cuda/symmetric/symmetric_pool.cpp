@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-namespace peri::cuda {
+namespace peri::kernels::cuda {
 namespace {
 
 constexpr int64_t kAlignment = 1024;
@@ -31,7 +31,7 @@ Result<std::shared_ptr<SymmetricPool>> SymmetricPool::create(std::shared_ptr<Dev
   return pool;
 }
 
-Result<int64_t> SymmetricPool::take(host::Control& control, int64_t bytes, const host::Operation& operation) {
+Result<int64_t> SymmetricPool::take(job::Control& control, int64_t bytes, const job::Operation& operation) {
   if (bytes > kMostBytes)
     return operation.fail(Code::OutOfMemory,
                           fmt::format("{} are more than a GPU has", host::describe_bytes(bytes)));
@@ -70,4 +70,4 @@ void SymmetricPool::give_back(int64_t offset, int64_t bytes) {
   free_.add(offset, std::max(rounded(bytes), kAlignment));
 }
 
-}  // namespace peri::cuda
+}  // namespace peri::kernels::cuda

@@ -9,7 +9,7 @@
 #include "kernels/cuda/symmetric/multicast.hpp"
 #include "kernels/free_room.hpp"
 
-namespace peri::cuda {
+namespace peri::kernels::cuda {
 
 // Held by shared_ptr because storages may outlive the group's context.
 class SymmetricPool {
@@ -19,7 +19,7 @@ class SymmetricPool {
                                                        std::string multicast_refusal);
 
   // Collective. The offset of `bytes` (at least one) that no member uses; their contents are undefined.
-  Result<int64_t> take(host::Control& control, int64_t bytes, const host::Operation& operation);
+  Result<int64_t> take(job::Control& control, int64_t bytes, const job::Operation& operation);
   void give_back(int64_t offset, int64_t bytes);
   std::byte* data(int member) const { return blocks_->data(member); }
   const Multicast& multicast() const { return multicast_; }
@@ -35,4 +35,4 @@ class SymmetricPool {
   FreeRoom free_;
 };
 
-}  // namespace peri::cuda
+}  // namespace peri::kernels::cuda

@@ -8,7 +8,7 @@
 
 #include "kernels/cuda/symmetric/device_view.cuh"
 
-namespace peri::cuda {
+namespace peri::kernels::cuda {
 
 __device__ inline uint64_t now_ns() {
   uint64_t t;
@@ -135,4 +135,4 @@ __device__ inline void pass_epoch(const GroupView& group, uint32_t epoch, uint32
   group.state->epoch = epoch + steps;
 }
 
-}  // namespace peri::cuda
+}  // namespace peri::kernels::cuda

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
-namespace peri::host {
+namespace peri::kernels::host {
 namespace {
 
 // With one member every collective is a copy.
@@ -36,7 +36,8 @@ Result<GroupContext*> Communicator::context(const Group& group) {
   return context.get();
 }
 
-Result<Channel*> Communicator::channel(const Group& group, int from, int to, const Operation& operation) {
+Result<Channel*> Communicator::channel(const Group& group, int from, int to,
+                                       const job::Operation& operation) {
   auto& channel = channels_[{group, from, to}];
   if (!channel) channel = PERI_TRY(Channel::open(*control_, group, from, to, operation));
   return channel.get();
@@ -70,4 +71,4 @@ Result<std::unique_ptr<Call>> prepare_collective(Communicator& communicator, con
   return direct_collective(std::move(c));
 }
 
-}  // namespace peri::host
+}  // namespace peri::kernels::host

@@ -12,7 +12,7 @@
 #include "kernels/host/symmetric/signal.hpp"
 #include "kernels/host/symmetric/symmetric_memory.hpp"
 
-namespace peri::host {
+namespace peri::kernels::host {
 
 // Something that can be recorded and run again. Nothing is allocated in `run` after its first time.
 class Call {
@@ -25,15 +25,15 @@ class Call {
 // when first used.
 class Communicator {
  public:
-  explicit Communicator(std::unique_ptr<Control> control) : control_(std::move(control)) {}
-  Control& control() const { return *control_; }
+  explicit Communicator(std::unique_ptr<job::Control> control) : control_(std::move(control)) {}
+  job::Control& control() const { return *control_; }
   const std::shared_ptr<SymmetricBlocks>& blocks() const { return blocks_; }
   // InvalidArgument if this rank is no member, or if the members are not distinct ranks of the job.
   Result<GroupContext*> context(const Group& group);
-  Result<Channel*> channel(const Group& group, int from, int to, const Operation& operation);
+  Result<Channel*> channel(const Group& group, int from, int to, const job::Operation& operation);
 
  private:
-  std::unique_ptr<Control> control_;
+  std::unique_ptr<job::Control> control_;
   std::shared_ptr<SymmetricBlocks> blocks_ = std::make_shared<SymmetricBlocks>();
   std::map<Group, std::unique_ptr<GroupContext>> contexts_;
   std::map<std::tuple<Group, int, int>, std::unique_ptr<Channel>> channels_;
@@ -61,4 +61,4 @@ struct CheckedCollective : CollectiveCall {
 std::unique_ptr<Call> staged_collective(CheckedCollective checked);
 std::unique_ptr<Call> direct_collective(CheckedCollective checked);
 
-}  // namespace peri::host
+}  // namespace peri::kernels::host

@@ -5,7 +5,7 @@
 #include "core/types/scalar.hpp"
 #include "kernels/host/simd/isa.hpp"
 
-namespace peri::host {
+namespace peri::kernels::host {
 namespace {
 
 constexpr int64_t kBlockBytes = 512;
@@ -34,4 +34,4 @@ void copy_bytes(std::byte* to, const std::byte* from, int64_t bytes) {
   std::memcpy(to + done, from + done, static_cast<size_t>(bytes - done));
 }
 
-}  // namespace peri::host
+}  // namespace peri::kernels::host

@@ -6,9 +6,9 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace peri::host {
+namespace peri::kernels::host {
 
 // They do not overlap.
 void copy_bytes(std::byte* to, const std::byte* from, int64_t bytes);
 
-}  // namespace peri::host
+}  // namespace peri::kernels::host

@@ -8,7 +8,7 @@
 #include "kernels/host/collectives/collective.hpp"
 #include "kernels/host/collectives/collective_copy.hpp"
 
-namespace peri::host {
+namespace peri::kernels::host {
 namespace {
 
 // Phases of one call, each a synchronisation with its own signature.
@@ -170,4 +170,4 @@ std::unique_ptr<Call> direct_collective(CheckedCollective checked) {
   return std::make_unique<PullCopy>(std::move(checked));
 }
 
-}  // namespace peri::host
+}  // namespace peri::kernels::host

@@ -5,7 +5,7 @@
 #include "kernels/host/simd/elements.hpp"
 #include "kernels/host/simd/isa.hpp"
 
-namespace peri::host {
+namespace peri::kernels::host {
 namespace {
 
 template <Reduce reduce, class T>
@@ -99,4 +99,4 @@ ReduceArrays reduce_arrays(DType dtype, Reduce reduce) {
   });
 }
 
-}  // namespace peri::host
+}  // namespace peri::kernels::host

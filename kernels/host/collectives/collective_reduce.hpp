@@ -5,10 +5,10 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "core/types/dtype.hpp"
 #include "core/ops/op.hpp"
+#include "core/types/dtype.hpp"
 
-namespace peri::host {
+namespace peri::kernels::host {
 
 // out[i] = sources[0][i] o sources[1][i] o ...: floats accumulated in f32 and rounded once, integers
 // wrapping; avg divides the sum by `members` before it is rounded. `out` may be one of the sources.
@@ -16,4 +16,4 @@ using ReduceArrays = void (*)(std::byte* out, const std::byte* const* sources, i
 // nullptr for bool, and for avg of integers.
 ReduceArrays reduce_arrays(DType dtype, Reduce reduce);
 
-}  // namespace peri::host
+}  // namespace peri::kernels::host

@@ -7,7 +7,7 @@
 
 #include "kernels/host/collectives/collective.hpp"
 
-namespace peri::host {
+namespace peri::kernels::host {
 namespace {
 
 class StagedCall : public Call {
@@ -101,7 +101,7 @@ class MessageCall final : public Call {
   explicit MessageCall(CheckedCollective checked)
       : c_(std::move(checked)), signature_(c_.message_signature()) {}
   Status run() override {
-    Control& control = c_.context.control();
+    job::Control& control = c_.context.control();
     control.enter(c_.operation);
     const bool sending = c_.op == Op::send;
     if (!channel_)
@@ -128,4 +128,4 @@ std::unique_ptr<Call> staged_collective(CheckedCollective checked) {
   return std::make_unique<StagedCall>(std::move(checked));
 }
 
-}  // namespace peri::host
+}  // namespace peri::kernels::host

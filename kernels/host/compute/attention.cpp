@@ -6,13 +6,13 @@
 #include <cmath>
 
 #include "kernels/host/compute/compile.hpp"
-#include "kernels/host/simd/elements.hpp"
 #include "kernels/host/compute/fold.hpp"
-#include "kernels/host/simd/isa.hpp"
 #include "kernels/host/compute/threads.hpp"
+#include "kernels/host/simd/elements.hpp"
+#include "kernels/host/simd/isa.hpp"
 #include "kernels/host/simd/vector.hpp"
 
-namespace peri::host {
+namespace peri::kernels::host {
 namespace {
 
 constexpr int64_t kKeys = 64;            // per tile
@@ -210,4 +210,4 @@ Compiled compile_attention(const Call& call) {
   return std::make_unique<AttentionKernel>(call);
 }
 
-}  // namespace peri::host
+}  // namespace peri::kernels::host

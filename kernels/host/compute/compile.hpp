@@ -7,7 +7,7 @@
 #include "kernels/call.hpp"
 #include "kernels/host/compute/kernel.hpp"
 
-namespace peri::host {
+namespace peri::kernels::host {
 
 using Addresses = std::span<std::byte* const>;
 using Compiled = Result<std::unique_ptr<Kernel>>;
@@ -15,4 +15,4 @@ using Compiled = Result<std::unique_ptr<Kernel>>;
 #define PERI_FAMILY(name) Compiled compile_##name(const Call& call);
 #include "kernels/families.def"
 
-}  // namespace peri::host
+}  // namespace peri::kernels::host

@@ -2,7 +2,7 @@
 #include "kernels/host/compute/compile.hpp"
 #include "kernels/host/simd/strided_copy.hpp"
 
-namespace peri::host {
+namespace peri::kernels::host {
 namespace {
 
 class CopyKernel final : public Kernel {
@@ -38,4 +38,4 @@ Compiled compile_copy(const Call& call) {
   return std::make_unique<CopyKernel>(std::move(parts));
 }
 
-}  // namespace peri::host
+}  // namespace peri::kernels::host

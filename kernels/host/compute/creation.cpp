@@ -6,11 +6,11 @@
 
 #include "core/types/random.hpp"
 #include "kernels/host/compute/compile.hpp"
+#include "kernels/host/compute/threads.hpp"
 #include "kernels/host/simd/elements.hpp"
 #include "kernels/host/space.hpp"
-#include "kernels/host/compute/threads.hpp"
 
-namespace peri::host {
+namespace peri::kernels::host {
 namespace {
 
 constexpr int64_t kGrain = 16 * 1024;
@@ -88,4 +88,4 @@ Compiled compile_creation(const Call& call) {
   });
 }
 
-}  // namespace peri::host
+}  // namespace peri::kernels::host

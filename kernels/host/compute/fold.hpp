@@ -9,7 +9,7 @@
 
 #include "core/types/scalar.hpp"
 
-namespace peri::host {
+namespace peri::kernels::host {
 
 inline constexpr int64_t kBlock = 1024;
 inline constexpr int64_t kLanes = 32;
@@ -62,4 +62,4 @@ PERI_SCALAR Wide<T> fold(const T* x, int64_t count) {
   return total;
 }
 
-}  // namespace peri::host
+}  // namespace peri::kernels::host

@@ -4,7 +4,7 @@
 #include "kernels/host/compute/compile.hpp"
 #include "kernels/kernel_cache.hpp"
 
-namespace peri::host {
+namespace peri::kernels::host {
 namespace {
 
 Compiled compile(const Call& call) {
@@ -29,4 +29,4 @@ Result<std::shared_ptr<const Kernel>> compile_kernel(const KernelSpec& spec,
   return cache.find(spec, inputs, outputs, [&] { return compile({spec, inputs, outputs}); });
 }
 
-}  // namespace peri::host
+}  // namespace peri::kernels::host

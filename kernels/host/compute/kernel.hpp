@@ -9,7 +9,7 @@
 #include "core/error.hpp"
 #include "core/ops/kernel.hpp"
 
-namespace peri::host {
+namespace peri::kernels::host {
 
 class Kernel {
  public:
@@ -26,4 +26,4 @@ Result<std::shared_ptr<const Kernel>> compile_kernel(const KernelSpec& spec,
 // How many threads kernels may use, the caller's included (from JobOptions::threads).
 void set_thread_count(int threads);
 
-}  // namespace peri::host
+}  // namespace peri::kernels::host

@@ -4,12 +4,12 @@
 #include <cstring>
 
 #include "kernels/host/compute/compile.hpp"
-#include "kernels/host/simd/elements.hpp"
-#include "kernels/host/space.hpp"
-#include "kernels/host/simd/strided_copy.hpp"
 #include "kernels/host/compute/threads.hpp"
+#include "kernels/host/simd/elements.hpp"
+#include "kernels/host/simd/strided_copy.hpp"
+#include "kernels/host/space.hpp"
 
-namespace peri::host {
+namespace peri::kernels::host {
 namespace {
 
 constexpr int64_t kGrainBytes = 64 * 1024;
@@ -133,4 +133,4 @@ Compiled compile_index_copy(const Call& call) {
   return std::make_unique<IndexCopyKernel>(call);
 }
 
-}  // namespace peri::host
+}  // namespace peri::kernels::host

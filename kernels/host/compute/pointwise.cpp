@@ -7,12 +7,12 @@
 #include <fmt/format.h>
 
 #include "kernels/host/compute/compile.hpp"
-#include "kernels/host/simd/elements.hpp"
-#include "kernels/host/space.hpp"
 #include "kernels/host/compute/threads.hpp"
 #include "kernels/host/matmul/tile_ops.hpp"
+#include "kernels/host/simd/elements.hpp"
+#include "kernels/host/space.hpp"
 
-namespace peri::host {
+namespace peri::kernels::host {
 namespace {
 
 constexpr int64_t kSlotBytes = kTile * kRegisterBytes;
@@ -279,4 +279,4 @@ Compiled compile_pointwise(const Call& call) {
   return kernel;
 }
 
-}  // namespace peri::host
+}  // namespace peri::kernels::host

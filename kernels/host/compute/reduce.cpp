@@ -6,13 +6,13 @@
 #include <vector>
 
 #include "kernels/host/compute/compile.hpp"
-#include "kernels/host/simd/elements.hpp"
 #include "kernels/host/compute/fold.hpp"
+#include "kernels/host/compute/threads.hpp"
+#include "kernels/host/simd/elements.hpp"
 #include "kernels/host/simd/isa.hpp"
 #include "kernels/host/space.hpp"
-#include "kernels/host/compute/threads.hpp"
 
-namespace peri::host {
+namespace peri::kernels::host {
 namespace {
 
 constexpr int64_t kGrain = 32 * 1024;  // elements
@@ -274,4 +274,4 @@ Compiled compile_position(const Call& call) {
   return make_position<Op::lt>(call, std::move(spaces.kept));
 }
 
-}  // namespace peri::host
+}  // namespace peri::kernels::host

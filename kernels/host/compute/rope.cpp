@@ -4,12 +4,12 @@
 #include <cmath>
 
 #include "kernels/host/compute/compile.hpp"
+#include "kernels/host/compute/threads.hpp"
 #include "kernels/host/simd/elements.hpp"
 #include "kernels/host/simd/isa.hpp"
 #include "kernels/host/space.hpp"
-#include "kernels/host/compute/threads.hpp"
 
-namespace peri::host {
+namespace peri::kernels::host {
 namespace {
 
 constexpr int64_t kGrain = 16 * 1024;  // elements
@@ -124,4 +124,4 @@ Compiled compile_rope(const Call& call) {
   return std::make_unique<RopeKernel>(call);
 }
 
-}  // namespace peri::host
+}  // namespace peri::kernels::host

@@ -4,13 +4,13 @@
 #include <cmath>
 
 #include "kernels/host/compute/compile.hpp"
-#include "kernels/host/simd/elements.hpp"
 #include "kernels/host/compute/fold.hpp"
+#include "kernels/host/compute/threads.hpp"
+#include "kernels/host/simd/elements.hpp"
 #include "kernels/host/simd/isa.hpp"
 #include "kernels/host/space.hpp"
-#include "kernels/host/compute/threads.hpp"
 
-namespace peri::host {
+namespace peri::kernels::host {
 namespace {
 
 constexpr int64_t kGrain = 16 * 1024;  // elements
@@ -152,4 +152,4 @@ Compiled compile_rows(const Call& call) {
   return std::make_unique<RowsKernel>(call, last, for_this_cpu<LayerNorm>());
 }
 
-}  // namespace peri::host
+}  // namespace peri::kernels::host

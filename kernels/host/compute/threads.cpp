@@ -16,7 +16,7 @@
 
 #include "kernels/host/compute/kernel.hpp"
 
-namespace peri::host {
+namespace peri::kernels::host {
 namespace {
 
 constexpr int kSpins = 200;  // of `pause`, about 5 us
@@ -133,4 +133,4 @@ void detail::run_parts(int parts, void (*task)(void*, int), void* context) {
   pool->run(parts, task, context);
 }
 
-}  // namespace peri::host
+}  // namespace peri::kernels::host

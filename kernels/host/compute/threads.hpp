@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <type_traits>
 
-namespace peri::host {
+namespace peri::kernels::host {
 
 inline constexpr int kMaxThreads = 256;
 
@@ -48,4 +48,4 @@ void parallel_for(int64_t count, int64_t grain, Body&& body) {
 // asks once for all it needs.
 std::byte* thread_scratch(int64_t bytes);
 
-}  // namespace peri::host
+}  // namespace peri::kernels::host

@@ -3,7 +3,7 @@
 
 #include <utility>
 
-namespace peri::host {
+namespace peri::kernels::host {
 namespace {
 
 // Up to here reading b is what takes the time, and oneDNN 2.6 reads f32 at a third to two thirds of the
@@ -77,4 +77,4 @@ Compiled compile_matmul(const Call& call) {
   return p.m <= skinny_rows ? compile_skinny_product(p) : compile_onednn_product(p);
 }
 
-}  // namespace peri::host
+}  // namespace peri::kernels::host

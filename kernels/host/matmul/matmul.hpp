@@ -4,7 +4,7 @@
 #include "kernels/host/compute/compile.hpp"
 #include "kernels/host/space.hpp"
 
-namespace peri::host {
+namespace peri::kernels::host {
 
 // For every element of `batch`: c [m, n] = a [m, k] times b [k, n], strides in elements, all of one float
 // dtype.
@@ -24,4 +24,4 @@ Compiled compile_onednn_product(const Product& product);
 // Whether oneDNN multiplies the dtype as it is on this processor.
 bool onednn_multiplies(DType dtype);
 
-}  // namespace peri::host
+}  // namespace peri::kernels::host

@@ -10,11 +10,11 @@
 
 #include <fmt/format.h>
 
-#include "kernels/host/simd/elements.hpp"
-#include "kernels/host/matmul/matmul.hpp"
 #include "kernels/host/compute/threads.hpp"
+#include "kernels/host/matmul/matmul.hpp"
+#include "kernels/host/simd/elements.hpp"
 
-namespace peri::host {
+namespace peri::kernels::host {
 namespace {
 
 // A block is at least this much work. bf16 takes more: oneDNN 2.6 reads a narrow block of b at half the
@@ -267,4 +267,4 @@ Compiled compile_onednn_product(const Product& product) {
   }
 }
 
-}  // namespace peri::host
+}  // namespace peri::kernels::host

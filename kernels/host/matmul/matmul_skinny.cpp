@@ -4,13 +4,13 @@
 #include <algorithm>
 #include <cstring>
 
+#include "kernels/host/compute/threads.hpp"
+#include "kernels/host/matmul/matmul.hpp"
 #include "kernels/host/simd/elements.hpp"
 #include "kernels/host/simd/isa.hpp"
-#include "kernels/host/matmul/matmul.hpp"
-#include "kernels/host/compute/threads.hpp"
 #include "kernels/host/simd/vector.hpp"
 
-namespace peri::host {
+namespace peri::kernels::host {
 namespace {
 
 constexpr int64_t kGroup = 4;        // rows of a per pass over a tile of b
@@ -209,4 +209,4 @@ Compiled compile_skinny_product(const Product& product) {
   return std::make_unique<SkinnyKernel>(product);
 }
 
-}  // namespace peri::host
+}  // namespace peri::kernels::host

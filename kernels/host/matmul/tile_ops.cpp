@@ -6,7 +6,7 @@
 #include "core/types/scalar.hpp"
 #include "kernels/host/simd/isa.hpp"
 
-namespace peri::host {
+namespace peri::kernels::host {
 namespace {
 
 // A comparison's 0 or 1 goes through int32, as before AVX-512 no instruction converts float to int64.
@@ -65,4 +65,4 @@ TileOp tile_op(Op op, DType last) {
   return nullptr;
 }
 
-}  // namespace peri::host
+}  // namespace peri::kernels::host

@@ -4,10 +4,10 @@
 
 #include <cstdint>
 
-#include "core/types/dtype.hpp"
 #include "core/ops/op.hpp"
+#include "core/types/dtype.hpp"
 
-namespace peri::host {
+namespace peri::kernels::host {
 
 // out[i] = op(in[0][i], in[1][i], in[2][i]) for `count` registers; `out` may be one of the inputs.
 using TileOp = void (*)(void* out, const void* const* in, int64_t count);
@@ -16,4 +16,4 @@ using TileOp = void (*)(void* out, const void* const* in, int64_t count);
 // `cast` has none, as it depends on two dtypes: see cast_tile.
 TileOp tile_op(Op op, DType last);
 
-}  // namespace peri::host
+}  // namespace peri::kernels::host

@@ -5,7 +5,7 @@
 
 #include "kernels/host/simd/isa.hpp"
 
-namespace peri::host {
+namespace peri::kernels::host {
 namespace {
 
 template <DType dtype>
@@ -101,4 +101,4 @@ RoundTile round_tile(DType dtype) {
   return dtype == DType::boolean ? nullptr : cast_tile(is_float(dtype) ? DType::f32 : DType::i64, dtype);
 }
 
-}  // namespace peri::host
+}  // namespace peri::kernels::host

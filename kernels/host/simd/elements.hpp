@@ -9,7 +9,7 @@
 #include "core/types/dtype.hpp"
 #include "core/types/scalar.hpp"
 
-namespace peri::host {
+namespace peri::kernels::host {
 
 // Registers per tile: small enough that a dozen tiles stay in L1.
 inline constexpr int64_t kTile = 512;
@@ -148,4 +148,4 @@ auto with_dtype(DType dtype, F&& f) {
   return f.template operator()<DType::boolean>();
 }
 
-}  // namespace peri::host
+}  // namespace peri::kernels::host

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <atomic>
 
-namespace peri::host {
+namespace peri::kernels::host {
 namespace {
 
 Isa detect() {
@@ -27,4 +27,4 @@ void limit_isa(Isa widest) {
   widest_allowed.store(widest, std::memory_order_relaxed);
 }
 
-}  // namespace peri::host
+}  // namespace peri::kernels::host

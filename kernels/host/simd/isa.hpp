@@ -4,7 +4,7 @@
 // before the sanitizers are ready.
 #pragma once
 
-namespace peri::host {
+namespace peri::kernels::host {
 
 enum class Isa { baseline, avx2, avx512 };
 
@@ -46,4 +46,4 @@ auto for_this_cpu() {
   return &Versions::baseline;
 }
 
-}  // namespace peri::host
+}  // namespace peri::kernels::host

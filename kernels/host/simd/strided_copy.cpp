@@ -7,7 +7,7 @@
 
 #include "kernels/host/compute/threads.hpp"
 
-namespace peri::host {
+namespace peri::kernels::host {
 namespace {
 
 constexpr int64_t kGrainBytes = 128 * 1024;
@@ -114,4 +114,4 @@ void StridedCopy::run_parallel(const std::byte* from, std::byte* to) const {
                [&](int64_t begin, int64_t end) { run_range(from, to, begin, end); });
 }
 
-}  // namespace peri::host
+}  // namespace peri::kernels::host

@@ -5,7 +5,7 @@
 
 #include "kernels/host/space.hpp"
 
-namespace peri::host {
+namespace peri::kernels::host {
 
 class StridedCopy {
  public:
@@ -30,4 +30,4 @@ class StridedCopy {
   int64_t rows_ = 0, columns_ = 0, row_stride_to_ = 0, column_stride_from_ = 0;
 };
 
-}  // namespace peri::host
+}  // namespace peri::kernels::host

@@ -4,7 +4,7 @@
 
 #include "core/types/scalar_float.hpp"
 
-namespace peri::host {
+namespace peri::kernels::host {
 
 typedef float Vector [[gnu::vector_size(64), gnu::aligned(4), gnu::may_alias]];
 inline constexpr int64_t kVectorWidth = 16;
@@ -28,4 +28,4 @@ PERI_SCALAR float sum_of_lanes(const Vector& x) {
   return (quarter[0] + quarter[2]) + (quarter[1] + quarter[3]);
 }
 
-}  // namespace peri::host
+}  // namespace peri::kernels::host

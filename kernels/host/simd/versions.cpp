@@ -6,7 +6,7 @@
 
 #include "kernels/host/simd/isa.hpp"
 
-namespace peri::host {
+namespace peri::kernels::host {
 
 std::string instruction_set() {
   switch (isa()) {
@@ -25,4 +25,4 @@ std::string matmul_library() {
   return fmt::format("{}.{}.{}", v->major, v->minor, v->patch);
 }
 
-}  // namespace peri::host
+}  // namespace peri::kernels::host

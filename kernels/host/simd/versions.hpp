@@ -3,9 +3,9 @@
 
 #include <string>
 
-namespace peri::host {
+namespace peri::kernels::host {
 
 std::string instruction_set();  // "AVX-512", "AVX2" or "SSE2": the widest vectors that kernels use here
 std::string matmul_library();   // "2.6.3"
 
-}  // namespace peri::host
+}  // namespace peri::kernels::host

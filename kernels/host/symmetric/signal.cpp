@@ -8,12 +8,12 @@
 #include "kernels/host/collectives/collective_copy.hpp"
 #include "kernels/host/symmetric/symmetric_memory.hpp"
 
-namespace peri::host {
+namespace peri::kernels::host {
 
-GroupContext::GroupContext(Control& control, const Group& group)
+GroupContext::GroupContext(job::Control& control, const Group& group)
     : control_(control), group_(group), index_(group.index_of(control.rank())) {}
 
-Status GroupContext::set_up(const Operation& operation) {
+Status GroupContext::set_up(const job::Operation& operation) {
   auto members = static_cast<size_t>(size());
   size_t pads = sizeof(Pad) * members;
   size_t signals = sizeof(Signal) * members * members * kSignalChannels;
@@ -28,7 +28,7 @@ Status GroupContext::set_up(const Operation& operation) {
   return {};
 }
 
-Status GroupContext::synchronize(uint64_t signature, const Operation& operation) {
+Status GroupContext::synchronize(uint64_t signature, const job::Operation& operation) {
   const int members = size();
   if (members == 1) return {};
   const uint32_t epoch = ++epoch_;
@@ -45,7 +45,7 @@ Status GroupContext::synchronize(uint64_t signature, const Operation& operation)
   return {};
 }
 
-Result<int> GroupContext::check_channel(int member, int channel, const Operation& operation) const {
+Result<int> GroupContext::check_channel(int member, int channel, const job::Operation& operation) const {
   if (member < 0 || member >= size())
     return operation.fail(Code::InvalidArgument,
                           fmt::format("no member {} in group {}", member, group_.to_string()));
@@ -55,7 +55,7 @@ Result<int> GroupContext::check_channel(int member, int channel, const Operation
   return group_.ranks[static_cast<size_t>(member)];
 }
 
-Status GroupContext::put_signal(int member, int channel, const Operation& operation) {
+Status GroupContext::put_signal(int member, int channel, const job::Operation& operation) {
   int peer = PERI_TRY(check_channel(member, channel, operation));
   PERI_TRY(ensure(operation));
   if (member == index_) return operation.fail(Code::InvalidArgument, "a signal to oneself");
@@ -66,7 +66,7 @@ Status GroupContext::put_signal(int member, int channel, const Operation& operat
   return {};
 }
 
-Status GroupContext::wait_signal(int member, int channel, const Operation& operation) {
+Status GroupContext::wait_signal(int member, int channel, const job::Operation& operation) {
   int peer = PERI_TRY(check_channel(member, channel, operation));
   PERI_TRY(ensure(operation));
   if (member == index_) return operation.fail(Code::InvalidArgument, "a signal from oneself");
@@ -77,15 +77,15 @@ Status GroupContext::wait_signal(int member, int channel, const Operation& opera
   return {};
 }
 
-Channel::Channel(Control& control, int peer, std::shared_ptr<Mapping> mapping)
+Channel::Channel(job::Control& control, int peer, std::shared_ptr<Mapping> mapping)
     : control_(control),
       peer_(peer),
       mapping_(std::move(mapping)),
       ring_(reinterpret_cast<Ring*>(mapping_->data())) {}
 
-Result<std::unique_ptr<Channel>> Channel::open(Control& control, const Group& group, int from, int to,
-                                               const Operation& operation) {
-  const MessageKey key{topic_of(group, fmt::format("channel {} to {}", from, to)), 0};
+Result<std::unique_ptr<Channel>> Channel::open(job::Control& control, const Group& group, int from, int to,
+                                               const job::Operation& operation) {
+  const job::MessageKey key{job::topic_of(group, fmt::format("channel {} to {}", from, to)), 0};
   bool sending = control.rank() == from;
   Fd file;
   if (sending) {
@@ -99,7 +99,8 @@ Result<std::unique_ptr<Channel>> Channel::open(Control& control, const Group& gr
   return std::unique_ptr<Channel>(new Channel(control, sending ? to : from, std::move(mapping)));
 }
 
-Status Channel::send(const std::byte* data, int64_t bytes, uint64_t signature, const Operation& operation) {
+Status Channel::send(const std::byte* data, int64_t bytes, uint64_t signature,
+                     const job::Operation& operation) {
   int64_t at = 0;
   do {
     PERI_TRY(control_.await(ring_->emptied, position_ + 1 - kSlots, peer_, operation));
@@ -114,7 +115,7 @@ Status Channel::send(const std::byte* data, int64_t bytes, uint64_t signature, c
   return {};
 }
 
-Status Channel::receive(std::byte* data, int64_t bytes, uint64_t signature, const Operation& operation) {
+Status Channel::receive(std::byte* data, int64_t bytes, uint64_t signature, const job::Operation& operation) {
   int64_t at = 0;
   do {
     PERI_TRY(control_.await(ring_->filled, position_ + 1, peer_, operation));
@@ -130,4 +131,4 @@ Status Channel::receive(std::byte* data, int64_t bytes, uint64_t signature, cons
   return {};
 }
 
-}  // namespace peri::host
+}  // namespace peri::kernels::host

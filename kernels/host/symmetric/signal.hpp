@@ -12,7 +12,7 @@
 #include "kernels/job/control.hpp"
 #include "kernels/job/futex.hpp"
 
-namespace peri::host {
+namespace peri::kernels::host {
 
 inline constexpr int64_t kStagingBytes = 64 << 10;  // one of a member's two staging buffers
 inline constexpr int kSignalChannels = 8;
@@ -20,15 +20,15 @@ inline constexpr int kSignalChannels = 8;
 class GroupContext {
  public:
   // `group` contains the control's rank.
-  GroupContext(Control& control, const Group& group);
+  GroupContext(job::Control& control, const Group& group);
 
   const Group& group() const { return group_; }
   int size() const { return group_.size(); }
   int index() const { return index_; }
-  Control& control() { return control_; }
+  job::Control& control() { return control_; }
 
   // Sets up the shared part on the first call, which is collective over the members.
-  Status ensure(const Operation& operation) {
+  Status ensure(const job::Operation& operation) {
     if (mapping_ || size() == 1) [[likely]]
       return {};
     return set_up(operation);
@@ -38,7 +38,7 @@ class GroupContext {
   // signature means that the ranks are in different operations. What a member wrote before is then visible to
   // all, and what it has yet to read of earlier epochs is read. Two epochs are in use at a time: nobody can
   // be two ahead.
-  Status synchronize(uint64_t signature, const Operation& operation);
+  Status synchronize(uint64_t signature, const job::Operation& operation);
 
   // The staging buffer of `member` for the current epoch. It is free to be written by its owner once the
   // epoch before has begun, for then everybody has finished with the one before that: so no collective
@@ -46,25 +46,25 @@ class GroupContext {
   std::byte* staging(int member) const { return staging_ + (member * 2 + (staged_ & 1)) * kStagingBytes; }
   void next_staging() { ++staged_; }
 
-  Status put_signal(int member, int channel, const Operation& operation);
-  Status wait_signal(int member, int channel, const Operation& operation);
+  Status put_signal(int member, int channel, const job::Operation& operation);
+  Status wait_signal(int member, int channel, const job::Operation& operation);
 
  private:
   // Its own pair of cache lines: written by one, polled by all others.
   struct alignas(128) Pad {
-    SharedWord epoch;
+    job::SharedWord epoch;
     std::atomic<uint64_t> signatures[2];  // by the epoch's lowest bit
   };
   struct Signal {
-    SharedWord put, taken;  // counts; equal when none is pending
+    job::SharedWord put, taken;  // counts; equal when none is pending
   };
-  Status set_up(const Operation& operation);
+  Status set_up(const job::Operation& operation);
   Signal& signal(int from, int to, int channel) const {
     return signals_[(from * size() + to) * kSignalChannels + channel];
   }
-  Result<int> check_channel(int member, int channel, const Operation& operation) const;
+  Result<int> check_channel(int member, int channel, const job::Operation& operation) const;
 
-  Control& control_;
+  job::Control& control_;
   Group group_;
   int index_;
   uint32_t epoch_ = 0;
@@ -79,29 +79,29 @@ class GroupContext {
 // nobody else takes part and the sender waits only when it is full.
 class Channel {
  public:
-  static Result<std::unique_ptr<Channel>> open(Control& control, const Group& group, int from, int to,
-                                               const Operation& operation);
-  Status send(const std::byte* data, int64_t bytes, uint64_t signature, const Operation& operation);
+  static Result<std::unique_ptr<Channel>> open(job::Control& control, const Group& group, int from, int to,
+                                               const job::Operation& operation);
+  Status send(const std::byte* data, int64_t bytes, uint64_t signature, const job::Operation& operation);
   // RankMismatch if the message was sent with another signature.
-  Status receive(std::byte* data, int64_t bytes, uint64_t signature, const Operation& operation);
+  Status receive(std::byte* data, int64_t bytes, uint64_t signature, const job::Operation& operation);
 
  private:
   static constexpr uint32_t kSlots = 8;
   static constexpr int64_t kSlotBytes = 32 << 10;
   struct Ring {
-    alignas(128) SharedWord filled;   // slots filled by the sender
-    alignas(128) SharedWord emptied;  // and emptied by the receiver
+    alignas(128) job::SharedWord filled;   // slots filled by the sender
+    alignas(128) job::SharedWord emptied;  // and emptied by the receiver
     alignas(128) uint64_t signatures[kSlots];
-    char texts[kSlots][sizeof(NoteWords)];  // of the sender's operation, for the receiver's message
+    char texts[kSlots][sizeof(job::NoteWords)];  // of the sender's operation, for the receiver's message
     alignas(128) std::byte slots[kSlots][kSlotBytes];
   };
-  Control& control_;
+  job::Control& control_;
   int peer_;
   std::shared_ptr<Mapping> mapping_;
   Ring* ring_;
   uint32_t position_ = 0;  // slots that this side has filled or emptied
 
-  Channel(Control& control, int peer, std::shared_ptr<Mapping> mapping);
+  Channel(job::Control& control, int peer, std::shared_ptr<Mapping> mapping);
 };
 
-}  // namespace peri::host
+}  // namespace peri::kernels::host

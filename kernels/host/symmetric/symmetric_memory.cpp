@@ -7,7 +7,7 @@
 
 #include "kernels/host/collectives/collective_copy.hpp"
 
-namespace peri::host {
+namespace peri::kernels::host {
 namespace {
 
 int64_t stride_of(int64_t bytes) {
@@ -15,7 +15,7 @@ int64_t stride_of(int64_t bytes) {
 }
 
 // All members' outcomes of one step, so that they fail together: the first failure, or none.
-Status agree(Control& control, const Group& group, const Status& mine, const Operation& operation) {
+Status agree(job::Control& control, const Group& group, const Status& mine, const job::Operation& operation) {
   std::vector<std::string> outcomes =
       PERI_TRY(control.exchange(group, mine ? "" : mine.error().message, operation));
   for (size_t i = 0; i < outcomes.size(); ++i)
@@ -33,12 +33,12 @@ Result<std::shared_ptr<Mapping>> map_and_reserve(const Fd& file, int64_t share, 
 
 }  // namespace
 
-Result<std::shared_ptr<Mapping>> share_memory(Control& control, const Group& group, int64_t bytes,
-                                              const Operation& operation) {
+Result<std::shared_ptr<Mapping>> share_memory(job::Control& control, const Group& group, int64_t bytes,
+                                              const job::Operation& operation) {
   const int members = group.size();
   const int index = group.index_of(control.rank());
   // The first member makes the file. Where it cannot, everybody learns it from a message without a file.
-  const MessageKey key = control.next_key(topic_of(group, "file"));
+  const job::MessageKey key = control.next_key(job::topic_of(group, "file"));
   Fd file;
   if (index == 0) {
     Result<Fd> made = create_shared_file(bytes);
@@ -48,7 +48,7 @@ Result<std::shared_ptr<Mapping>> share_memory(Control& control, const Group& gro
             control.send(peer, key, made ? "" : made.error().message, made ? &*made : nullptr, operation));
     file = PERI_TRY(std::move(made));
   } else {
-    Message message = PERI_TRY(control.receive(group.ranks[0], key, operation));
+    job::Message message = PERI_TRY(control.receive(group.ranks[0], key, operation));
     if (!message.file.valid()) return operation.fail(Code::OutOfMemory, message.text);
     file = std::move(message.file);
   }
@@ -69,20 +69,20 @@ HostSymmetricMemory::HostSymmetricMemory(GroupContext& context, std::shared_ptr<
       id_(id) {}
 
 Status HostSymmetricMemory::barrier(std::string_view op) {
-  Operation operation(fmt::format("{} over {}", op, group_.to_string()), {});
+  job::Operation operation(fmt::format("{} over {}", op, group_.to_string()), {});
   context_.control().enter(operation);
   PERI_TRY(context_.ensure(operation));
-  return context_.synchronize(topic_of(group_, "barrier of symmetric memory"), operation);
+  return context_.synchronize(job::topic_of(group_, "barrier of symmetric memory"), operation);
 }
 
 Status HostSymmetricMemory::put_signal(int member, int channel, std::string_view op) {
-  Operation operation(fmt::format("{} over {}", op, group_.to_string()), {});
+  job::Operation operation(fmt::format("{} over {}", op, group_.to_string()), {});
   context_.control().enter(operation);
   return context_.put_signal(member, channel, operation);
 }
 
 Status HostSymmetricMemory::wait_signal(int member, int channel, std::string_view op) {
-  Operation operation(fmt::format("{} over {}", op, group_.to_string()), {});
+  job::Operation operation(fmt::format("{} over {}", op, group_.to_string()), {});
   context_.control().enter(operation);
   return context_.wait_signal(member, channel, operation);
 }
@@ -143,10 +143,10 @@ class SymmetricStorage final : public Storage {
 
 Result<std::shared_ptr<Storage>> allocate_symmetric(GroupContext& context,
                                                     std::shared_ptr<SymmetricBlocks> blocks, int64_t bytes,
-                                                    const Operation& operation) {
+                                                    const job::Operation& operation) {
   if (bytes < 0 || bytes > std::numeric_limits<int64_t>::max() / (2 * context.size()))
     return operation.fail(Code::InvalidArgument, fmt::format("an allocation of {} bytes", bytes));
-  Control& control = context.control();
+  job::Control& control = context.control();
   std::shared_ptr<MemoryLedger> ledger = control.ledger();
   PERI_TRY(context.ensure(operation));  // so that signals need not, which are not collective
   Status promised = promise_memory(*ledger, stride_of(bytes), "symmetric");
@@ -158,9 +158,9 @@ Result<std::shared_ptr<Storage>> allocate_symmetric(GroupContext& context,
     if (promised) release_memory(*ledger, stride_of(bytes));
     return std::unexpected(mapping.error());
   }
-  uint64_t id = control.next_key(topic_of(context.group(), "allocation")).sequence;
+  uint64_t id = control.next_key(job::topic_of(context.group(), "allocation")).sequence;
   auto memory = std::make_unique<HostSymmetricMemory>(context, std::move(*mapping), bytes, id);
   return std::make_shared<SymmetricStorage>(std::move(memory), std::move(blocks), std::move(ledger));
 }
 
-}  // namespace peri::host
+}  // namespace peri::kernels::host

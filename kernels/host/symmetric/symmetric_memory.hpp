@@ -11,12 +11,12 @@
 #include "kernels/symmetric_memory.hpp"
 #include "kernels/tensor.hpp"
 
-namespace peri::host {
+namespace peri::kernels::host {
 
 // Collective: a shared file of `bytes`, made by the group's first member, sent to the others and mapped by
 // all. It holds zeros. `bytes` follows from the operation's text, which is compared (RankMismatch).
-Result<std::shared_ptr<Mapping>> share_memory(Control& control, const Group& group, int64_t bytes,
-                                              const Operation& operation);
+Result<std::shared_ptr<Mapping>> share_memory(job::Control& control, const Group& group, int64_t bytes,
+                                              const job::Operation& operation);
 
 // A member's view of one allocation.
 class HostSymmetricMemory final : public SymmetricMemory {
@@ -65,6 +65,6 @@ class SymmetricBlocks {
 // Collective over the context's group.
 Result<std::shared_ptr<Storage>> allocate_symmetric(GroupContext& context,
                                                     std::shared_ptr<SymmetricBlocks> blocks, int64_t bytes,
-                                                    const Operation& operation);
+                                                    const job::Operation& operation);
 
-}  // namespace peri::host
+}  // namespace peri::kernels::host

@@ -11,7 +11,7 @@
 
 #include "kernels/cuda/nvrtc/cache.hpp"
 
-using peri::cuda::CodeCache;
+using peri::kernels::cuda::CodeCache;
 namespace fs = std::filesystem;
 
 namespace {
@@ -38,7 +38,7 @@ void overwrite(const fs::path& path, size_t at, const std::string& bytes) {
 
 TEST_CASE("the cache keeps the first value of a key", "[no_device]") {
   const Folder folder;
-  const CodeCache cache(folder.path);
+  const peri::kernels::cuda::CodeCache cache(folder.path);
   CHECK(!cache.find("key"));
   CHECK(cache.keep("key", "first") == "first");
   CHECK(cache.keep("key", "second") == "first");
@@ -50,7 +50,7 @@ TEST_CASE("the cache keeps the first value of a key", "[no_device]") {
 
 TEST_CASE("a file that is damaged, cut short or of another key is not used", "[no_device]") {
   const Folder folder;
-  const CodeCache cache(folder.path);
+  const peri::kernels::cuda::CodeCache cache(folder.path);
   REQUIRE(cache.keep("key", "value") == "value");
   const auto size = fs::file_size(cache.path("key"));
   SECTION("its last byte") {
@@ -77,8 +77,8 @@ TEST_CASE("a file that is damaged, cut short or of another key is not used", "[n
 
 TEST_CASE("where every place of a key is unusable nothing is kept", "[no_device]") {
   const Folder folder;
-  const CodeCache cache(folder.path);
-  for (int place = 0; place < CodeCache::kPlaces; ++place) {
+  const peri::kernels::cuda::CodeCache cache(folder.path);
+  for (int place = 0; place < peri::kernels::cuda::CodeCache::kPlaces; ++place) {
     REQUIRE(cache.keep("key", "value") == "value");
     fs::resize_file(cache.path("key", place), 3);
   }
@@ -89,7 +89,7 @@ TEST_CASE("where every place of a key is unusable nothing is kept", "[no_device]
 TEST_CASE("a cache that cannot be written", "[no_device]") {
   const Folder folder;
   std::ofstream(folder.path) << "a file where the folder should be";
-  const CodeCache cache(folder.path);
+  const peri::kernels::cuda::CodeCache cache(folder.path);
   CHECK(!cache.is_writable());
   CHECK(!cache.keep("key", "value"));
   CHECK(!cache.find("key"));
@@ -98,7 +98,7 @@ TEST_CASE("a cache that cannot be written", "[no_device]") {
 TEST_CASE("processes that write at once agree, also where the first file is damaged", "[no_device]") {
   constexpr int kProcesses = 6, kKeys = 40;
   const Folder folder;
-  const CodeCache cache(folder.path);
+  const peri::kernels::cuda::CodeCache cache(folder.path);
   for (int key = 0; key < kKeys; key += 2) {
     REQUIRE(cache.keep(fmt::format("key {}", key), "value"));
     fs::resize_file(cache.path(fmt::format("key {}", key)), 8);

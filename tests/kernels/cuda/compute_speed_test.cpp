@@ -12,6 +12,8 @@
 #include "tests/kernels/kernel_runner.hpp"
 
 using namespace peri;
+using namespace peri::kernels;
+using namespace peri::kernels::cuda;
 using namespace peri::testing;
 
 namespace {

@@ -16,6 +16,8 @@
 #include "kernels/cuda/matmul/matmul.hpp"
 
 using namespace peri;
+using namespace peri::kernels;
+using namespace peri::kernels::cuda;
 
 namespace {
 

@@ -6,7 +6,9 @@
 #include "kernels/cuda/symmetric/multicast.hpp"
 
 using namespace peri;
-using namespace peri::cuda;
+using namespace peri::kernels;
+using namespace peri::kernels::cuda;
+using namespace peri::kernels::cuda;
 
 TEST_CASE("the gate of multicast is closed, and says why") {
   const Status gate = check_multicast(0);

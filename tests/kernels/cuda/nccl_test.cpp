@@ -6,6 +6,8 @@
 #include "kernels/cuda/nccl/nccl.hpp"
 
 using namespace peri;
+using namespace peri::kernels;
+using namespace peri::kernels::cuda;
 
 TEST_CASE("NCCL is found, or the reason says what is missing") {
   const Result<cuda::NcclLibrary> nccl = cuda::find_nccl();

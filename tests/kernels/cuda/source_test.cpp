@@ -9,6 +9,8 @@
 #include "kernels/cuda/nvrtc/source.hpp"
 
 using namespace peri;
+using namespace peri::kernels;
+using namespace peri::kernels::cuda;
 
 namespace {
 
@@ -18,7 +20,8 @@ std::string trouble(const std::string& text) {
 }
 
 std::string kernel(const std::string& lines) {
-  return "#include \"kernels/cuda/compute/pointwise.cuh\"\nusing namespace peri;\nusing namespace peri::cuda;\n"
+  return "#include \"kernels/cuda/compute/pointwise.cuh\"\nusing namespace peri;\nusing namespace "
+         "peri::kernels::cuda;\n"
          "extern \"C\" __global__ void probe(byte* m) {\n" +
          lines + "}\n";
 }
