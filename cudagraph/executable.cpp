@@ -116,12 +116,11 @@ struct Executable::Impl {
       s.storage = constants[i].storage;
       s.offset_bytes = constants[i].view.offset * size_of(constants[i].type.dtype);
     }
-    for (const planner::Line& line : plan.lines) {
-      if (const auto* a = std::get_if<planner::AllocateLine>(&line)) add_slot(a->buffer);
-      if (const auto* r = std::get_if<planner::ReuseLine>(&line))
-        slot_of[planner::at(r->buffer)] = slot_of[planner::at(r->from)];
-      if (const auto* c = std::get_if<planner::CollectiveLine>(&line))
-        if (plan.buffer(c->output.buffer).kind == planner::BufferKind::fallback) add_slot(c->output.buffer);
+    for (const planner::PlanLine& line : plan.lines) {
+      if (const auto* reuse = std::get_if<planner::ReuseLine>(&line.line))
+        slot_of[planner::at(reuse->buffer)] = slot_of[planner::at(reuse->from)];
+      else
+        for (BufferId id : effects(line.line).gives) add_slot(id);
     }
     mark_slots();
     for (size_t i = 0; i < plan.buffers.size(); ++i) {
@@ -140,13 +139,14 @@ struct Executable::Impl {
   void mark_slots() {
     for (const Partition& part : partitions) {
       for (int i = part.first; i < part.last; ++i) {
-        const planner::Line& line = plan.lines[static_cast<size_t>(i)];
+        const planner::Line& line = plan.lines[static_cast<size_t>(i)].line;
         const auto* a = std::get_if<planner::AllocateLine>(&line);
         if (a && !part.captured && plan.buffer(a->buffer).kind == planner::BufferKind::regular)
           slot(a->buffer).per_call = true;
         if (!part.captured) continue;
-        for_each_read(line, [&](const planner::PlanOperand& o) { slot(o.buffer).recorded = true; });
-        for_each_write(line, [&](BufferId id) { slot(id).recorded = true; });
+        const planner::LineEffects touched = effects(line);
+        for (const planner::PlanOperand& o : touched.reads) slot(o.buffer).recorded = true;
+        for (const planner::PlanOperand& o : touched.writes) slot(o.buffer).recorded = true;
       }
       for (BufferId id : part.signature.hoisted_allocations) slot(id).recorded = true;
     }
@@ -178,7 +178,7 @@ struct Executable::Impl {
     }
     if (std::holds_alternative<planner::ReuseLine>(line)) return {};
     if (const auto* c = std::get_if<planner::InputCopyLine>(&line))
-      return backend.copy(whole(c->input), whole(c->buffer));
+      return backend.copy(operand(c->from), operand(c->to));
     if (const auto* d = std::get_if<planner::DeviceCopyLine>(&line))
       return backend.copy(operand(d->from), operand(d->to));
     if (const auto* c = std::get_if<planner::CollectiveLine>(&line)) {
@@ -193,7 +193,7 @@ struct Executable::Impl {
   }
 
   Status run_lines(const Partition& part) {
-    for (int i = part.first; i < part.last; ++i) PERI_TRY(run_line(plan.lines[static_cast<size_t>(i)]));
+    for (int i = part.first; i < part.last; ++i) PERI_TRY(run_line(plan.lines[static_cast<size_t>(i)].line));
     return {};
   }
 

@@ -11,32 +11,39 @@
 namespace peri::cudagraph {
 namespace {
 
-bool gives_storage(const planner::Line& line) {
-  return std::holds_alternative<planner::AllocateLine>(line) ||
-         std::holds_alternative<planner::ReuseLine>(line);
-}
-
 // Memory bookkeeping belongs to whichever run it stands in: it is never a reason to cut.
 bool is_bookkeeping(const planner::Line& line) {
-  return gives_storage(line) || std::holds_alternative<planner::FreeLine>(line);
+  return std::visit(planner::Overloaded{[](const planner::AllocateLine&) { return true; },
+                                        [](const planner::ReuseLine&) { return true; },
+                                        [](const planner::FreeLine&) { return true; },
+                                        [](const planner::InputCopyLine&) { return false; },
+                                        [](const planner::KernelLine&) { return false; },
+                                        [](const planner::CollectiveLine&) { return false; },
+                                        [](const planner::DeviceCopyLine&) { return false; }},
+                    line);
+}
+
+bool gives_storage(const planner::Line& line) {
+  return is_bookkeeping(line) && !effects(line).gives.empty();
 }
 
 std::string reason_not_captured(const planner::Plan& plan, int line) {
-  if (std::holds_alternative<planner::DeviceCopyLine>(plan.lines[static_cast<size_t>(line)]))
+  if (std::holds_alternative<planner::DeviceCopyLine>(plan.lines[static_cast<size_t>(line)].line))
     return "device copy";
-  return plan.policy.capture ? "split by the policy" : "capture is off in the policy";
+  return plan.capture ? "split by the policy" : "capture is off in the policy";
 }
 
 std::vector<Partition> cut(const planner::Plan& plan) {
   std::vector<Partition> parts;
   const int n = static_cast<int>(plan.lines.size());
   for (int i = 0; i < n; ++i) {
-    if (is_bookkeeping(plan.lines[static_cast<size_t>(i)])) continue;
-    const bool captured = plan.policy.capture && plan.captured[static_cast<size_t>(i)];
+    const planner::PlanLine& line = plan.lines[static_cast<size_t>(i)];
+    if (is_bookkeeping(line.line)) continue;
+    const bool captured = plan.capture && line.captured;
     if (!parts.empty() && parts.back().captured == captured) continue;
     // What is allocated for a verdict's first real line goes with it; what is freed after the last one stays.
     int first = i;
-    while (first > 0 && gives_storage(plan.lines[static_cast<size_t>(first - 1)])) --first;
+    while (first > 0 && gives_storage(plan.lines[static_cast<size_t>(first - 1)].line)) --first;
     if (parts.empty()) first = 0;
     if (!parts.empty()) parts.back().last = first;
     parts.push_back({first, n, captured, captured ? "" : reason_not_captured(plan, i), {}});
@@ -49,20 +56,18 @@ void sign(std::vector<Partition>& parts, const planner::Plan& plan) {
   const size_t count = plan.buffers.size();
   std::vector<int> last_read(count, -1);
   for (size_t i = 0; i < plan.lines.size(); ++i)
-    for_each_read(plan.lines[i], [&](const planner::PlanOperand& o) {
+    for (const planner::PlanOperand& o : effects(plan.lines[i].line).reads)
       last_read[planner::at(o.buffer)] = static_cast<int>(i);
-    });
   for (const planner::PlanOutput& o : plan.outputs)
     last_read[planner::at(o.value.buffer)] = static_cast<int>(plan.lines.size());
 
   for (Partition& part : parts) {
     std::set<BufferId> reads, writes;
     for (int i = part.first; i < part.last; ++i) {
-      const planner::Line& line = plan.lines[static_cast<size_t>(i)];
-      for_each_read(line, [&](const planner::PlanOperand& o) {
+      const planner::LineEffects line = effects(plan.lines[static_cast<size_t>(i)].line);
+      for (const planner::PlanOperand& o : line.reads)
         if (!writes.contains(o.buffer)) reads.insert(o.buffer);
-      });
-      for_each_write(line, [&](BufferId b) { writes.insert(b); });
+      for (const planner::PlanOperand& o : line.writes) writes.insert(o.buffer);
     }
     for (BufferId b : reads)
       (plan.buffer(b).kind == planner::BufferKind::constant ? part.signature.constants
@@ -84,7 +89,7 @@ void hoist(std::vector<Partition>& parts, const planner::Plan& plan) {
     }
     if (!captured_before) continue;
     for (int i = part.first; i < part.last; ++i)
-      if (const auto* a = std::get_if<planner::AllocateLine>(&plan.lines[static_cast<size_t>(i)]))
+      if (const auto* a = std::get_if<planner::AllocateLine>(&plan.lines[static_cast<size_t>(i)].line))
         if (plan.buffer(a->buffer).kind == planner::BufferKind::regular)
           captured_before->signature.hoisted_allocations.push_back(a->buffer);
   }

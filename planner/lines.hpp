@@ -1,5 +1,9 @@
-// What a line of a Plan reads and writes: the one place where passes learn it. (check_plan has its own.)
+// What a line of a Plan reads, writes, gives and frees: the one place where passes, partitions, executors and
+// reports learn it. Every kind of line has its arm here, so a new kind does not build without one.
+// (check_plan, which trusts nothing of the planner's, has its own.)
 #pragma once
+
+#include <span>
 
 #include "planner/plan.hpp"
 
@@ -18,70 +22,90 @@ inline bool reads_input(const CollectiveLine& line) {
   return line.op != Op::recv;
 }
 
-// Calls f(PlanOperand&) for every window that `line` reads, const where the line is. The whole input of an
-// InputCopyLine comes as an operand without a window, by value.
-template <class LineT, class F>
-void for_each_read(LineT& line, F f) {
-  std::visit(
-      Overloaded{[&](auto&) {},
-                 [&](std::conditional_t<std::is_const_v<LineT>, const InputCopyLine, InputCopyLine>& copy) {
-                   PlanOperand whole{copy.input, {}};
-                   f(whole);
-                 },
-                 [&](std::conditional_t<std::is_const_v<LineT>, const KernelLine, KernelLine>& kernel) {
-                   for (auto& operand : kernel.inputs) f(operand);
-                 },
-                 [&](std::conditional_t<std::is_const_v<LineT>, const CollectiveLine, CollectiveLine>& call) {
-                   if (reads_input(call)) f(call.input);
-                 },
-                 [&](std::conditional_t<std::is_const_v<LineT>, const DeviceCopyLine, DeviceCopyLine>& copy) {
-                   f(copy.from);
-                 }},
-      line);
+// The windows are the line's own: they live as long as it does.
+template <class Operand>
+struct BasicEffects {
+  std::span<Operand> reads;
+  std::span<Operand> writes;
+  // Buffers that get storage here: an allocation, storage taken over, the outputs of a fallback call.
+  std::vector<BufferId> gives;
+  // Buffers whose storage ends here or passes to another: that of a reused buffer after the line that first
+  // writes its successor.
+  std::vector<BufferId> frees;
+};
+using LineEffects = BasicEffects<const PlanOperand>;
+
+namespace detail {
+
+template <class Operand>
+struct EffectsOf {
+  using Effects = BasicEffects<Operand>;
+  template <class T>
+  using Like = std::conditional_t<std::is_const_v<Operand>, const T, T>;
+
+  Effects operator()(Like<AllocateLine>& line) const { return {.gives = {line.buffer}}; }
+  Effects operator()(Like<ReuseLine>& line) const { return {.gives = {line.buffer}, .frees = {line.from}}; }
+  Effects operator()(Like<FreeLine>& line) const { return {.frees = {line.buffer}}; }
+  Effects operator()(Like<InputCopyLine>& line) const { return {one(line.from), one(line.to)}; }
+  Effects operator()(Like<KernelLine>& line) const { return {line.inputs, line.outputs}; }
+  Effects operator()(Like<CollectiveLine>& line) const {
+    Effects effects;
+    if (reads_input(line)) effects.reads = one(line.input);
+    if (writes_output(line)) effects.writes = one(line.output);
+    if (!line.call_name.empty()) effects.gives = {line.output.buffer};
+    return effects;
+  }
+  Effects operator()(Like<DeviceCopyLine>& line) const { return {one(line.from), one(line.to)}; }
+
+ private:
+  static std::span<Operand> one(Operand& operand) { return {&operand, 1}; }
+};
+
+}  // namespace detail
+
+inline LineEffects effects(const Line& line) {
+  return std::visit(detail::EffectsOf<const PlanOperand>(), line);
+}
+// The same, for passes that change windows.
+inline BasicEffects<PlanOperand> effects(Line& line) {
+  return std::visit(detail::EffectsOf<PlanOperand>(), line);
 }
 
-// Calls f(BufferId) for every buffer that `line` writes.
+// Calls f(PlanOperand&) for every window that `line` names, whether or not it is read or written.
 template <class F>
-void for_each_write(const Line& line, F f) {
-  std::visit(Overloaded{[&](const auto&) {}, [&](const InputCopyLine& copy) { f(copy.buffer); },
-                        [&](const KernelLine& kernel) {
-                          for (const PlanOperand& operand : kernel.outputs) f(operand.buffer);
-                        },
-                        [&](const CollectiveLine& call) {
-                          if (writes_output(call)) f(call.output.buffer);
-                        },
-                        [&](const DeviceCopyLine& copy) { f(copy.to.buffer); }},
-             line);
-}
-
-// Calls f(BufferId&) for every buffer that `line` names.
-template <class F>
-void for_each_buffer(Line& line, F f) {
-  std::visit(Overloaded{[&](AllocateLine& l) { f(l.buffer); },
-                        [&](ReuseLine& l) {
-                          f(l.buffer);
-                          f(l.from);
-                        },
-                        [&](FreeLine& l) { f(l.buffer); },
-                        [&](InputCopyLine& l) {
-                          f(l.buffer);
-                          f(l.input);
-                        },
+void for_each_operand(Line& line, F f) {
+  auto each = [&](std::vector<PlanOperand>& operands) {
+    for (PlanOperand& operand : operands) f(operand);
+  };
+  auto both = [&](auto& l) {
+    f(l.from);
+    f(l.to);
+  };
+  std::visit(Overloaded{[](AllocateLine&) {}, [](ReuseLine&) {}, [](FreeLine&) {},
+                        [&](InputCopyLine& l) { both(l); },
                         [&](KernelLine& l) {
-                          for (PlanOperand& operand : l.inputs) f(operand.buffer);
-                          for (PlanOperand& operand : l.outputs) f(operand.buffer);
+                          each(l.inputs);
+                          each(l.outputs);
                         },
                         [&](CollectiveLine& l) {
-                          f(l.input.buffer);
-                          f(l.output.buffer);
+                          f(l.input);
+                          f(l.output);
                         },
-                        [&](DeviceCopyLine& l) {
-                          f(l.from.buffer);
-                          f(l.to.buffer);
-                        }},
+                        [&](DeviceCopyLine& l) { both(l); }},
              line);
 }
 
+// The user's line that asked for it; nullptr for storage.
+inline const Origin* origin_of(const Line& line) {
+  return std::visit(Overloaded{[](const AllocateLine&) -> const Origin* { return nullptr; },
+                               [](const ReuseLine&) -> const Origin* { return nullptr; },
+                               [](const FreeLine&) -> const Origin* { return nullptr; },
+                               [](const InputCopyLine& l) { return &l.origin; },
+                               [](const KernelLine& l) { return &l.origin; },
+                               [](const CollectiveLine& l) { return &l.origin; },
+                               [](const DeviceCopyLine& l) { return &l.origin; }},
+                    line);
+}
 inline size_t at(BufferId id) {
   return static_cast<size_t>(id.index);
 }

@@ -6,18 +6,36 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "planner/check/stage.hpp"
 #include "planner/passes/passes.hpp"
 
 namespace peri::planner {
 namespace {
 
+enum class Pass : uint8_t {
+  dead_code,
+  select_algorithms,
+  lower,
+  fuse,
+  realize,
+  write_in_place,
+  memory,
+  check,
+};
 struct PassRow {
+  Pass pass;
   const char* name;
   bool optional;  // may be skipped: the plan is then larger or slower, but right
 };
 constexpr PassRow kPasses[] = {
-    {"dead_code", true}, {"select_algorithms", true}, {"lower", false},  {"fuse", true},
-    {"realize", false},  {"write_in_place", true},    {"memory", false}, {"check", true}};
+    {Pass::dead_code, "dead_code", true}, {Pass::select_algorithms, "select_algorithms", true},
+    {Pass::lower, "lower", false},        {Pass::fuse, "fuse", true},
+    {Pass::realize, "realize", false},    {Pass::write_in_place, "write_in_place", true},
+    {Pass::memory, "memory", false},      {Pass::check, "check", true},
+};
+const char* name_of(Pass pass) {
+  return std::ranges::find(kPasses, pass, &PassRow::pass)->name;
+}
 
 Status check_skips(const Policy& policy) {
   for (const std::string& name : policy.skip) {
@@ -53,52 +71,59 @@ std::vector<std::string> pass_names() {
 Result<Plan> plan(const Graph& program, const World& world, const Policy& policy, const Observer& observe) {
   PERI_TRY(check_skips(policy));
   PERI_TRY(verify(program));
-  auto runs = [&](const char* pass) { return std::ranges::find(policy.skip, pass) == policy.skip.end(); };
-  auto show = [&](const char* pass, const auto& result) {
-    if (observe) observe(pass, print(result));
+  auto runs = [&](Pass pass) { return std::ranges::find(policy.skip, name_of(pass)) == policy.skip.end(); };
+  auto show = [&](Pass pass, const auto& result) {
+    if (observe) observe(name_of(pass), print(result));
+  };
+  // A pass that broke the plan is named, not the one that stumbles over it later.
+  auto passed = [&](Pass pass, const Plan& result) -> Status {
+    show(pass, result);
+    return check_stage(result, name_of(pass), pass == Pass::memory ? Buffers::stored : Buffers::virtual_only);
   };
 
   // A trace holds whatever the script computed. From here on every node serves an output or an effect.
   std::optional<Graph> smaller;  // most programs have no dead code, and a large one takes long to copy
-  if (runs("dead_code") && has_dead_code(program)) smaller = eliminate_dead_code(program);
+  if (runs(Pass::dead_code) && has_dead_code(program)) smaller = eliminate_dead_code(program);
   const Graph& graph = smaller ? *smaller : program;
-  show("dead_code", graph);
+  show(Pass::dead_code, graph);
 
   // The script says what is wanted, the policy how it is done. From here on every collective has an
   // algorithm, or is known to be the identity. Skipped: what the script does not name is done by `ll`.
-  Policy plain = policy;
-  plain.auto_select = plain.auto_select && runs("select_algorithms");
-  Selection selection = PERI_TRY(select_algorithms(graph, plain));
-  show("select_algorithms", selection.decisions);
+  Selection selection = PERI_TRY(select_algorithms(
+      graph, policy, runs(Pass::select_algorithms) ? Selecting::automatic : Selecting::plain));
+  show(Pass::select_algorithms, selection.decisions);
+
+  // The policy's functions are the script's. From here on all of them have been asked.
+  Choices choices = PERI_TRY(resolve(graph, std::move(selection), policy));
 
   // From values to buffers. From here on the program is a list of calls on windows of virtual buffers, each
   // written by one line; views are gone; collectives have contiguous operands; what is returned is the plan's
   // own.
-  Plan result = PERI_TRY(lower(graph, std::move(selection), world, policy));
-  show("lower", result);
+  Plan result = PERI_TRY(lower(graph, std::move(choices), world));
+  PERI_TRY(passed(Pass::lower, result));
 
   // Memory traffic is what pointwise work costs. From here on a call may have several results; values that
   // only one fused call needed have no buffer any more. Before `realize`, so that a fused call can write into
   // symmetric memory.
-  if (policy.fuse && runs("fuse")) result = fuse(std::move(result));
-  show("fuse", result);
+  if (runs(Pass::fuse)) result = fuse(std::move(result));
+  PERI_TRY(passed(Pass::fuse, result));
 
   // From here on every operand that an algorithm wants in symmetric memory of its group lies there. Buffers
   // may be written twice now: by an algorithm that overwrites its operand.
   result = realize(std::move(result));
-  show("realize", result);
+  PERI_TRY(passed(Pass::realize, result));
 
   // A cache that is updated in place should not be copied on every call. After `realize`, because a value
   // that has become a comm buffer cannot also be the caller's tensor.
-  if (runs("write_in_place")) result = write_in_place(std::move(result));
-  show("write_in_place", result);
+  if (runs(Pass::write_in_place)) result = write_in_place(std::move(result));
+  PERI_TRY(passed(Pass::write_in_place, result));
 
   // From here on every buffer has storage when it is written, and its final name.
-  result = plan_memory(std::move(result));
-  show("memory", result);
+  result = plan_memory(std::move(result), policy.planning);
+  PERI_TRY(passed(Pass::memory, result));
 
   // Nothing that was planned wrong may run. Independent of all of the above.
-  if (runs("check")) PERI_TRY(check_plan(result));
+  if (runs(Pass::check)) PERI_TRY(check_plan(result));
   return result;
 }
 

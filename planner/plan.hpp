@@ -41,26 +41,30 @@ struct PlanOperand {
   bool operator==(const PlanOperand&) const = default;
 };
 
+// `buffer` gets storage: regular or comm, as its kind says.
 struct AllocateLine {
   BufferId buffer;
-};  // regular or comm (kind says which)
+};
+// `buffer` takes over the storage of `from`, which is dead after the line that first writes `buffer`.
 struct ReuseLine {
   BufferId buffer;
   BufferId from;
-};  // `buffer` takes over the storage of `from`, which is dead after the line that first writes `buffer`
+};
+// Its storage is not used again (comm: only returns to the plan).
 struct FreeLine {
   BufferId buffer;
-};  // its storage is not used again (comm: only returns to the plan)
+};
+// Copy engine: all of an input into all of its persistent comm buffer.
 struct InputCopyLine {
-  BufferId buffer;
-  BufferId input;
+  PlanOperand from, to;
   Origin origin;
-};  // copy engine: an input into its persistent P2P buffer
+};
 struct KernelLine {
   KernelSpec spec;
   std::vector<PlanOperand> inputs, outputs;
   Origin origin;
-  bool identity_copy = false;  // a copy to or from a comm buffer because nothing better was possible (S3)
+  // A copy to or from a comm buffer because nothing better was possible (S3).
+  bool identity_copy = false;
 };
 // send and barrier write nothing and have output == input; recv reads nothing and has input == output.
 struct CollectiveLine {
@@ -68,17 +72,25 @@ struct CollectiveLine {
   Attributes attributes;
   std::string algorithm;
   PlanOperand input, output;
-  std::string call_name;  // fallback lowering: the name of the call's result, of which `output` is the item;
-                          // else empty
+  // Fallback lowering: the name of the call's result, of which `output` is the item; else empty.
+  std::string call_name;
   bool end_barrier = true;
   Origin origin;
 };
+// Between host and device.
 struct DeviceCopyLine {
   PlanOperand from, to;
   Origin origin;
-};  // between host and device
+};
+// planner/lines.hpp says what each kind reads, writes, gives and frees.
 using Line = std::variant<AllocateLine, ReuseLine, FreeLine, InputCopyLine, KernelLine, CollectiveLine,
                           DeviceCopyLine>;
+
+struct PlanLine {
+  Line line;
+  // Whether it may be captured: not work on host memory, device copies, and what the policy splits off.
+  bool captured = true;
+};
 
 // Why something was decided: shown by `peri explain`.
 struct Decision {
@@ -89,18 +101,21 @@ struct Decision {
 
 struct PlanOutput {
   PlanOperand value;
-  int mutated_input = -1;  // as in Graph's Output: already written back by a line; not returned
+  // As in Graph's Output: already written back by a line, and not returned.
+  int mutated_input = -1;
 };
 
 struct Plan {
-  std::vector<Buffer> buffers;              // BufferId is an index into this
-  std::vector<BufferId> inputs, constants;  // by number
-  std::vector<Line> lines;
+  // A BufferId is an index into this.
+  std::vector<Buffer> buffers;
+  // By number.
+  std::vector<BufferId> inputs, constants;
+  std::vector<PlanLine> lines;
   std::vector<PlanOutput> outputs;
   std::vector<Decision> decisions;
   World world;
-  Policy policy;
-  std::vector<bool> captured;  // per line: whether it may be captured (not device copies, not `split` ops)
+  // Whether the policy lets anything be captured; if not, no line is.
+  bool capture = true;
   const Buffer& buffer(BufferId id) const { return buffers[static_cast<size_t>(id.index)]; }
 };
 

@@ -16,38 +16,46 @@ namespace peri::planner {
 struct OpContext {
   Op op;
   DType dtype;
-  Shape shape;          // of the first operand
-  int64_t bytes;        // of the first operand
-  int group_size;       // 1 for ops that do not communicate
-  std::string reduce;   // "sum", ...; empty where it does not apply
-  std::string machine;  // "host", "cuda"
+  // Of the first operand.
+  Shape shape;
+  int64_t bytes;
+  // 1 for ops that do not communicate.
+  int group_size;
+  // "sum", ...; empty where it does not apply.
+  std::string reduce;
+  // "host", "cuda".
+  std::string machine;
   Origin origin;
 };
 
+// Empty: the planner chooses.
 template <class T>
-using Choice = std::function<Result<T>(const OpContext&)>;  // empty: the planner chooses
+using Choice = std::function<Result<T>(const OpContext&)>;
 
 enum class Lowering : uint8_t { out_variant, fallback };
-enum class Planning : uint8_t { reuse };  // pool comes with the second planner mode
-enum class Barriers : uint8_t { full };   // elide comes with epochs
+// reuse: a dead buffer's storage goes to the next of its kind. separate: every buffer has its own, for
+// comparison.
+enum class Planning : uint8_t { reuse, separate };
 
 struct Policy {
-  bool auto_select = true;  // false: functional collectives stay with `ll`
   // Algorithm per collective op, by name ("one_shot"); empty string: the planner's thresholds decide.
   Choice<std::string> all_reduce, all_gather, reduce_scatter, all_to_all, broadcast;
-  std::optional<int64_t> ll_bytes;        // up to here: ll; absent: what suits the machine (select.cpp)
-  std::optional<int64_t> one_shot_bytes;  // up to here: one_shot; above: two_shot (all_reduce)
+  // Up to so many bytes: ll; absent: what suits the machine (select.cpp).
+  std::optional<int64_t> ll_bytes;
+  // Up to so many bytes: one_shot; above: two_shot (all_reduce).
+  std::optional<int64_t> one_shot_bytes;
   Lowering lowering = Lowering::out_variant;
   Planning planning = Planning::reuse;
-  Barriers barriers = Barriers::full;
-  bool fuse = true;
-  bool reuse = true;  // false: every buffer its own storage (for comparison)
   bool capture = true;
-  Choice<bool> split;  // true: this op is not captured
+  // True: this op is not captured.
+  Choice<bool> split;
   std::string machine = "host";
-  bool nccl = false;              // whether the machine's ranks can use `nccl`
-  bool symmetric_memory = true;   // whether they can map each other's memory
-  std::vector<std::string> skip;  // names of passes left out (--skip)
+  // Whether the machine's ranks can use `nccl`, and whether they can map each other's memory.
+  bool nccl = false;
+  bool symmetric_memory = true;
+  // Names of passes that are left out: `--skip`, and in Lua also `fuse = false` and `auto_select = false`
+  // (without select_algorithms functional collectives stay with `ll`).
+  std::vector<std::string> skip;
 };
 
 }  // namespace peri::planner

@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <sstream>
 
+#include "planner/lines.hpp"
+
 namespace peri::commands {
 namespace {
 
@@ -80,17 +82,15 @@ std::vector<Stay> stays_of(const planner::Plan& plan, size_t& storages) {
     stays.push_back({id, storage, line, plan.lines.size()});
   };
   for (size_t i = 0; i < plan.lines.size(); ++i) {
-    if (const auto* a = std::get_if<planner::AllocateLine>(&plan.lines[i])) begin(a->buffer, storages++, i);
-    if (const auto* r = std::get_if<planner::ReuseLine>(&plan.lines[i])) {
-      Stay& from = stays[current[static_cast<size_t>(r->from.index)]];
+    const planner::LineEffects line = effects(plan.lines[i].line);
+    if (const auto* reuse = std::get_if<planner::ReuseLine>(&plan.lines[i].line)) {
+      Stay& from = stays[current[static_cast<size_t>(reuse->from.index)]];
       from.last = i;
-      begin(r->buffer, from.storage, i);
+      begin(reuse->buffer, from.storage, i);
+      continue;
     }
-    if (const auto* f = std::get_if<planner::FreeLine>(&plan.lines[i]))
-      stays[current[static_cast<size_t>(f->buffer.index)]].last = i + 1;
-    if (const auto* c = std::get_if<planner::CollectiveLine>(&plan.lines[i]))
-      if (plan.buffer(c->output.buffer).kind == planner::BufferKind::fallback)
-        begin(c->output.buffer, storages++, i);
+    for (BufferId id : line.gives) begin(id, storages++, i);
+    for (BufferId id : line.frees) stays[current[static_cast<size_t>(id.index)]].last = i + 1;
   }
   return stays;
 }

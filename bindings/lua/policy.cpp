@@ -120,6 +120,20 @@ Status read_bool(lua_State* L, const std::string& field, bool& into) {
   return {};
 }
 
+// A field that leaves out a pass: another word for its name in `skip`.
+Status read_pass(lua_State* L, const std::string& field, const std::string& pass, planner::Policy& policy) {
+  bool runs = true;
+  PERI_TRY(read_bool(L, field, runs));
+  if (!runs) policy.skip.push_back(pass);
+  return {};
+}
+
+// A field of which there is one value yet: scripts may say it.
+Status read_only_word(lua_State* L, const std::string& field, const std::string& word) {
+  bool said = false;
+  return read_word(L, field, std::map<std::string, bool>{{word, true}}, said);
+}
+
 Status read_bytes(lua_State* L, const std::string& field, std::optional<int64_t>& into) {
   into = PERI_TRY(to_integer(L, -1, ("policy." + field).c_str()));
   return {};
@@ -143,7 +157,7 @@ using Reader = std::function<Status(lua_State*, planner::Policy&)>;
 const std::map<std::string, Reader>& readers() {
   static const std::map<std::string, Reader> table = {
       {"auto_select",
-       [](lua_State* L, planner::Policy& p) { return read_bool(L, "auto_select", p.auto_select); }},
+       [](lua_State* L, planner::Policy& p) { return read_pass(L, "auto_select", "select_algorithms", p); }},
       {"all_reduce",
        [](lua_State* L, planner::Policy& p) { return read_choice(L, "all_reduce", p.all_reduce); }},
       {"all_gather",
@@ -164,16 +178,16 @@ const std::map<std::string, Reader>& readers() {
              {{"out_variant", planner::Lowering::out_variant}, {"fallback", planner::Lowering::fallback}},
              p.lowering);
        }},
-      {"planning",
-       [](lua_State* L, planner::Policy& p) {
-         return read_word(L, "planning", {{"reuse", planner::Planning::reuse}}, p.planning);
+      {"planning", [](lua_State* L, planner::Policy&) { return read_only_word(L, "planning", "reuse"); }},
+      {"barriers", [](lua_State* L, planner::Policy&) { return read_only_word(L, "barriers", "full"); }},
+      {"fuse", [](lua_State* L, planner::Policy& p) { return read_pass(L, "fuse", "fuse", p); }},
+      {"reuse",
+       [](lua_State* L, planner::Policy& p) -> Status {
+         bool reuse = true;
+         PERI_TRY(read_bool(L, "reuse", reuse));
+         p.planning = reuse ? planner::Planning::reuse : planner::Planning::separate;
+         return {};
        }},
-      {"barriers",
-       [](lua_State* L, planner::Policy& p) {
-         return read_word(L, "barriers", {{"full", planner::Barriers::full}}, p.barriers);
-       }},
-      {"fuse", [](lua_State* L, planner::Policy& p) { return read_bool(L, "fuse", p.fuse); }},
-      {"reuse", [](lua_State* L, planner::Policy& p) { return read_bool(L, "reuse", p.reuse); }},
       {"capture", [](lua_State* L, planner::Policy& p) { return read_bool(L, "capture", p.capture); }},
       {"split", [](lua_State* L, planner::Policy& p) { return read_choice(L, "split", p.split); }},
       {"skip", [](lua_State* L, planner::Policy& p) { return read_skip(L, p.skip); }},

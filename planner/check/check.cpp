@@ -24,10 +24,9 @@ class Checker {
       for (BufferId id : *sources) place(id, id);
     for (const PlanOutput& output : plan_.outputs)
       mutated_[at(output.value.buffer)] = output.mutated_input >= 0;
-    expect(plan_.captured.size() == plan_.lines.size(), "not every line has a capture verdict");
     for (; line_ < plan_.lines.size() && problem_.empty(); ++line_) {
       if (Status alone = check_line(plan_, line_); !alone) expect(false, alone.error().message);
-      if (problem_.empty()) std::visit([&](const auto& line) { check(line); }, plan_.lines[line_]);
+      if (problem_.empty()) std::visit([&](const auto& line) { check(line); }, plan_.lines[line_].line);
     }
     if (problem_.empty()) check_end();
     return problem_.empty() ? Status() : fail(Code::PlanInvalid, problem_);
@@ -77,9 +76,9 @@ class Checker {
     storage(line.buffer).freed = true;
   }
   void check(const InputCopyLine& line) {
-    expect(!written_[at(line.buffer)], "is filled twice", line.buffer);
-    read(line.input);
-    write(line.buffer, View::contiguous(plan_.buffer(line.buffer).type.shape));
+    expect(!written_[at(line.to.buffer)], "is filled twice", line.to.buffer);
+    read(line.from.buffer);
+    write(line.to.buffer, line.to.type.view);
   }
   void check(const DeviceCopyLine& line) {
     read(line.from.buffer);

@@ -105,7 +105,7 @@ Status check(const Plan& plan, const DeviceCopyLine& line, bool captured) {
 }
 
 Status check(const Plan& plan, const InputCopyLine& line, bool) {
-  const Buffer &to = plan.buffer(line.buffer), &from = plan.buffer(line.input);
+  const Buffer &to = plan.buffer(line.to.buffer), &from = plan.buffer(line.from.buffer);
   return require(is_source(from) && to.kind == BufferKind::comm && to.type == from.type,
                  "an input copy fills a comm buffer of the input's type");
 }
@@ -133,7 +133,8 @@ Status check(const Plan& plan, const FreeLine& line, bool) {
 }  // namespace
 
 Status check_line(const Plan& plan, size_t line) {
-  return std::visit([&](const auto& l) { return check(plan, l, plan.captured[line]); }, plan.lines[line]);
+  return std::visit([&](const auto& l) { return check(plan, l, plan.lines[line].captured); },
+                    plan.lines[line].line);
 }
 
 bool may_overwrite(const Plan& plan, const KernelLine& line, size_t input, size_t output) {

@@ -35,7 +35,9 @@ class Fuser {
     int position;
   };
 
-  KernelLine* kernel(int line) { return std::get_if<KernelLine>(&plan_.lines[static_cast<size_t>(line)]); }
+  KernelLine* kernel(int line) {
+    return std::get_if<KernelLine>(&plan_.lines[static_cast<size_t>(line)].line);
+  }
   KernelLine* pointwise(int line) {
     KernelLine* found = line < 0 ? nullptr : kernel(line);
     return found && found->spec.is_fused() ? found : nullptr;
@@ -55,20 +57,19 @@ class Fuser {
     uses_.resize(buffers);
     returned_.assign(buffers, false);
     fusion_.assign(lines, -1);
-    int run = 0, effects = 0;
+    int run = 0, ordered = 0;
     for (size_t i = 0; i < lines; ++i) {
       const int line = static_cast<int>(i);
-      for_each_write(plan_.lines[i], [&](BufferId b) {
-        if (plan_.buffer(b).index < 0) writer_[at(b)] = line;
-      });
-      for_each_read(std::as_const(plan_.lines[i]), [&](const PlanOperand& operand) {
+      const LineEffects touched = effects(std::as_const(plan_.lines[i].line));
+      for (const PlanOperand& operand : touched.writes)
+        if (plan_.buffer(operand.buffer).index < 0) writer_[at(operand.buffer)] = line;
+      for (const PlanOperand& operand : touched.reads)
         uses_[at(operand.buffer)].push_back({line, is_whole(plan_, operand)});
-      });
       if (!pointwise(line) && !immediate(line)) ++run;
-      const CollectiveLine* call = std::get_if<CollectiveLine>(&plan_.lines[i]);
-      if (call && info(call->op).has(kEffect)) ++effects;
+      const CollectiveLine* call = std::get_if<CollectiveLine>(&plan_.lines[i].line);
+      if (call && info(call->op).has(kEffect)) ++ordered;
       run_.push_back(run);
-      effects_.push_back(effects);
+      effects_.push_back(ordered);
     }
     for (const PlanOutput& output : plan_.outputs) returned_[at(output.value.buffer)] = true;
   }
@@ -106,7 +107,7 @@ class Fuser {
   bool compatible(int a, int b) {
     return plan_.buffer(output(a)).type.shape == plan_.buffer(output(b)).type.shape &&
            plan_.buffer(output(a)).type.place == plan_.buffer(output(b)).type.place &&
-           plan_.captured[static_cast<size_t>(a)] == plan_.captured[static_cast<size_t>(b)];
+           plan_.lines[static_cast<size_t>(a)].captured == plan_.lines[static_cast<size_t>(b)].captured;
   }
 
   template <class F>
@@ -175,15 +176,14 @@ class Fuser {
       kept[i] =
           pointwise(line) ? fusion_of(line).position == line : !immediate(line) || !only_immediate(line);
     }
-    for (auto& [position, line] : merged) plan_.lines[static_cast<size_t>(position)] = std::move(line);
+    for (auto& [position, line] : merged) plan_.lines[static_cast<size_t>(position)].line = std::move(line);
     size_t count = 0;
     for (size_t i = 0; i < kept.size(); ++i) {
       if (!kept[i]) continue;
       if (count != i) plan_.lines[count] = std::move(plan_.lines[i]);
-      plan_.captured[count++] = plan_.captured[i];
+      ++count;
     }
     plan_.lines.erase(plan_.lines.begin() + static_cast<ptrdiff_t>(count), plan_.lines.end());
-    plan_.captured.resize(count);
     return std::move(plan_);
   }
 

@@ -26,14 +26,14 @@ bool is_permutation(const View& view, int64_t elements) {
 
 class Lowerer {
  public:
-  Lowerer(const Graph& graph, Selection selection, const World& world, const Policy& policy)
+  Lowerer(const Graph& graph, Choices choices, const World& world)
       : graph_(graph),
-        selected_(std::move(selection.algorithm)),
+        choices_(std::move(choices)),
         values_(static_cast<size_t>(graph.size())),
         sharded_(values_.size()) {
     plan_.world = world;
-    plan_.policy = policy;
-    plan_.decisions = std::move(selection.decisions);
+    plan_.capture = choices_.capture;
+    plan_.decisions = std::move(choices_.decisions);
     plan_.buffers.reserve(values_.size());
     plan_.lines.reserve(values_.size());
   }
@@ -70,10 +70,7 @@ class Lowerer {
     return whole(plan_, add_buffer(plan_, kind, type, Fixed{contiguous_strides(type.shape)}));
   }
 
-  void emit(Line line) {
-    plan_.lines.push_back(std::move(line));
-    plan_.captured.push_back(capture_);
-  }
+  void emit(Line line) { plan_.lines.push_back({std::move(line), capture_}); }
 
   PlanOperand copied(const PlanOperand& from, Place place, const Origin& origin) {
     const PlanOperand to = result({from.type.dtype, from.type.view.shape, place});
@@ -91,7 +88,7 @@ class Lowerer {
                     std::string(op.name) + ": rank " + std::to_string(plan_.world.rank) +
                         " is not in group " + std::get<Group>(*group).to_string(),
                     node.origin, "call it on the members of the group only");
-    PERI_TRY(decide_capture(id));
+    capture_ = choices_.captured[static_cast<size_t>(id.index)];
     if (op.has(kView))
       lower_view(id);
     else if (op.has(kCollective))
@@ -115,14 +112,6 @@ class Lowerer {
         node.op == Op::shard || std::ranges::any_of(node.operands, [&](NodeId operand) {
           return sharded_[static_cast<size_t>(operand.index)] && value(operand).buffer == value(id).buffer;
         });
-  }
-
-  // Work on host memory cannot be captured, nor what the policy splits off.
-  Status decide_capture(NodeId id) {
-    capture_ = plan_.policy.capture && graph_.node(id).type.place == Place::device;
-    if (capture_ && plan_.policy.split)
-      capture_ = !PERI_TRY(plan_.policy.split(op_context(graph_, id, plan_.policy)));
-    return {};
   }
 
   void lower_view(NodeId id) {
@@ -193,7 +182,7 @@ class Lowerer {
   void lower_collective(NodeId id) {
     const Node& node = graph_.node(id);
     const PlanOperand operand = value(node.operands[0]);
-    const AlgorithmInfo* algorithm = selected_[static_cast<size_t>(id.index)];
+    const AlgorithmInfo* algorithm = choices_.algorithm[static_cast<size_t>(id.index)];
     if (!algorithm) {
       value(id) = operand;
       return;
@@ -214,8 +203,8 @@ class Lowerer {
       line.input = line.output = copied(operand, node.type.place, node.origin);
     if (writes_output(line)) {
       // A fallback call allocates ordinary memory, so it cannot serve an algorithm whose output is symmetric.
-      const bool fallback = plan_.policy.lowering == Lowering::fallback && node.op != Op::recv &&
-                            algorithm->symmetric != kOutput;
+      const bool fallback =
+          choices_.lowering == Lowering::fallback && node.op != Op::recv && algorithm->symmetric != kOutput;
       line.output = value(id) = result(node.type, fallback ? BufferKind::fallback : BufferKind::regular);
       if (fallback) line.call_name = plan_.buffer(line.output.buffer).name + "_call";
     }
@@ -228,11 +217,10 @@ class Lowerer {
   // still needs an input's old value has been copied before.
   void return_values() {
     std::vector<bool> returned(plan_.buffers.size(), false);
-    capture_ = plan_.policy.capture;
     auto is_source = [&](const PlanOperand& operand) { return plan_.buffer(operand.buffer).index >= 0; };
     auto own = [&](const Output& output) {
       const Node& node = graph_.node(output.value);
-      capture_ = plan_.policy.capture && node.type.place == Place::device;
+      capture_ = plan_.capture && node.type.place == Place::device;
       return copied(value(output.value), node.type.place, node.origin);
     };
     std::vector<PlanOutput> written_back;
@@ -255,14 +243,14 @@ class Lowerer {
     }
     for (PlanOutput& output : written_back) {
       const PlanOperand target = whole(plan_, plan_.inputs[static_cast<size_t>(output.mutated_input)]);
-      capture_ = plan_.policy.capture && plan_.buffer(target.buffer).type.place == Place::device;
+      capture_ = plan_.capture && plan_.buffer(target.buffer).type.place == Place::device;
       emit(copy_line(output.value, target, {}));
       plan_.outputs.push_back({target, output.mutated_input});
     }
   }
 
   const Graph& graph_;
-  std::vector<const AlgorithmInfo*> selected_;
+  Choices choices_;
   std::vector<PlanOperand> values_;  // by node
   std::vector<bool> sharded_;        // by node: whether its window's offset differs between ranks
   Plan plan_;
@@ -271,8 +259,8 @@ class Lowerer {
 
 }  // namespace
 
-Result<Plan> lower(const Graph& graph, Selection selection, const World& world, const Policy& policy) {
-  return Lowerer(graph, std::move(selection), world, policy).run();
+Result<Plan> lower(const Graph& graph, Choices choices, const World& world) {
+  return Lowerer(graph, std::move(choices), world).run();
 }
 
 }  // namespace peri::planner

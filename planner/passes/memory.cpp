@@ -12,16 +12,14 @@ namespace {
 
 class MemoryPlanner {
  public:
-  explicit MemoryPlanner(Plan plan) : plan_(std::move(plan)) {}
+  MemoryPlanner(Plan plan, Planning planning) : plan_(std::move(plan)), planning_(planning) {}
 
   Plan run() {
     index();
     lines_ = std::move(plan_.lines);
-    old_captured_ = std::move(plan_.captured);
     plan_.lines.clear();
     plan_.lines.reserve(3 * lines_.size());  // most need storage, and end one
     buffers_.reserve(plan_.buffers.size());
-    plan_.captured.clear();
     for (BufferId id : plan_.inputs) rename(id, plan_.buffer(id).name);
     for (BufferId id : plan_.constants) rename(id, plan_.buffer(id).name);
     allocate_header();
@@ -43,18 +41,17 @@ class MemoryPlanner {
   void index() {
     last_use_.assign(plan_.buffers.size(), -1);
     new_id_.assign(plan_.buffers.size(), BufferId());
-    const std::vector<Line>& lines = plan_.lines;
-    for (size_t i = 0; i < lines.size(); ++i) {
-      auto use = [&](BufferId id) { last_use_[at(id)] = static_cast<int>(i); };
-      for_each_read(lines[i], [&](const PlanOperand& operand) { use(operand.buffer); });
-      for_each_write(lines[i], use);
+    for (size_t i = 0; i < plan_.lines.size(); ++i) {
+      const LineEffects line = effects(std::as_const(plan_.lines[i].line));
+      for (const PlanOperand& operand : line.reads) last_use_[at(operand.buffer)] = static_cast<int>(i);
+      for (const PlanOperand& operand : line.writes) last_use_[at(operand.buffer)] = static_cast<int>(i);
     }
     for (const PlanOutput& output : plan_.outputs) last_use_[at(output.value.buffer)] = kForever;
     for (const std::vector<BufferId>* sources : {&plan_.inputs, &plan_.constants})
       for (BufferId id : *sources) last_use_[at(id)] = kForever;
-    for (const Line& line : lines)
-      if (const InputCopyLine* copy = std::get_if<InputCopyLine>(&line))
-        last_use_[at(copy->buffer)] = kForever;
+    for (const PlanLine& line : plan_.lines)
+      if (const InputCopyLine* copy = std::get_if<InputCopyLine>(&line.line))
+        last_use_[at(copy->to.buffer)] = kForever;
   }
 
   // Gives `id` its final place in the table; the old table stays until the end.
@@ -67,34 +64,32 @@ class MemoryPlanner {
   std::string next_name() { return "buf" + std::to_string(names_++); }
 
   void emit(Line line) {
-    plan_.lines.push_back(std::move(line));
-    plan_.captured.push_back(old_captured_.empty() ? plan_.policy.capture
-                                                   : old_captured_[static_cast<size_t>(position_)]);
+    plan_.lines.push_back({std::move(line), captured_});
     dropped_.push_back(false);
   }
 
   // The persistent buffers of input copies: once, before all else, and never shared.
   void allocate_header() {
-    position_ = 0;
-    for (const Line& line : lines_)
-      if (const InputCopyLine* copy = std::get_if<InputCopyLine>(&line))
-        emit(AllocateLine{rename(copy->buffer, next_name())});
+    captured_ = lines_.empty() ? plan_.capture : lines_[0].captured;
+    for (const PlanLine& line : lines_)
+      if (const InputCopyLine* copy = std::get_if<InputCopyLine>(&line.line))
+        emit(AllocateLine{rename(copy->to.buffer, next_name())});
   }
 
   void plan_line() {
-    Line line = std::move(lines_[static_cast<size_t>(position_)]);
-    for_each_write(line, [&](BufferId id) {
-      if (!new_id_[at(id)].valid()) give_storage(id, line);
-    });
+    Line line = std::move(lines_[static_cast<size_t>(position_)].line);
+    captured_ = lines_[static_cast<size_t>(position_)].captured;
+    const BasicEffects<PlanOperand> touched = effects(line);
+    for (const PlanOperand& operand : touched.writes)
+      if (!new_id_[at(operand.buffer)].valid()) give_storage(operand.buffer, line);
     std::vector<BufferId> dying;
-    auto dies = [&](BufferId id) {
-      if (last_use_[at(id)] != position_) return;
-      last_use_[at(id)] = -1;  // once
-      dying.push_back(id);
-    };
-    for_each_read(std::as_const(line), [&](const PlanOperand& operand) { dies(operand.buffer); });
-    for_each_write(line, dies);
-    for_each_buffer(line, [&](BufferId& id) { id = new_id_[at(id)]; });
+    for (std::span<PlanOperand> operands : {touched.reads, touched.writes})
+      for (const PlanOperand& operand : operands) {
+        if (last_use_[at(operand.buffer)] != position_) continue;
+        last_use_[at(operand.buffer)] = -1;  // once
+        dying.push_back(operand.buffer);
+      }
+    for_each_operand(line, [&](PlanOperand& operand) { operand.buffer = new_id_[at(operand.buffer)]; });
     emit(std::move(line));
     for (BufferId id : dying) release(id);
   }
@@ -106,7 +101,7 @@ class MemoryPlanner {
       return;
     }
     const BufferId renamed = rename(id, next_name());
-    if (!plan_.policy.reuse) return emit(AllocateLine{renamed});
+    if (planning_ == Planning::separate) return emit(AllocateLine{renamed});
     if (const BufferId operand = dying_operand(id, line); operand.valid()) {
       last_use_[at(operand)] = -1;
       return emit(ReuseLine{renamed, new_id_[at(operand)]});
@@ -152,10 +147,9 @@ class MemoryPlanner {
     for (size_t i = 0; i < plan_.lines.size(); ++i) {
       if (dropped_[i]) continue;
       if (kept != i) plan_.lines[kept] = std::move(plan_.lines[i]);
-      plan_.captured[kept++] = plan_.captured[i];
+      ++kept;
     }
     plan_.lines.erase(plan_.lines.begin() + static_cast<ptrdiff_t>(kept), plan_.lines.end());
-    plan_.captured.resize(kept);
     for (PlanOutput& output : plan_.outputs) output.value.buffer = new_id_[at(output.value.buffer)];
     for (std::vector<BufferId>* sources : {&plan_.inputs, &plan_.constants})
       for (BufferId& id : *sources) id = new_id_[at(id)];
@@ -163,9 +157,9 @@ class MemoryPlanner {
     return std::move(plan_);
   }
 
-  Plan plan_;                // `lines` and `captured` are the new ones, `buffers` the old ones until the end
-  std::vector<Line> lines_;  // the program before this pass
-  std::vector<bool> old_captured_;
+  Plan plan_;  // `lines` are the new ones, `buffers` the old ones until the end
+  Planning planning_;
+  std::vector<PlanLine> lines_;  // the program before this pass
   std::vector<Buffer> buffers_;
   std::vector<BufferId> new_id_;  // by old buffer; not valid: no storage yet
   std::vector<int> last_use_;     // by old buffer: position of the line after which it is dead
@@ -173,13 +167,14 @@ class MemoryPlanner {
   std::map<Key, std::vector<Dead>> dead_;
   std::map<Group, int> groups_;
   int position_ = 0;
+  bool captured_ = true;  // of the line that is planned
   int names_ = 0;
 };
 
 }  // namespace
 
-Plan plan_memory(Plan plan) {
-  return MemoryPlanner(std::move(plan)).run();
+Plan plan_memory(Plan plan, Planning planning) {
+  return MemoryPlanner(std::move(plan), planning).run();
 }
 
 }  // namespace peri::planner

@@ -15,12 +15,26 @@ struct Selection {
   std::vector<Decision> decisions;
 };
 
-Result<Selection> select_algorithms(const Graph& graph, const Policy& policy);
-Result<Plan> lower(const Graph& graph, Selection selection, const World& world, const Policy& policy);
+// What the policy says of one program. All its functions have been asked: from here on this is data.
+struct Choices {
+  // By node, as in Selection.
+  std::vector<const AlgorithmInfo*> algorithm;
+  // By node: whether its lines may be captured.
+  std::vector<bool> captured;
+  Lowering lowering;
+  bool capture;
+  std::vector<Decision> decisions;
+};
+
+// plain: nothing is chosen; what the script does not name is done by the algorithm that every op has.
+enum class Selecting : uint8_t { plain, automatic };
+Result<Selection> select_algorithms(const Graph& graph, const Policy& policy, Selecting selecting);
+Result<Choices> resolve(const Graph& graph, Selection selection, const Policy& policy);
+Result<Plan> lower(const Graph& graph, Choices choices, const World& world);
 Plan fuse(Plan plan);
 Plan realize(Plan plan);
 Plan write_in_place(Plan plan);
-Plan plan_memory(Plan plan);
+Plan plan_memory(Plan plan, Planning planning);
 
 // What a choosing function of the policy sees of one node.
 OpContext op_context(const Graph& graph, NodeId id, const Policy& policy);

@@ -15,22 +15,21 @@ class Realizer {
 
   Plan run() {
     index();
-    std::vector<Line> lines = std::move(plan_.lines);
-    std::vector<bool> captured = std::move(plan_.captured);
+    std::vector<PlanLine> lines = std::move(plan_.lines);
     plan_.lines.clear();
     plan_.lines.reserve(lines.size());
-    plan_.captured.clear();
     for (size_t i = 0; i < lines.size(); ++i) {
       position_ = static_cast<int>(i);
-      captured_ = captured[i];
-      rename_operands(lines[i]);
-      CollectiveLine* call = std::get_if<CollectiveLine>(&lines[i]);
+      captured_ = lines[i].captured;
+      Line& line = lines[i].line;
+      rename_operands(line);
+      CollectiveLine* call = std::get_if<CollectiveLine>(&line);
       const AlgorithmInfo* algorithm = call ? find_algorithm(call->op, call->algorithm) : nullptr;
       if (!algorithm || algorithm->symmetric == kNoOperand) {
-        emit(std::move(lines[i]));
+        emit(std::move(line));
       } else if (algorithm->symmetric == kInput) {
         realize_input(*call, *algorithm);
-        emit(std::move(lines[i]));
+        emit(std::move(line));
       } else {
         realize_output(std::move(*call));
       }
@@ -45,10 +44,10 @@ class Realizer {
     last_read_.assign(plan_.buffers.size(), -1);
     returned_.assign(plan_.buffers.size(), false);
     for (size_t i = 0; i < plan_.lines.size(); ++i) {
-      for_each_read(std::as_const(plan_.lines[i]), [&](const PlanOperand& operand) {
+      const Line& line = plan_.lines[i].line;
+      for (const PlanOperand& operand : effects(line).reads)
         last_read_[at(operand.buffer)] = static_cast<int>(i);
-      });
-      const CollectiveLine* call = std::get_if<CollectiveLine>(&plan_.lines[i]);
+      const CollectiveLine* call = std::get_if<CollectiveLine>(&line);
       const AlgorithmInfo* algorithm = call ? find_algorithm(call->op, call->algorithm) : nullptr;
       if (algorithm && algorithm->symmetric == kInput)
         last_wanted_[{call->input.buffer.index, call->attributes.get<Group>("group")}] = static_cast<int>(i);
@@ -56,10 +55,7 @@ class Realizer {
     for (const PlanOutput& output : plan_.outputs) returned_[at(output.value.buffer)] = true;
   }
 
-  void emit(Line line) {
-    plan_.lines.push_back(std::move(line));
-    plan_.captured.push_back(captured_);
-  }
+  void emit(Line line) { plan_.lines.push_back({std::move(line), captured_}); }
 
   void decide(const CollectiveLine& call, std::string choice, std::string reason) {
     plan_.decisions.push_back({decision_subject(call.op, call.origin), std::move(choice), std::move(reason)});
@@ -129,7 +125,7 @@ class Realizer {
     auto [home, added] = input_homes_.try_emplace({input.index, group}, BufferId());
     if (added) {
       home->second = add_comm(plan_.buffer(input).type, group);
-      emit(InputCopyLine{home->second, input, call.origin});
+      emit(InputCopyLine{whole(plan_, input), whole(plan_, home->second), call.origin});
       decide(call, "input copy",
              plan_.buffer(input).name +
                  " is the caller's: one persistent comm buffer, filled by one copy a call");
@@ -179,12 +175,12 @@ class Realizer {
   // moves.
   void rename_operands(Line& line) {
     if (renamed_.empty()) return;
-    for_each_read(line, [&](PlanOperand& operand) {
+    for (PlanOperand& operand : effects(line).reads) {
       auto found = renamed_.find(operand.buffer.index);
-      if (found == renamed_.end()) return;
+      if (found == renamed_.end()) continue;
       operand.buffer = found->second.buffer;
       operand.type.view.offset += found->second.type.view.offset;
-    });
+    }
     // send and barrier hand their operand on.
     if (CollectiveLine* call = std::get_if<CollectiveLine>(&line); call && !writes_output(*call))
       call->output = call->input;

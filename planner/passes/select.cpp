@@ -102,10 +102,11 @@ Choosing by_size(const OpContext& context, const Policy& policy) {
 }
 
 // The conditions in order; the first that fails is the reason.
-Result<Choosing> choose(const OpContext& context, const Policy& policy, std::string& policy_name) {
+Result<Choosing> choose(const OpContext& context, const Policy& policy, Selecting selecting,
+                        std::string& policy_name) {
   const Choice<std::string>* choice = choice_for(context.op, policy);
   if (!choice) return Choosing{kPlain, "its only algorithm"};
-  if (!policy.auto_select) return Choosing{kPlain, "selection is off"};
+  if (selecting == Selecting::plain) return Choosing{kPlain, "selection is off"};
   if (context.bytes == 0) return Choosing{kPlain, "the operand cannot be realized: it has no elements"};
   if (*choice) policy_name = PERI_TRY((*choice)(context));
   if (policy_name.empty()) return by_size(context, policy);
@@ -120,7 +121,7 @@ Result<Choosing> choose(const OpContext& context, const Policy& policy, std::str
 
 }  // namespace
 
-Result<Selection> select_algorithms(const Graph& graph, const Policy& policy) {
+Result<Selection> select_algorithms(const Graph& graph, const Policy& policy, Selecting selecting) {
   Selection selection;
   selection.algorithm.resize(static_cast<size_t>(graph.size()), nullptr);
   for (NodeId id : graph.topological_order()) {
@@ -143,7 +144,7 @@ Result<Selection> select_algorithms(const Graph& graph, const Policy& policy) {
       continue;
     }
     std::string policy_name;
-    const Choosing chosen = PERI_TRY(choose(context, policy, policy_name));
+    const Choosing chosen = PERI_TRY(choose(context, policy, selecting, policy_name));
     algorithm = find_algorithm(node.op, chosen.name);
     PERI_CHECK(algorithm, "the planner chose an algorithm that the op does not have");
     if (choice_for(node.op, policy)) decide(std::string(chosen.name), chosen.reason);

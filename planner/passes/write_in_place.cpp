@@ -16,9 +16,9 @@ Plan write_in_place(Plan plan) {
   std::vector<int> writer(plan.buffers.size(), -1), last_read(plan.buffers.size(), -1);
   std::vector<bool> returned(plan.buffers.size(), false);
   for (size_t i = 0; i < plan.lines.size(); ++i) {
-    for_each_write(plan.lines[i], [&](BufferId b) { writer[at(b)] = static_cast<int>(i); });
-    for_each_read(std::as_const(plan.lines[i]),
-                  [&](const PlanOperand& operand) { last_read[at(operand.buffer)] = static_cast<int>(i); });
+    const LineEffects line = effects(std::as_const(plan.lines[i].line));
+    for (const PlanOperand& operand : line.writes) writer[at(operand.buffer)] = static_cast<int>(i);
+    for (const PlanOperand& operand : line.reads) last_read[at(operand.buffer)] = static_cast<int>(i);
   }
   for (const PlanOutput& output : plan.outputs)
     if (output.mutated_input < 0) returned[at(output.value.buffer)] = true;
@@ -29,15 +29,15 @@ Plan write_in_place(Plan plan) {
     if (output.mutated_input < 0) continue;
     const BufferId input = output.value.buffer;
     const size_t back = static_cast<size_t>(writer[at(input)]);
-    const PlanOperand value = std::get<KernelLine>(plan.lines[back]).inputs[0];
+    const PlanOperand value = std::get<KernelLine>(plan.lines[back].line).inputs[0];
     if (plan.buffer(value.buffer).kind != BufferKind::regular || returned[at(value.buffer)] ||
         renamed.contains(value.buffer.index) || !is_whole(plan, value))
       continue;
     const int made = writer[at(value.buffer)];
-    KernelLine* kernel = made < 0 ? nullptr : std::get_if<KernelLine>(&plan.lines[static_cast<size_t>(made)]);
-    if (!kernel || last_read[at(input)] > made ||
-        plan.captured[back] != plan.captured[static_cast<size_t>(made)])
-      continue;
+    if (made < 0) continue;
+    const PlanLine& maker = plan.lines[static_cast<size_t>(made)];
+    const KernelLine* kernel = std::get_if<KernelLine>(&maker.line);
+    if (!kernel || last_read[at(input)] > made || plan.lines[back].captured != maker.captured) continue;
     if (last_read[at(input)] == made && !may_work_in_place(*kernel, input, value.buffer)) continue;
     renamed.emplace(value.buffer.index, input);
     dropped[back] = true;
@@ -46,18 +46,16 @@ Plan write_in_place(Plan plan) {
   }
   if (renamed.empty()) return plan;
 
-  std::vector<Line> lines;
-  std::vector<bool> captured;
+  std::vector<PlanLine> lines;
   for (size_t i = 0; i < plan.lines.size(); ++i) {
     if (dropped[i]) continue;
-    for_each_buffer(plan.lines[i], [&](BufferId& b) {
-      if (auto found = renamed.find(b.index); found != renamed.end()) b = found->second;
+    for_each_operand(plan.lines[i].line, [&](PlanOperand& operand) {
+      if (auto found = renamed.find(operand.buffer.index); found != renamed.end())
+        operand.buffer = found->second;
     });
     lines.push_back(std::move(plan.lines[i]));
-    captured.push_back(plan.captured[i]);
   }
   plan.lines = std::move(lines);
-  plan.captured = std::move(captured);
   return plan;
 }
 

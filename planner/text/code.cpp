@@ -1,4 +1,4 @@
-// A plan as a Lua program over peri.runtime (DESIGN section 8): what people read, diff and edit, and an
+// A plan as a Lua program over peri.runtime: what people read, diff and edit, and an
 // oracle for the executor. planner/README.md describes the primitives. Large plans are cut into functions,
 // within LuaJIT's limits.
 #include <fmt/format.h>
@@ -25,8 +25,8 @@ class Writer {
   explicit Writer(const Plan& plan) : plan_(plan) {
     size_t names = 0;
     for (const Buffer& buffer : plan.buffers) names += buffer.index < 0;
-    for (const Line& line : plan.lines)
-      if (const auto* call = std::get_if<CollectiveLine>(&line)) names += !call->call_name.empty();
+    for (const PlanLine& line : plan.lines)
+      if (const auto* call = std::get_if<CollectiveLine>(&line.line)) names += !call->call_name.empty();
     large_ = names > kMaxLocals;
   }
 
@@ -66,13 +66,9 @@ class Writer {
   void write_lines(size_t first, size_t last, const char* indent) {
     for (size_t i = first; i < last; ++i) {
       text_ += indent;
-      std::visit(
-          [&](const auto& line) {
-            write(line);
-            if constexpr (requires { line.origin; })
-              if (line.origin.known()) put("  -- {}", one_line(line.origin.to_string()));
-          },
-          plan_.lines[i]);
+      std::visit([&](const auto& line) { write(line); }, plan_.lines[i].line);
+      if (const Origin* origin = origin_of(plan_.lines[i].line); origin && origin->known())
+        put("  -- {}", one_line(origin->to_string()));
       text_ += '\n';
     }
   }
@@ -140,7 +136,7 @@ class Writer {
         allocation(line.buffer));
   }
   void write(const FreeLine& line) { put("rt.free({})", name(line.buffer)); }
-  void write(const InputCopyLine& line) { put("rt.input_copy({}, {})", name(line.input), name(line.buffer)); }
+  void write(const InputCopyLine& line) { put("rt.input_copy({}, {})", window(line.from), window(line.to)); }
   void write(const DeviceCopyLine& line) {
     put("rt.device_copy({}, {})", window(line.from), window(line.to));
   }

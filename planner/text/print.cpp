@@ -20,10 +20,11 @@ class Printer {
     if (!agreement_) put("plan of rank {} of {}\n", plan_.world.rank, plan_.world.size);
     for (const std::vector<BufferId>* sources : {&plan_.inputs, &plan_.constants})
       for (BufferId id : *sources) put("{} : {}\n", name(id), described(id));
-    for (size_t i = 0; i < plan_.lines.size(); ++i) {
-      std::visit([&](const auto& line) { print(line); }, plan_.lines[i]);
-      put("{}", plan_.captured[i] || !plan_.policy.capture ? "" : "  (not captured)");
-      std::visit([&](const auto& line) { print_origin(line); }, plan_.lines[i]);
+    for (const PlanLine& plan_line : plan_.lines) {
+      std::visit([&](const auto& line) { print(line); }, plan_line.line);
+      put("{}", plan_line.captured || !plan_.capture ? "" : "  (not captured)");
+      if (const Origin* origin = origin_of(plan_line.line); origin && origin->known())
+        put("  @ {}", origin->to_string());
       put("\n");
     }
     std::vector<std::string> returned, written;
@@ -73,7 +74,7 @@ class Printer {
     put("{} = reuse {} : {}", name(line.buffer), name(line.from), described(line.buffer));
   }
   void print(const FreeLine& line) { put("free {}", name(line.buffer)); }
-  void print(const InputCopyLine& line) { put("input_copy({}) -> {}", name(line.input), name(line.buffer)); }
+  void print(const InputCopyLine& line) { put("input_copy({}) -> {}", window(line.from), window(line.to)); }
   void print(const DeviceCopyLine& line) { put("device_copy({}) -> {}", window(line.from), window(line.to)); }
   void print(const KernelLine& line) {
     const std::string attributes = line.spec.is_fused() ? line.spec.fused.to_string()
@@ -101,12 +102,6 @@ class Printer {
     else if (!agreement_ || !line.attributes.has("peer"))
       text = lua_attributes(line.op, line.attributes);
     return text.empty() ? text : text + ", ";
-  }
-
-  template <class LineT>
-  void print_origin(const LineT& line) {
-    if constexpr (requires { line.origin; })
-      if (line.origin.known()) put("  @ {}", line.origin.to_string());
   }
 
   const Plan& plan_;

@@ -1,4 +1,4 @@
-// What a plan costs, as numbers under stable names (DESIGN section 11, SYSTEMS S8).
+// What a plan costs, as numbers under stable names (see SYSTEMS.md).
 #include <algorithm>
 #include <climits>
 
@@ -18,12 +18,11 @@ double peak_bytes(const Plan& plan, double comm_pool_bytes) {
   auto regular = [&](BufferId id) {
     return plan.buffer(id).kind == BufferKind::comm ? 0 : plan.buffer(id).bytes();
   };
-  for (const Line& line : plan.lines) {
-    if (const auto* allocate = std::get_if<AllocateLine>(&line)) held += regular(allocate->buffer);
-    if (const auto* call = std::get_if<CollectiveLine>(&line); call && !call->call_name.empty())
-      held += regular(call->output.buffer);
-    peak = std::max(peak, held);
-    if (const auto* free = std::get_if<FreeLine>(&line)) held -= regular(free->buffer);
+  for (const PlanLine& plan_line : plan.lines) {
+    const LineEffects line = effects(plan_line.line);
+    for (BufferId id : line.gives) held += regular(id);
+    if (!line.reads.empty() || !line.writes.empty()) peak = std::max(peak, held);
+    for (BufferId id : line.frees) held -= regular(id);
   }
   return static_cast<double>(peak) + comm_pool_bytes;
 }
@@ -39,13 +38,13 @@ double lower_bound_bytes(const Plan& plan) {
       first[at(id)] = std::min(first[at(id)], i);
       last[at(id)] = i;
     };
-    for_each_read(plan.lines[static_cast<size_t>(i)],
-                  [&](const PlanOperand& operand) { use(operand.buffer); });
-    for_each_write(plan.lines[static_cast<size_t>(i)], use);
+    const LineEffects line = effects(plan.lines[static_cast<size_t>(i)].line);
+    for (const PlanOperand& operand : line.reads) use(operand.buffer);
+    for (const PlanOperand& operand : line.writes) use(operand.buffer);
   }
   for (const PlanOutput& output : plan.outputs) last[at(output.value.buffer)] = lines;
-  for (const Line& line : plan.lines)
-    if (const auto* reuse = std::get_if<ReuseLine>(&line);
+  for (const PlanLine& line : plan.lines)
+    if (const auto* reuse = std::get_if<ReuseLine>(&line.line);
         reuse && last[at(reuse->from)] == first[at(reuse->buffer)])
       ++first[at(reuse->buffer)];
   std::vector<int64_t> change(static_cast<size_t>(lines) + 3, 0);
@@ -68,7 +67,7 @@ std::map<std::string, double> statistics(const Plan& plan) {
         "identity_copies", "input_copies", "comm_pool_bytes", "barriers", "elided_barriers", "kernels"})
     stats[name] = 0;
   for (const Buffer& buffer : plan.buffers) stats["buffer_names"] += is_value(buffer);
-  for (const Line& line : plan.lines)
+  for (const PlanLine& plan_line : plan.lines)
     std::visit(
         Overloaded{[&](const AllocateLine& l) {
                      const Buffer& buffer = plan.buffer(l.buffer);
@@ -94,7 +93,7 @@ std::map<std::string, double> statistics(const Plan& plan) {
                      stats["barriers"] += row && row->end_barrier && l.end_barrier;
                      stats["elided_barriers"] += row && row->end_barrier && !l.end_barrier;
                    }},
-        line);
+        plan_line.line);
   stats["peak_bytes"] = peak_bytes(plan, stats["comm_pool_bytes"]);
   stats["lower_bound_bytes"] = lower_bound_bytes(plan);
   return stats;

@@ -47,9 +47,9 @@ constexpr uint64_t kPolicies = 4;  // per program: the default and three at rand
 planner::Policy random_policy(uint64_t seed) {
   Random random(seed);
   planner::Policy policy;
-  policy.auto_select = random.chance(85);
-  policy.fuse = random.chance(60);
-  policy.reuse = random.chance(60);
+  if (!random.chance(85)) policy.skip.push_back("select_algorithms");
+  if (!random.chance(60)) policy.skip.push_back("fuse");
+  policy.planning = random.chance(60) ? planner::Planning::reuse : planner::Planning::separate;
   policy.lowering = random.chance(50) ? planner::Lowering::out_variant : planner::Lowering::fallback;
   policy.capture = random.chance(70);
   if (random.chance(60)) policy.ll_bytes = 0;
@@ -78,8 +78,8 @@ planner::Policy random_policy(uint64_t seed) {
 
 std::string describe(const planner::Policy& p) {
   std::string text = fmt::format(
-      "auto_select {}, fuse {}, reuse {}, lowering {}, capture {}, ll {}, one_shot {}, split {}",
-      p.auto_select, p.fuse, p.reuse, p.lowering == planner::Lowering::fallback ? "fallback" : "out",
+      "reuse {}, lowering {}, capture {}, ll {}, one_shot {}, split {}",
+      p.planning == planner::Planning::reuse, p.lowering == planner::Lowering::fallback ? "fallback" : "out",
       p.capture, p.ll_bytes.value_or(-1), p.one_shot_bytes.value_or(-1), static_cast<bool>(p.split));
   for (const std::string& pass : p.skip) text += ", without " + pass;
   return text;

@@ -84,8 +84,8 @@ TEST_CASE("partitions: every line stands in one, and neighbours differ in their 
       REQUIRE(parts[i].reason.empty() == parts[i].captured);
       next = parts[i].last;
       for (int l = parts[i].first; l < parts[i].last; ++l)
-        if (std::holds_alternative<planner::KernelLine>(plan.lines[static_cast<size_t>(l)]))
-          REQUIRE(plan.captured[static_cast<size_t>(l)] == parts[i].captured);
+        if (std::holds_alternative<planner::KernelLine>(plan.lines[static_cast<size_t>(l)].line))
+          REQUIRE(plan.lines[static_cast<size_t>(l)].captured == parts[i].captured);
     }
     REQUIRE(next == static_cast<int>(plan.lines.size()));
     cut += parts.size() > 1;

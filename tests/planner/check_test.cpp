@@ -9,21 +9,19 @@ namespace {
 template <class T>
 size_t nth(const planner::Plan& plan, int n) {
   for (size_t i = 0; i < plan.lines.size(); ++i)
-    if (std::holds_alternative<T>(plan.lines[i]) && n-- == 0) return i;
+    if (std::holds_alternative<T>(plan.lines[i].line) && n-- == 0) return i;
   FAIL("no such line");
   return 0;
 }
 template <class T>
 T& line(planner::Plan& plan, int n) {
-  return std::get<T>(plan.lines[nth<T>(plan, n)]);
+  return std::get<T>(plan.lines[nth<T>(plan, n)].line);
 }
 void drop(planner::Plan& plan, size_t at) {
   plan.lines.erase(plan.lines.begin() + static_cast<ptrdiff_t>(at));
-  plan.captured.erase(plan.captured.begin() + static_cast<ptrdiff_t>(at));
 }
 void insert(planner::Plan& plan, size_t at, planner::Line line) {
-  plan.lines.insert(plan.lines.begin() + static_cast<ptrdiff_t>(at), std::move(line));
-  plan.captured.insert(plan.captured.begin() + static_cast<ptrdiff_t>(at), true);
+  plan.lines.insert(plan.lines.begin() + static_cast<ptrdiff_t>(at), {std::move(line), true});
 }
 BufferId named(const planner::Plan& plan, const std::string& name) {
   for (size_t i = 0; i < plan.buffers.size(); ++i)
@@ -87,7 +85,8 @@ const Mutant kMutants[] = {
      "is read, but not there"},
     {"storage is reused while its value is still needed", two_operands_at_once, one_shot,
      [](planner::Plan& p) {
-       p.lines[nth<planner::AllocateLine>(p, 3)] = planner::ReuseLine{named(p, "buf3"), named(p, "buf2")};
+       p.lines[nth<planner::AllocateLine>(p, 3)].line =
+           planner::ReuseLine{named(p, "buf3"), named(p, "buf2")};
        line<planner::ReuseLine>(p, 1).from = named(p, "buf3");
      },
      "is read, but not there"},
@@ -174,7 +173,8 @@ const Mutant kMutants[] = {
     {"allocated twice", two_operands_at_once, one_shot,
      [](planner::Plan& p) { insert(p, 3, planner::AllocateLine{named(p, "buf0")}); }, "gets storage twice"},
     {"an input copy twice", graph_inputs, one_shot,
-     [](planner::Plan& p) { insert(p, 4, p.lines[nth<planner::InputCopyLine>(p, 0)]); }, "is filled twice"},
+     [](planner::Plan& p) { insert(p, 4, p.lines[nth<planner::InputCopyLine>(p, 0)].line); },
+     "is filled twice"},
     {"an input copy that comes too late", graph_inputs, one_shot,
      [](planner::Plan& p) {
        std::swap(p.lines[nth<planner::InputCopyLine>(p, 0)], p.lines[nth<planner::CollectiveLine>(p, 0)]);
@@ -211,13 +211,12 @@ const Mutant kMutants[] = {
      [](planner::Plan& p) { line<planner::KernelLine>(p, 2).spec.fused.results[0] = 1; }, "is still read"},
     {"a matmul over its own operand", in_place_and_host, one_shot,
      [](planner::Plan& p) {
-       p.lines[nth<planner::AllocateLine>(p, 1)] = planner::ReuseLine{named(p, "buf1"), named(p, "buf0")};
+       p.lines[nth<planner::AllocateLine>(p, 1)].line =
+           planner::ReuseLine{named(p, "buf1"), named(p, "buf0")};
      },
      "is still read"},
     {"a captured copy between places", in_place_and_host, one_shot,
-     [](planner::Plan& p) { p.captured[nth<planner::DeviceCopyLine>(p, 0)] = true; }, "is captured"},
-    {"a line without a verdict", eight_layers, one_shot, [](planner::Plan& p) { p.captured.pop_back(); },
-     "capture verdict"},
+     [](planner::Plan& p) { p.lines[nth<planner::DeviceCopyLine>(p, 0)].captured = true; }, "is captured"},
     {"a comm buffer handed on in place", three_siblings, one_shot,
      [](planner::Plan& p) {
        for (planner::KernelLine* k = &line<planner::KernelLine>(p, 1);
@@ -272,7 +271,7 @@ TEST_CASE("check_plan notices lines left out") {
   for (auto graph : {eight_layers, two_operands_at_once, operands_not_ours, graph_inputs, three_siblings}) {
     const planner::Plan good = planned(graph(), one_shot(), {0, 4});
     for (size_t i = 0; i < good.lines.size(); ++i) {
-      const auto* free = std::get_if<planner::FreeLine>(&good.lines[i]);
+      const auto* free = std::get_if<planner::FreeLine>(&good.lines[i].line);
       if (free && good.buffer(free->buffer).kind == planner::BufferKind::comm)
         continue;  // persistent memory needs no free
       planner::Plan mutant = good;

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <set>
 
+#include "planner/check/stage.hpp"
 #include "tests/planner/programs.hpp"
 
 namespace peri::test {
@@ -10,8 +11,8 @@ namespace {
 
 std::vector<planner::KernelLine> kernels(const planner::Plan& plan) {
   std::vector<planner::KernelLine> found;
-  for (const planner::Line& line : plan.lines)
-    if (const auto* kernel = std::get_if<planner::KernelLine>(&line)) found.push_back(*kernel);
+  for (const planner::PlanLine& line : plan.lines)
+    if (const auto* kernel = std::get_if<planner::KernelLine>(&line.line)) found.push_back(*kernel);
   return found;
 }
 std::vector<std::string> names(const planner::Plan& plan) {
@@ -89,7 +90,7 @@ TEST_CASE("fusion") {
   }
   SECTION("off by policy") {
     planner::Policy policy;
-    policy.fuse = false;
+    policy.skip = {"fuse"};
     CHECK(names(planned(
               p.returning({p.op(Op::neg, {p.op(Op::exp, {p.op(Op::add, {x, p.full(DType::f32, {}, 1)})})})}),
               policy)) == Names{"full", "add", "exp", "neg"});
@@ -147,10 +148,10 @@ TEST_CASE("what cannot be captured") {
   planner::Policy policy;
   policy.split = [](const planner::OpContext& op) -> Result<bool> { return op.op == Op::sum; };
   const planner::Plan plan = planned(p.returning({p.op(Op::sum, {p.op(Op::softmax, {d})})}), policy);
-  for (size_t i = 0; i < plan.lines.size(); ++i) {
-    const auto* kernel = std::get_if<planner::KernelLine>(&plan.lines[i]);
-    if (kernel) CHECK(plan.captured[i] == (kernel->spec.op == Op::softmax && !kernel->spec.is_fused()));
-    if (std::holds_alternative<planner::DeviceCopyLine>(plan.lines[i])) CHECK_FALSE(plan.captured[i]);
+  for (const planner::PlanLine& line : plan.lines) {
+    const auto* kernel = std::get_if<planner::KernelLine>(&line.line);
+    if (kernel) CHECK(line.captured == (kernel->spec.op == Op::softmax && !kernel->spec.is_fused()));
+    if (std::holds_alternative<planner::DeviceCopyLine>(line.line)) CHECK_FALSE(line.captured);
   }
 }
 
@@ -182,6 +183,27 @@ TEST_CASE("passes are named, shown and skipped") {
         "no pass is named \"fus\"\n   hint: did you mean \"fuse\"?");
   policy.skip = {"memory"};
   CHECK(plan(graph, {0, 2}, policy).error().code == Code::InvalidArgument);
+}
+
+TEST_CASE("the pass that broke a plan is named") {
+  auto said = [](void (*breaks)(planner::Plan&)) {
+    planner::Plan plan = planned(two_operands_at_once());
+    REQUIRE(check_stage(plan, "memory", planner::Buffers::stored));
+    breaks(plan);
+    const Status status = check_stage(plan, "memory", planner::Buffers::stored);
+    REQUIRE_FALSE(status);
+    CHECK(status.error().code == Code::PlanInvalid);
+    return status.error().message;
+  };
+  CHECK(said([](planner::Plan& p) { p.lines.erase(p.lines.begin() + 1); }) ==
+        "pass memory: line 5 reads buf0 before anything wrote it");
+  CHECK(said([](planner::Plan& p) { p.lines.erase(p.lines.begin()); }) ==
+        "pass memory: line 1 writes buf0, which has no storage");
+  CHECK(said([](planner::Plan& p) { p.outputs[0].value.buffer = BufferId(77); }) ==
+        "pass memory: an output reads a buffer that is not in the table");
+  CHECK(said(+[](planner::Plan& p) {
+          std::get<planner::KernelLine>(p.lines[1].line).inputs[0].type.view.offset = 1;
+        }) == "pass memory: line 2 reads outside arg0");
 }
 
 TEST_CASE("the Lua text is exact") {

@@ -6,6 +6,11 @@
 namespace peri::test {
 namespace {
 
+template <class... Fs>
+struct Overloaded : Fs... {
+  using Fs::operator()...;
+};
+
 // Elements as the reference holds them; a storage keeps them in order of its buffer.
 struct Memory {
   std::vector<double> floats;
@@ -70,9 +75,6 @@ class Rank {
       for (int64_t& x : std::get<Value::Integers>(value.elements)) x = -888;
     put(operand, value);
   }
-  planner::PlanOperand whole(BufferId id) const {
-    return {id, {plan_.buffer(id).type.dtype, View::contiguous(plan_.buffer(id).type.shape)}};
-  }
 
   Status run(const planner::KernelLine& line) {
     std::vector<Value> registers;
@@ -106,7 +108,8 @@ class Rank {
   std::shared_ptr<Memory>& memory(BufferId id) { return memory_[static_cast<size_t>(id.index)]; }
   void put_source(BufferId id, const Value& value) {
     allocate(id);
-    put(whole(id), value);
+    const TensorType& type = plan_.buffer(id).type;
+    put({id, {type.dtype, View::contiguous(type.shape)}}, value);
   }
   const planner::Plan& plan_;
   std::vector<std::shared_ptr<Memory>> memory_;  // by buffer; shared as the plan's storages are
@@ -131,30 +134,46 @@ Result<std::vector<Value>> collective(const planner::CollectiveLine& line, std::
   return results;
 }
 
+// One rank's part of a line; a collective only says what it gives.
+Status step(Rank& rank, const planner::Line& line, std::vector<Value>& operands) {
+  return std::visit(Overloaded{[&](const planner::AllocateLine& l) -> Status {
+                                 rank.allocate(l.buffer);
+                                 return {};
+                               },
+                               [&](const planner::ReuseLine& l) -> Status {
+                                 rank.share(l.buffer, l.from);
+                                 return {};
+                               },
+                               [](const planner::FreeLine&) -> Status { return {}; },
+                               [&](const planner::InputCopyLine& l) -> Status {
+                                 rank.put(l.to, rank.get(l.from));
+                                 return {};
+                               },
+                               [&](const planner::DeviceCopyLine& l) -> Status {
+                                 rank.put(l.to, rank.get(l.from));
+                                 return {};
+                               },
+                               [&](const planner::KernelLine& l) { return rank.run(l); },
+                               [&](const planner::CollectiveLine& l) -> Status {
+                                 operands.push_back(rank.get(l.input));
+                                 return {};
+                               }},
+                    line);
+}
+
 }  // namespace
 
 Result<RunResult> run_plans(std::span<const planner::Plan> plans, std::span<const Arguments> arguments) {
   std::vector<Rank> ranks;
   for (size_t r = 0; r < plans.size(); ++r) ranks.emplace_back(plans[r], arguments[r]);
   for (size_t i = 0; i < plans[0].lines.size(); ++i) {
-    std::vector<Value> operands;
-    for (size_t r = 0; r < plans.size(); ++r) {
-      const planner::Line& any = plans[r].lines[i];
-      if (const auto* line = std::get_if<planner::AllocateLine>(&any)) ranks[r].allocate(line->buffer);
-      if (const auto* line = std::get_if<planner::ReuseLine>(&any)) ranks[r].share(line->buffer, line->from);
-      if (const auto* line = std::get_if<planner::InputCopyLine>(&any))
-        ranks[r].put(ranks[r].whole(line->buffer), ranks[r].get(ranks[r].whole(line->input)));
-      if (const auto* line = std::get_if<planner::DeviceCopyLine>(&any))
-        ranks[r].put(line->to, ranks[r].get(line->from));
-      if (const auto* line = std::get_if<planner::KernelLine>(&any)) PERI_TRY(ranks[r].run(*line));
-      if (const auto* line = std::get_if<planner::CollectiveLine>(&any))
-        operands.push_back(ranks[r].get(line->input));
-    }
-    const auto* call = std::get_if<planner::CollectiveLine>(&plans[0].lines[i]);
+    std::vector<Value> operands;  // of a collective, by rank
+    for (size_t r = 0; r < plans.size(); ++r) PERI_TRY(step(ranks[r], plans[r].lines[i].line, operands));
+    const auto* call = std::get_if<planner::CollectiveLine>(&plans[0].lines[i].line);
     if (!call || call->op == Op::barrier) continue;
     const std::vector<Value> results = PERI_TRY(collective(*call, operands));
     for (size_t r = 0; r < plans.size(); ++r) {
-      const auto& line = std::get<planner::CollectiveLine>(plans[r].lines[i]);
+      const auto& line = std::get<planner::CollectiveLine>(plans[r].lines[i].line);
       if (find_algorithm(line.op, line.algorithm)->clobbers_input) ranks[r].spoil(line.input);
       if (!line.call_name.empty()) ranks[r].allocate(line.output.buffer);
       ranks[r].put(line.output, results[r]);

@@ -19,15 +19,15 @@ bool same_bits(const Value& a, const Value& b) {
 // Every choice that the policy leaves, by the bits of a number.
 planner::Policy policy_of(uint64_t seed) {
   planner::Policy policy;
-  policy.auto_select = seed & 1;
-  policy.fuse = seed & 2;
-  policy.reuse = seed & 4;
+  if (!(seed & 1)) policy.skip.push_back("select_algorithms");
+  if (!(seed & 2)) policy.skip.push_back("fuse");
+  policy.planning = seed & 4 ? planner::Planning::reuse : planner::Planning::separate;
   policy.lowering = seed & 8 ? planner::Lowering::fallback : planner::Lowering::out_variant;
   if (seed & 16) policy.ll_bytes = 0;
   if (seed & 32) policy.one_shot_bytes = 0;  // two_shot, which overwrites its operand
   if (seed & 64)
     policy.all_gather = [](const planner::OpContext&) -> Result<std::string> { return "multimem"; };
-  if (seed & 128) policy.skip = {"write_in_place", "dead_code"};
+  if (seed & 128) policy.skip.insert(policy.skip.end(), {"write_in_place", "dead_code"});
   return policy;
 }
 
@@ -90,8 +90,8 @@ TEST_CASE("random programs: the plan computes what the program means") {
       }
       REQUIRE(next == got->returned[rank].size());
     }
-    for (const planner::Line& line : plans[0].lines)
-      collectives += std::holds_alternative<planner::CollectiveLine>(line);
+    for (const planner::PlanLine& line : plans[0].lines)
+      collectives += std::holds_alternative<planner::CollectiveLine>(line.line);
     for (const planner::Decision& decision : plans[0].decisions)
       in_place += decision.choice.ends_with("in place");
     reused += static_cast<int>(stats.at("reuses"));

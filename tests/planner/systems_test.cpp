@@ -9,7 +9,7 @@ using Stats = std::map<std::string, double>;
 template <class T>
 int count(const planner::Plan& plan) {
   return static_cast<int>(std::ranges::count_if(
-      plan.lines, [](const planner::Line& line) { return std::holds_alternative<T>(line); }));
+      plan.lines, [](const planner::PlanLine& line) { return std::holds_alternative<T>(line.line); }));
 }
 
 bool decided(const planner::Plan& plan, const std::string& choice, const std::string& reason) {
@@ -65,8 +65,8 @@ TEST_CASE("S1: comm buffers") {
   SECTION("a view's base becomes symmetric, and the offset is passed") {
     const planner::Plan plan = planned(view_of_a_value());
     CHECK(statistics(plan)["identity_copies"] == 0);
-    for (const planner::Line& line : plan.lines)
-      if (const auto* call = std::get_if<planner::CollectiveLine>(&line)) {
+    for (const planner::PlanLine& line : plan.lines)
+      if (const auto* call = std::get_if<planner::CollectiveLine>(&line.line)) {
         CHECK(call->input.type.view.offset == 16);
         CHECK(plan.buffer(call->input.buffer).kind == planner::BufferKind::comm);
       }
@@ -106,8 +106,8 @@ TEST_CASE("a shard, which lies elsewhere on every rank, is copied before peers r
           planned(p.returning({p.all_reduce(p.reshape(part, {16})), p.op(Op::exp, {x})}), policy, {rank, 2});
       CHECK(statistics(plan)["input_copies"] == 0);
       CHECK(statistics(plan)["p2p_allocs"] == 1);
-      for (const planner::Line& line : plan.lines)
-        if (const auto* call = std::get_if<planner::CollectiveLine>(&line))
+      for (const planner::PlanLine& line : plan.lines)
+        if (const auto* call = std::get_if<planner::CollectiveLine>(&line.line))
           CHECK(call->input.type.view.offset == 0);
     }
 }
@@ -120,7 +120,7 @@ TEST_CASE("ranks agree on calls that read a shard and the same elements as a sli
   const Graph graph = p.returning({p.op(Op::mul, {p.op(Op::mul, {sum, slice}), shard})});
   planner::Policy plain;
   for (bool fuse : {true, false}) {
-    plain.fuse = fuse;
+    plain.skip = fuse ? std::vector<std::string>{} : std::vector<std::string>{"fuse"};
     CHECK(agreement_text(planned(graph, plain, {0, 2})) == agreement_text(planned(graph, plain, {1, 2})));
   }
 }
@@ -146,8 +146,8 @@ TEST_CASE("S6: graph inputs") {
   CHECK(stats["p2p_allocs"] == 2);
   CHECK(stats["identity_copies"] == 0);
   CHECK(count<planner::InputCopyLine>(plan) == 2);
-  CHECK(std::holds_alternative<planner::AllocateLine>(plan.lines[0]));  // in the header
-  CHECK(std::holds_alternative<planner::AllocateLine>(plan.lines[1]));
+  CHECK(std::holds_alternative<planner::AllocateLine>(plan.lines[0].line));  // in the header
+  CHECK(std::holds_alternative<planner::AllocateLine>(plan.lines[1].line));
 
   Program p;  // symmetric memory of another group is as good as none
   NodeId x = p.input(DType::f32, {4}, SymmetricAllocator{{{0, 1, 2}}});
@@ -168,8 +168,8 @@ TEST_CASE("algorithms that overwrite their operand") {
     NodeId r = p.all_reduce(p.slice(a, 0, 2, 4));
     const planner::Plan plan = planned(p.returning({p.op(Op::neg, {p.slice(r, 0, 1, 2)})}), two_shot());
     bool seen = false;
-    for (const planner::Line& line : plan.lines)
-      if (const auto* kernel = std::get_if<planner::KernelLine>(&line);
+    for (const planner::PlanLine& line : plan.lines)
+      if (const auto* kernel = std::get_if<planner::KernelLine>(&line.line);
           kernel && kernel->spec.name() == "neg") {
         CHECK(kernel->inputs[0].type.view == View{{1, 8}, {8, 1}, 24});
         seen = true;
@@ -220,8 +220,9 @@ TEST_CASE("S2: every choice and refusal has its reason") {
   CHECK(choice({}, {0}) == "ll: the operand cannot be realized: it has no elements");
   CHECK(choice({}, {4}, {{0}}) == "identity: the group has one rank");
   CHECK(choice({}, {4}, {{0, 1}}, "two_shot") == "two_shot: named in the script");
-  CHECK(choice({.auto_select = false}, {4}) == "ll: selection is off");
-  CHECK(choice({.auto_select = false}, {4}, {{0, 1}}, "one_shot") == "one_shot: named in the script");
+  CHECK(choice({.skip = {"select_algorithms"}}, {4}) == "ll: selection is off");
+  CHECK(choice({.skip = {"select_algorithms"}}, {4}, {{0, 1}}, "one_shot") ==
+        "one_shot: named in the script");
   CHECK(choice(named("one_shot"), {4}) == "one_shot: the policy's choice");
   CHECK(choice(named(""), {4}) == "ll: 16 bytes <= ll_bytes 4096");
   CHECK(choice(named("one_shoot"), {4}) ==

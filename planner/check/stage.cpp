@@ -1,0 +1,79 @@
+// The check after every pass: one walk over the lines, with what is written and what has storage so far.
+#include "planner/check/stage.hpp"
+
+#include <fmt/format.h>
+
+#include "planner/lines.hpp"
+
+namespace peri::planner {
+namespace {
+
+class StageCheck {
+ public:
+  StageCheck(const Plan& plan, Buffers buffers)
+      : plan_(plan), written_(plan.buffers.size(), false), stored_(plan.buffers.size()) {
+    for (size_t i = 0; i < plan.buffers.size(); ++i) {
+      written_[i] = plan.buffers[i].index >= 0;
+      stored_[i] = written_[i] || buffers == Buffers::virtual_only;
+    }
+  }
+
+  // What is wrong; empty if nothing is.
+  std::string run() {
+    for (size_t i = 0; i < plan_.lines.size(); ++i)
+      if (std::string wrong = walk(plan_.lines[i].line); !wrong.empty())
+        return fmt::format("line {} {}", i + 1, wrong);
+    for (const PlanOutput& output : plan_.outputs)
+      if (std::string wrong = read(output.value); !wrong.empty()) return "an output " + wrong;
+    return {};
+  }
+
+ private:
+  std::string walk(const Line& line) {
+    const LineEffects touched = effects(line);
+    for (BufferId id : touched.gives) {
+      if (!in_table(id)) return "gives storage to a buffer that is not in the table";
+      stored_[at(id)] = true;
+    }
+    for (const PlanOperand& operand : touched.reads)
+      if (std::string wrong = read(operand); !wrong.empty()) return wrong;
+    for (const PlanOperand& operand : touched.writes) {
+      if (std::string wrong = window(operand, "writes"); !wrong.empty()) return wrong;
+      if (!stored_[at(operand.buffer)]) return "writes " + name(operand) + ", which has no storage";
+      written_[at(operand.buffer)] = true;
+    }
+    return {};
+  }
+
+  std::string read(const PlanOperand& operand) const {
+    if (std::string wrong = window(operand, "reads"); !wrong.empty()) return wrong;
+    return written_[at(operand.buffer)] ? "" : "reads " + name(operand) + " before anything wrote it";
+  }
+
+  std::string window(const PlanOperand& operand, const char* verb) const {
+    if (!in_table(operand.buffer)) return fmt::format("{} a buffer that is not in the table", verb);
+    const View& view = operand.type.view;
+    int64_t last = view.offset;
+    for (int i = 0; i < view.shape.rank(); ++i) {
+      if (view.shape[i] == 0) return {};
+      last += (view.shape[i] - 1) * view.strides[i];
+    }
+    const bool inside = view.offset >= 0 && last < numel(plan_.buffer(operand.buffer).type.shape);
+    return inside ? "" : fmt::format("{} outside {}", verb, name(operand));
+  }
+
+  bool in_table(BufferId id) const { return id.valid() && at(id) < plan_.buffers.size(); }
+  const std::string& name(const PlanOperand& operand) const { return plan_.buffer(operand.buffer).name; }
+
+  const Plan& plan_;
+  std::vector<bool> written_, stored_;  // by buffer
+};
+
+}  // namespace
+
+Status check_stage(const Plan& plan, const std::string& pass, Buffers buffers) {
+  const std::string wrong = StageCheck(plan, buffers).run();
+  return wrong.empty() ? Status() : fail(Code::PlanInvalid, fmt::format("pass {}: {}", pass, wrong));
+}
+
+}  // namespace peri::planner

@@ -1,0 +1,16 @@
+// The check after every pass: cheap, and only there to name the pass that broke the plan. check_plan proves
+// the result.
+#pragma once
+
+#include "planner/plan.hpp"
+
+namespace peri::planner {
+
+// Whether buffers are virtual (until `memory` has run) or lie in storage that the plan's lines give.
+enum class Buffers : uint8_t { virtual_only, stored };
+
+// PlanInvalid, "pass fuse: line 12 reads v3 before anything wrote it", if a line reads what no line before it
+// has written, names a buffer that is not in the table, reaches outside one, or writes one without storage.
+Status check_stage(const Plan& plan, const std::string& pass, Buffers buffers);
+
+}  // namespace peri::planner
