@@ -1,7 +1,6 @@
 // Which family a kernel is of, and what a call is checked for.
 #include "kernels/call.hpp"
 
-#include <optional>
 #include <vector>
 
 #include <fmt/format.h>
@@ -92,76 +91,22 @@ Status check_program(const Call& call) {
   return {};
 }
 
-// Of an op that is not pointwise; nothing if it is no compute kernel.
-std::optional<Family> family_of(Op op) {
-  switch (op) {
-    case Op::full:
-    case Op::arange:
-    case Op::rand:
-    case Op::randn:
-      return Family::creation;
-    case Op::sum:
-    case Op::mean:
-    case Op::prod:
-    case Op::max:
-    case Op::min:
-      return Family::reduction;
-    case Op::argmax:
-    case Op::argmin:
-      return Family::position;
-    case Op::softmax:
-    case Op::rms_norm:
-    case Op::layer_norm:
-      return Family::rows;
-    case Op::matmul:
-      return Family::matmul;
-    case Op::embedding:
-    case Op::index_select:
-      return Family::select;
-    case Op::index_copy:
-      return Family::index_copy;
-    case Op::contiguous:
-    case Op::cat:
-      return Family::copy;
-    case Op::rope:
-      return Family::rope;
-    case Op::attention:
-      return Family::attention;
-#define PERI_POINTWISE(name, ...) case Op::name:
-#define PERI_OP(...)
-#include "core/ops/ops.def"
-      return std::nullopt;  // reaches the kernels as a fused program
-    case Op::input:
-    case Op::constant:
-    case Op::linear:
-    case Op::reshape:
-    case Op::permute:
-    case Op::slice:
-    case Op::expand:
-    case Op::shard:
-    case Op::transpose:
-    case Op::stack:
-    case Op::copy_to:
-    case Op::all_reduce:
-    case Op::all_gather:
-    case Op::reduce_scatter:
-    case Op::all_to_all:
-    case Op::broadcast:
-    case Op::send:
-    case Op::recv:
-    case Op::barrier:
-      return std::nullopt;
-  }
-  return std::nullopt;
-}
-
 }  // namespace
 
 Result<Family> family_of(const KernelSpec& spec) {
-  const std::optional<Family> family = spec.is_fused() ? Family::pointwise : family_of(spec.op);
-  if (!family)
-    return fail(Code::InvalidArgument, fmt::format("{} is not a compute kernel", to_string(spec.op)));
-  return *family;
+  if (spec.is_fused()) return Family::pointwise;
+  const Family family = info(spec.op).family;
+  switch (family) {
+#define PERI_KERNEL_FAMILY(name, ...) case Family::name:
+#include "core/ops/families.def"
+    if (family != Family::pointwise) return family;
+    break;
+#define PERI_KERNEL_FAMILY(...)
+#define PERI_FAMILY(name, ...) case Family::name:
+#include "core/ops/families.def"
+    break;
+  }
+  return fail(Code::InvalidArgument, fmt::format("{} is not a compute kernel", to_string(spec.op)));
 }
 
 Result<KernelSpec> checked(const Call& call) {

@@ -5,6 +5,7 @@
 #include <span>
 
 #include "core/error.hpp"
+#include "core/ops/families.hpp"
 #include "core/ops/kernel.hpp"
 
 namespace peri::kernels {
@@ -19,11 +20,8 @@ struct Call {
   int dim() const { return static_cast<int>(spec.attributes.get<int64_t>("dim")); }
 };
 
-enum class Family : uint8_t {
-#define PERI_FAMILY(name) name,
-#include "kernels/families.def"
-};
-// InvalidArgument for what is not a compute kernel: views, collectives, sources, composites.
+// The family whose compiler gets this spec: a kernel family. InvalidArgument for a view, a collective, a source,
+// a composite, and a pointwise op that is not in a fused program.
 Result<Family> family_of(const KernelSpec& spec);
 
 // The spec with its attributes completed. Errors: what contradicts itself or the op's rule.

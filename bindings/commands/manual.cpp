@@ -84,13 +84,13 @@ std::string usage(const OpInfo& row) {
   return fmt::format("peri.{}({}{}{})", row.name, operands, comma ? ", " : "", attributes);
 }
 
-struct Family {
+struct Section {
   const char* title;
   uint32_t trait;
 };
-constexpr std::array kFamilies = {Family{"creation", kCreation}, Family{"pointwise", kPointwise},
-                                  Family{"reductions", kReduction}, Family{"views", kView},
-                                  Family{"collectives", kCollective}};
+constexpr std::array kSections = {Section{"creation", kCreation}, Section{"pointwise", kPointwise},
+                                  Section{"reductions", kReduction}, Section{"views", kView},
+                                  Section{"collectives", kCollective}};
 
 constexpr const char* kExitCodesTopic = "exit-codes";
 constexpr const char* kEnvironmentTopic = "environment";
@@ -154,10 +154,10 @@ std::string manual_index() {
         text += fmt::format("  {:<14} {}\n", row.name, row.documentation);
     }
   };
-  for (const Family& f : kFamilies)
+  for (const Section& f : kSections)
     list(f.title, [&](const OpInfo& row) { return row.has(static_cast<Trait>(f.trait)); });
   list("others", [](const OpInfo& row) {
-    for (const Family& f : kFamilies)
+    for (const Section& f : kSections)
       if (row.has(static_cast<Trait>(f.trait))) return false;
     return true;
   });

@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 
 #include "core/interpreter/interpreter_ops.hpp"
+#include "core/ops/families.hpp"
 #include "core/types/random.hpp"
 
 namespace peri {
@@ -17,7 +18,36 @@ namespace {
 
 // The relative size of one unit in the last place of a 16-bit float, at most.
 double last_place(DType t) {
-  return t == DType::bf16 ? 0x1p-7 : t == DType::f16 ? 0x1p-10 : 0.0;
+  switch (t) {
+    case DType::bf16:
+      return 0x1p-7;
+    case DType::f16:
+      return 0x1p-10;
+    case DType::f32:
+    case DType::i32:
+    case DType::i64:
+    case DType::u8:
+    case DType::boolean:
+      break;
+  }
+  return 0;
+}
+
+// An error that every float has near zero, where denormals lose relative precision.
+double smallest_step(DType t) {
+  switch (t) {
+    case DType::f16:
+      return 0x1p-24;
+    case DType::f32:
+    case DType::bf16:
+      return 0x1p-126;
+    case DType::i32:
+    case DType::i64:
+    case DType::u8:
+    case DType::boolean:
+      break;
+  }
+  PERI_CHECK(false, "not a float dtype");
 }
 
 // Results that a correct implementation may get differently: those of rows with a tolerance, and casts that
@@ -45,8 +75,7 @@ class Disturbance {
     std::vector<float> uniform(floats->size());
     fill_uniform(noise_->seed, drawn_, DType::f32, uniform);
     drawn_ += uniform.size();
-    double smallest =
-        value.type.dtype == DType::f16 ? 0x1p-24 : 0x1p-126;  // denormals lose relative precision
+    const double smallest = smallest_step(value.type.dtype);
     for (size_t i = 0; i < uniform.size(); ++i) {
       double& x = (*floats)[i];
       x += (2.0 * uniform[i] - 1.0) * (relative * std::fabs(x) + (rounded ? smallest : 0));
@@ -93,6 +122,7 @@ class Interpreter {
   Status source(Rank& rank);
   Status check_group(int r) const;
   Result<bool> meet(int r);
+  Result<bool> pass_message(int r);
   Result<bool> receive(int r);
   void compute(int r);
   Value disturbed_operand(const Rank& rank, size_t i);
@@ -138,12 +168,7 @@ Result<bool> Interpreter::advance(int r) {
     return true;
   }
   if (node.attributes.has("group")) PERI_TRY(check_group(r));
-  if (node.op == Op::recv) return receive(r);
-  if (node.op == Op::send) {
-    messages_[{r, static_cast<int>(node.attributes.get<int64_t>("peer"))}].push_back(rank.operand(0));
-    rank.finish(rank.operand(0));
-    return true;
-  }
+  if (info(node.op).family == Family::message) return pass_message(r);
   if (info(node.op).has(kCollective)) return meet(r);
   compute(r);
   return true;
@@ -236,12 +261,31 @@ Result<bool> Interpreter::meet(int r) {
     if (disturbance_.is_on() && accumulates(node)) disturbed.push_back(disturbed_operand(ranks_[member], 0));
     operands.push_back(disturbed.empty() ? &ranks_[member].operand(0) : &disturbed.back());
   }
-  std::vector<Value> results = reference::collective(node, operands);
+  std::vector<Value> results;
+  if (node.op == Op::barrier)
+    for (const Value* operand : operands) results.push_back(*operand);
+  else
+    results = reference::collective(node, operands);
   for (size_t i = 0; i < results.size(); ++i) {
     disturb_result(node, operands[i], results[i]);
     ranks_[group.ranks[i]].finish(std::move(results[i]));
   }
   return true;
+}
+
+Result<bool> Interpreter::pass_message(int r) {
+  Rank& rank = ranks_[r];
+  switch (op_of<MessageOp>(rank.node().op)) {
+    case MessageOp::send:
+      messages_[{r, static_cast<int>(rank.node().attributes.get<int64_t>("peer"))}].push_back(rank.operand(0));
+      rank.finish(rank.operand(0));
+      return true;
+    case MessageOp::recv:
+      return receive(r);
+    case MessageOp::barrier:
+      return meet(r);
+  }
+  PERI_CHECK(false, "not a message");
 }
 
 Result<bool> Interpreter::receive(int r) {

@@ -1,6 +1,7 @@
 // The reference for collectives, once every member of the group has arrived: from all operands to all
 // results.
 #include "core/interpreter/interpreter_ops.hpp"
+#include "core/ops/families.hpp"
 #include "core/types/scalar.hpp"
 
 namespace peri::reference {
@@ -68,26 +69,27 @@ std::vector<Value> exchanged(const Node& node, std::span<const Value* const> ope
 }  // namespace
 
 std::vector<Value> collective(const Node& node, std::span<const Value* const> operands) {
-  std::vector<Value> results;
-  const Group& group = node.attributes.get<Group>("group");
-  for (size_t i = 0; i < operands.size(); ++i) {
-    if (node.op == Op::all_reduce)
-      results.push_back(i == 0 ? reduced(node, operands) : results[0]);
-    else if (node.op == Op::all_gather)
-      results.push_back(join(operands, static_cast<int>(node.attributes.get<int64_t>("dim")), node.type));
-    else if (node.op == Op::reduce_scatter)
-      results.push_back(nth_part(reduced(node, operands),
-                                 static_cast<int>(node.attributes.get<int64_t>("dim")), i, node.type));
-    else if (node.op == Op::broadcast)
-      results.push_back(*operands[group.index_of(static_cast<int>(node.attributes.get<int64_t>("root")))]);
-    else if (node.op == Op::barrier)
-      results.push_back(*operands[i]);
-    else if (node.op == Op::all_to_all)
+  const size_t members = operands.size();
+  auto dim = [&] { return static_cast<int>(node.attributes.get<int64_t>("dim")); };
+  switch (op_of<CollectiveOp>(node.op)) {
+    case CollectiveOp::all_reduce:
+      return std::vector<Value>(members, reduced(node, operands));
+    case CollectiveOp::all_gather:
+      return std::vector<Value>(members, join(operands, dim(), node.type));
+    case CollectiveOp::reduce_scatter: {
+      const Value whole = reduced(node, operands);
+      std::vector<Value> results;
+      for (size_t i = 0; i < members; ++i) results.push_back(nth_part(whole, dim(), i, node.type));
+      return results;
+    }
+    case CollectiveOp::all_to_all:
       return exchanged(node, operands);
-    else
-      PERI_CHECK(false, "not a collective of a whole group");
+    case CollectiveOp::broadcast: {
+      const auto root = static_cast<int>(node.attributes.get<int64_t>("root"));
+      return std::vector<Value>(members, *operands[node.attributes.get<Group>("group").index_of(root)]);
+    }
   }
-  return results;
+  PERI_CHECK(false, "not a collective of a whole group");
 }
 
 }  // namespace peri::reference

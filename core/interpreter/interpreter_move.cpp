@@ -1,6 +1,7 @@
 // The reference for ops that only move elements: each says which element of the operand stands at an index of
 // the result.
 #include "core/interpreter/interpreter_ops.hpp"
+#include "core/ops/families.hpp"
 
 namespace peri::reference {
 namespace {
@@ -13,31 +14,7 @@ Value permuted(const Call& call, const Ints& dims) {
   });
 }
 
-Value transposed(const Call& call) {
-  Ints dims;
-  for (int d = 0; d < call.type.shape.rank(); ++d) dims.push_back(d);
-  std::swap(dims[call.dim("dim0")], dims[call.dim("dim1")]);
-  return permuted(call, dims);
-}
-
-Value retyped(const Call& call) {
-  Value result = call.operand(0);
-  result.type = call.type;
-  return result;
-}
-
-Value stacked(const Call& call) {
-  std::vector<Value> with_dim;
-  for (const Value* operand : call.operands) {
-    with_dim.push_back(*operand);
-    with_dim.back().type.shape.insert(call.dim(), 1);
-  }
-  std::vector<const Value*> pointers;
-  for (const Value& value : with_dim) pointers.push_back(&value);
-  return join(pointers, call.dim(), call.type);
-}
-
-Value looked_up(const Call& call) {
+Value embedded(const Call& call) {
   const Value& ids = call.operand(0);
   const Shape& table = call.shape(1);
   int last = call.type.shape.rank() - 1;
@@ -55,26 +32,6 @@ Value selected(const Call& call) {
     index[call.dim()] = at;
     return element_of(index, call.shape(0));
   });
-}
-
-// Where an index comes twice, the later slice stays.
-Value replaced(const Call& call) {
-  const Value::Integers& chosen = call.operand(1).integers();
-  Value result = call.operand(0);
-  auto write = [&](auto& out, const auto& source) {
-    for (size_t i = 0; i < source.size(); ++i) {
-      Index index = index_of(static_cast<int64_t>(i), call.shape(2));
-      int64_t at = chosen[index[call.dim()]];
-      if (at < 0 || at >= call.shape(0)[call.dim()]) continue;
-      index[call.dim()] = at;
-      out[element_of(index, call.shape(0))] = source[i];
-    }
-  };
-  if (is_float(call.type.dtype))
-    write(std::get<Value::Floats>(result.elements), call.operand(2).floats());
-  else
-    write(std::get<Value::Integers>(result.elements), call.operand(2).integers());
-  return result;
 }
 
 }  // namespace
@@ -106,27 +63,98 @@ Value part(const Value& whole, int dim, int64_t start, int64_t step, const Tenso
   });
 }
 
-Value move(const Call& call) {
-  const Attributes& attributes = call.attributes;
-  if (call.op == Op::permute) return permuted(call, attributes.get<Ints>("dims"));
-  if (call.op == Op::transpose) return transposed(call);
-  if (call.op == Op::slice)
-    return part(call.operand(0), call.dim(), attributes.get<int64_t>("start"),
-                attributes.get<int64_t>("step"), call.type);
-  if (call.op == Op::shard) {
-    int64_t member = attributes.get<Group>("group").index_of(call.rank);
-    return part(call.operand(0), call.dim(), member * call.type.shape[call.dim()], 1, call.type);
+Value retyped(const Call& call) {
+  Value result = call.operand(0);
+  result.type = call.type;
+  return result;
+}
+
+Value transposed(const Call& call) {
+  Ints dims;
+  for (int d = 0; d < call.type.shape.rank(); ++d) dims.push_back(d);
+  std::swap(dims[call.dim("dim0")], dims[call.dim("dim1")]);
+  return permuted(call, dims);
+}
+
+Value stacked(const Call& call) {
+  std::vector<Value> with_dim;
+  for (const Value* operand : call.operands) {
+    with_dim.push_back(*operand);
+    with_dim.back().type.shape.insert(call.dim(), 1);
   }
-  if (call.op == Op::expand)
-    return gather(call.operand(0), call.type, [&](const Index& index) {
-      return broadcast_element(index, call.type.shape.rank(), call.shape(0));
-    });
-  if (call.op == Op::cat) return join(call.operands, call.dim(), call.type);
-  if (call.op == Op::stack) return stacked(call);
-  if (call.op == Op::embedding) return looked_up(call);
-  if (call.op == Op::index_select) return selected(call);
-  if (call.op == Op::index_copy) return replaced(call);
-  return retyped(call);  // reshape, contiguous, copy_to: the same elements in the same order
+  std::vector<const Value*> pointers;
+  for (const Value& value : with_dim) pointers.push_back(&value);
+  return join(pointers, call.dim(), call.type);
+}
+
+// Where an index comes twice, the later slice stays.
+static Value with_slices(const Call& call) {
+  const Value::Integers& chosen = call.operand(1).integers();
+  Value result = call.operand(0);
+  auto write = [&](auto& out, const auto& source) {
+    for (size_t i = 0; i < source.size(); ++i) {
+      Index index = index_of(static_cast<int64_t>(i), call.shape(2));
+      int64_t at = chosen[index[call.dim()]];
+      if (at < 0 || at >= call.shape(0)[call.dim()]) continue;
+      index[call.dim()] = at;
+      out[element_of(index, call.shape(0))] = source[i];
+    }
+  };
+  if (is_float(call.type.dtype))
+    write(std::get<Value::Floats>(result.elements), call.operand(2).floats());
+  else
+    write(std::get<Value::Integers>(result.elements), call.operand(2).integers());
+  return result;
+}
+
+Value index_copied(const Call& call) {
+  switch (op_of<IndexCopyOp>(call.op)) {
+    case IndexCopyOp::index_copy:
+      return with_slices(call);
+  }
+  PERI_CHECK(false, "not an index copy");
+}
+
+Value viewed(const Call& call) {
+  const Attributes& attributes = call.attributes;
+  switch (op_of<ViewOp>(call.op)) {
+    case ViewOp::reshape:
+      return retyped(call);
+    case ViewOp::permute:
+      return permuted(call, attributes.get<Ints>("dims"));
+    case ViewOp::slice:
+      return part(call.operand(0), call.dim(), attributes.get<int64_t>("start"),
+                  attributes.get<int64_t>("step"), call.type);
+    case ViewOp::expand:
+      return gather(call.operand(0), call.type, [&](const Index& index) {
+        return broadcast_element(index, call.type.shape.rank(), call.shape(0));
+      });
+    case ViewOp::shard: {
+      int64_t member = attributes.get<Group>("group").index_of(call.rank);
+      return part(call.operand(0), call.dim(), member * call.type.shape[call.dim()], 1, call.type);
+    }
+  }
+  PERI_CHECK(false, "not a view");
+}
+
+Value copied(const Call& call) {
+  switch (op_of<CopyOp>(call.op)) {
+    case CopyOp::contiguous:
+      return retyped(call);
+    case CopyOp::cat:
+      return join(call.operands, call.dim(), call.type);
+  }
+  PERI_CHECK(false, "not a copy");
+}
+
+Value gathered(const Call& call) {
+  switch (op_of<GatherOp>(call.op)) {
+    case GatherOp::embedding:
+      return embedded(call);
+    case GatherOp::index_select:
+      return selected(call);
+  }
+  PERI_CHECK(false, "not a gather");
 }
 
 }  // namespace peri::reference

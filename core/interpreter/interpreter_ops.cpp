@@ -1,6 +1,7 @@
 // Which function computes an op, and the walking of shapes.
 #include "core/interpreter/interpreter_ops.hpp"
 
+#include "core/ops/families.hpp"
 #include "core/types/scalar.hpp"
 
 namespace peri {
@@ -31,61 +32,54 @@ Result<Value> interpret(Op op, std::span<const Value> operands, const Attributes
 namespace reference {
 
 Value compute(const Call& call) {
-  switch (call.op) {
-#define PERI_POINTWISE(name, ...) case Op::name:
-#include "core/ops/ops.def"
-    return call.op == Op::cast ? cast(call) : pointwise(call);
-    case Op::full:
-    case Op::arange:
-    case Op::rand:
-    case Op::randn:
+  switch (info(call.op).family) {
+    case Family::pointwise:
+      return call.op == Op::cast ? cast(call) : pointwise(call);
+    case Family::creation:
       return create(call);
-    case Op::sum:
-    case Op::mean:
-    case Op::prod:
-    case Op::max:
-    case Op::min:
-    case Op::argmax:
-    case Op::argmin:
+    case Family::reduction:
       return reduction(call);
-    case Op::softmax:
-    case Op::rms_norm:
-    case Op::layer_norm:
+    case Family::arg_reduction:
+      return arg_reduction(call);
+    case Family::normalisation:
       return normalised(call);
-    case Op::matmul:
-    case Op::linear:
+    case Family::matmul:
       return matmul(call);
-    case Op::embedding:
-    case Op::index_select:
-    case Op::index_copy:
-    case Op::reshape:
-    case Op::permute:
-    case Op::slice:
-    case Op::expand:
-    case Op::shard:
-    case Op::transpose:
-    case Op::contiguous:
-    case Op::cat:
-    case Op::stack:
-    case Op::copy_to:
-      return move(call);
-    case Op::rope:
+    case Family::composite:
+      return composite(call);
+    case Family::gather:
+      return gathered(call);
+    case Family::index_copy:
+      return index_copied(call);
+    case Family::view:
+      return viewed(call);
+    case Family::copy:
+      return copied(call);
+    case Family::device_copy:
+      return retyped(call);
+    case Family::rope:
       return rope(call);
-    case Op::attention:
+    case Family::attention:
       return attention(call);
-    case Op::input:
-    case Op::constant:
-    case Op::all_reduce:
-    case Op::all_gather:
-    case Op::reduce_scatter:
-    case Op::all_to_all:
-    case Op::broadcast:
-    case Op::send:
-    case Op::recv:
-    case Op::barrier:
+    case Family::source:
+    case Family::collective:
+    case Family::message:
       break;
   }
   PERI_CHECK(false, "sources and collectives are the caller's");
+}
+
+// Composite ops by their own meaning, not by their decomposition.
+Value composite(const Call& call) {
+  switch (op_of<CompositeOp>(call.op)) {
+    case CompositeOp::linear:
+      return linear(call);
+    case CompositeOp::transpose:
+      return transposed(call);
+    case CompositeOp::stack:
+      return stacked(call);
+  }
+  PERI_CHECK(false, "not a composite op");
 }
 
 Index index_of(int64_t element, const Shape& shape) {

@@ -24,13 +24,28 @@ struct Call {
 // Every op but sources and collectives.
 Value compute(const Call& call);
 
-Value move(const Call& call);       // views, copies, joins, lookups: interpreter_move.cpp
-Value pointwise(const Call& call);  // interpreter_pointwise.cpp
-Value cast(const Call& call);       // interpreter_pointwise.cpp
-Value create(const Call& call);     // interpreter_pointwise.cpp
-Value reduction(const Call& call);  // interpreter_sums.cpp: whatever accumulates
+Value composite(const Call& call);
+
+// interpreter_move.cpp: what moves elements only.
+Value viewed(const Call& call);
+Value copied(const Call& call);
+Value retyped(const Call& call);  // the same elements in the same order
+Value gathered(const Call& call);
+Value index_copied(const Call& call);
+Value transposed(const Call& call);
+Value stacked(const Call& call);
+
+// interpreter_pointwise.cpp
+Value pointwise(const Call& call);
+Value cast(const Call& call);
+Value create(const Call& call);
+
+// interpreter_sums.cpp: whatever accumulates.
+Value reduction(const Call& call);
+Value arg_reduction(const Call& call);
 Value normalised(const Call& call);
 Value matmul(const Call& call);
+Value linear(const Call& call);
 Value rope(const Call& call);
 Value attention(const Call& call);
 

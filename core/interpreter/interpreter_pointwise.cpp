@@ -2,6 +2,7 @@
 #include <limits>
 
 #include "core/interpreter/interpreter_ops.hpp"
+#include "core/ops/families.hpp"
 #include "core/types/random.hpp"
 #include "core/types/scalar.hpp"
 
@@ -106,22 +107,32 @@ Value cast(const Call& call) {
   return result;
 }
 
-Value create(const Call& call) {
-  if (call.op == Op::full) {
-    double value = call.attributes.get<double>("value");
-    return fill(call.type, [&](int64_t) { return value; });
-  }
-  if (call.op == Op::arange) {
-    double start = call.attributes.get<double>("start"), step = call.attributes.get<double>("step");
-    return fill(call.type, [&](int64_t i) { return start + static_cast<double>(i) * step; });
-  }
+// Element i is number i of a random stream: `fill_numbers(seed, numbers)`.
+template <class Fill>
+static Value random(const Call& call, Fill fill_numbers) {
   std::vector<float> numbers(static_cast<size_t>(numel(call.type.shape)));
-  auto seed = static_cast<uint64_t>(call.attributes.get<int64_t>("seed"));
-  if (call.op == Op::rand)
-    fill_uniform(seed, 0, call.type.dtype, numbers);
-  else
-    fill_normal(seed, 0, numbers);
+  fill_numbers(static_cast<uint64_t>(call.attributes.get<int64_t>("seed")), std::span(numbers));
   return fill(call.type, [&](int64_t i) { return numbers[static_cast<size_t>(i)]; });
+}
+
+Value create(const Call& call) {
+  switch (op_of<CreationOp>(call.op)) {
+    case CreationOp::full: {
+      double value = call.attributes.get<double>("value");
+      return fill(call.type, [&](int64_t) { return value; });
+    }
+    case CreationOp::arange: {
+      double start = call.attributes.get<double>("start"), step = call.attributes.get<double>("step");
+      return fill(call.type, [&](int64_t i) { return start + static_cast<double>(i) * step; });
+    }
+    case CreationOp::rand:
+      return random(call, [&](uint64_t seed, std::span<float> numbers) {
+        fill_uniform(seed, 0, call.type.dtype, numbers);
+      });
+    case CreationOp::randn:
+      return random(call, [](uint64_t seed, std::span<float> numbers) { fill_normal(seed, 0, numbers); });
+  }
+  PERI_CHECK(false, "not a creation");
 }
 
 }  // namespace peri::reference

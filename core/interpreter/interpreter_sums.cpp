@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "core/interpreter/interpreter_ops.hpp"
+#include "core/ops/families.hpp"
 #include "core/types/scalar.hpp"
 
 namespace peri::reference {
@@ -39,30 +40,52 @@ std::vector<std::vector<int64_t>> elements_per_result(const Call& call) {
   return elements;
 }
 
-// One result from its elements; T is double or int64_t.
+// combine(... combine(combine(first, x0), x1) ..., xn)
+template <class T, class Combine>
+T folded(T first, const std::vector<T>& in, const std::vector<int64_t>& elements, Combine combine) {
+  for (int64_t i : elements) first = combine(first, in[i]);
+  return first;
+}
+
+// One result from its elements; T is double or int64_t. The shape rule refuses an extremum of nothing.
 template <class T>
-T reduce(Op op, const std::vector<T>& in, const std::vector<int64_t>& elements) {
-  if (op == Op::argmax || op == Op::argmin) {
-    size_t best = 0;
-    for (size_t i = 1; i < elements.size(); ++i) {
-      T x = in[elements[i]], y = in[elements[best]];
-      bool is_better = op == Op::argmax ? x > y : x < y;
-      if (y == y && (x != x || is_better)) best = i;
-    }
-    return static_cast<T>(best);
+T reduce(ReductionOp op, const std::vector<T>& in, const std::vector<int64_t>& elements) {
+  auto add = [](T x, T y) { return scalar::add(x, y); };
+  switch (op) {
+    case ReductionOp::sum:
+      return folded(T(0), in, elements, add);
+    case ReductionOp::mean:  // of floats only
+      return folded(T(0), in, elements, add) / static_cast<T>(elements.size());
+    case ReductionOp::prod:
+      return folded(T(1), in, elements, [](T x, T y) { return scalar::multiply(x, y); });
+    case ReductionOp::max:
+      return folded(in[elements[0]], in, elements, [](T x, T y) { return scalar::maximum(x, y); });
+    case ReductionOp::min:
+      return folded(in[elements[0]], in, elements, [](T x, T y) { return scalar::minimum(x, y); });
   }
-  if (op == Op::max || op == Op::min) {
-    T result = in[elements[0]];  // the shape rule refuses an empty extremum
-    for (int64_t i : elements)
-      result = op == Op::max ? scalar::maximum(result, in[i]) : scalar::minimum(result, in[i]);
-    return result;
+  PERI_CHECK(false, "not a reduction");
+}
+
+template <class T>
+bool is_better(ArgReductionOp op, T x, T best) {
+  switch (op) {
+    case ArgReductionOp::argmax:
+      return x > best;
+    case ArgReductionOp::argmin:
+      return x < best;
   }
-  T result = op == Op::prod ? T(1) : T(0);
-  for (int64_t i : elements)
-    result = op == Op::prod ? scalar::multiply(result, in[i]) : scalar::add(result, in[i]);
-  if constexpr (std::is_same_v<T, double>)
-    if (op == Op::mean) result /= static_cast<double>(elements.size());
-  return result;
+  PERI_CHECK(false, "not an arg-reduction");
+}
+
+// The position of the first best; the first NaN if there is one.
+template <class T>
+int64_t find_best(ArgReductionOp op, const std::vector<T>& in, const std::vector<int64_t>& elements) {
+  size_t best = 0;
+  for (size_t i = 1; i < elements.size(); ++i) {
+    T x = in[elements[i]], y = in[elements[best]];
+    if (y == y && (x != x || is_better(op, x, y))) best = i;
+  }
+  return static_cast<int64_t>(best);
 }
 
 // Calls `row(offset, stride, length)` for each line along `dim`.
@@ -88,77 +111,113 @@ void softmax(std::vector<double>& x) {
 
 Value reduction(const Call& call) {
   Value result = zeros(call.type);
+  const auto op = op_of<ReductionOp>(call.op);
   std::vector<std::vector<int64_t>> elements = elements_per_result(call);
-  bool from_floats = is_float(call.operand(0).type.dtype);
   for (size_t i = 0; i < elements.size(); ++i) {
-    if (!from_floats) {
-      integers(result)[i] = reduce(call.op, call.operand(0).integers(), elements[i]);
-      continue;
-    }
-    double value = reduce(call.op, call.operand(0).floats(), elements[i]);
-    if (is_float(call.type.dtype))
-      floats(result)[i] = store(call.type.dtype, value);
+    if (is_float(call.operand(0).type.dtype))
+      floats(result)[i] = store(call.type.dtype, reduce(op, call.operand(0).floats(), elements[i]));
     else
-      integers(result)[i] = static_cast<int64_t>(value);  // argmax, argmin
+      integers(result)[i] = reduce(op, call.operand(0).integers(), elements[i]);
   }
   return result;
 }
 
+Value arg_reduction(const Call& call) {
+  Value result = zeros(call.type);
+  const auto op = op_of<ArgReductionOp>(call.op);
+  std::vector<std::vector<int64_t>> elements = elements_per_result(call);
+  for (size_t i = 0; i < elements.size(); ++i)
+    integers(result)[i] = std::visit([&](const auto& in) { return find_best(op, in, elements[i]); },
+                                     call.operand(0).elements);
+  return result;
+}
+
+// (x - mean) / sqrt(mean of (x - mean)^2 + eps) * weight + bias, in place; the mean is 0 for rms_norm.
+static void scale_line(const Call& call, double mean, std::vector<double>& x) {
+  double square = 0;
+  for (double v : x) square += (v - mean) * (v - mean) / static_cast<double>(x.size());
+  double scale = 1 / std::sqrt(square + call.attributes.get<double>("eps"));
+  for (size_t i = 0; i < x.size(); ++i) {
+    double bias = call.operands.size() == 3 ? call.operand(2).floats()[i] : 0.0;
+    x[i] = (x[i] - mean) * scale * call.operand(1).floats()[i] + bias;
+  }
+}
+
+static void normalise_line(const Call& call, std::vector<double>& x) {
+  switch (op_of<NormalisationOp>(call.op)) {
+    case NormalisationOp::softmax:
+      return softmax(x);
+    case NormalisationOp::rms_norm:
+      return scale_line(call, 0, x);
+    case NormalisationOp::layer_norm: {
+      double mean = 0;
+      for (double v : x) mean += v / static_cast<double>(x.size());
+      return scale_line(call, mean, x);
+    }
+  }
+  PERI_CHECK(false, "not a normalisation");
+}
+
 Value normalised(const Call& call) {
   Value result = zeros(call.type);
-  int dim = call.op == Op::softmax ? call.dim() : call.type.shape.rank() - 1;
+  int dim = call.attributes.has("dim") ? call.dim() : call.type.shape.rank() - 1;
   const Value::Floats& in = call.operand(0).floats();
   for_each_line(call.type.shape, dim, [&](int64_t offset, int64_t stride, int64_t length) {
     std::vector<double> x;
     for (int64_t i = 0; i < length; ++i) x.push_back(in[offset + i * stride]);
-    if (call.op == Op::softmax) {
-      softmax(x);
-    } else {
-      double mean = 0, square = 0;
-      if (call.op == Op::layer_norm)
-        for (double v : x) mean += v / static_cast<double>(length);
-      for (double v : x) square += (v - mean) * (v - mean) / static_cast<double>(length);
-      double scale = 1 / std::sqrt(square + call.attributes.get<double>("eps"));
-      for (int64_t i = 0; i < length; ++i) {
-        double bias = call.operands.size() == 3 ? call.operand(2).floats()[i] : 0.0;
-        x[i] = (x[i] - mean) * scale * call.operand(1).floats()[i] + bias;
-      }
-    }
+    normalise_line(call, x);
     for (int64_t i = 0; i < length; ++i) floats(result)[offset + i * stride] = store(call.type.dtype, x[i]);
   });
   return result;
 }
 
-// [..., m, k] x [..., k, n]; for linear [..., m, k] x [n, k], and its bias.
-Value matmul(const Call& call) {
+// A row of operand a, which begins at element `a`, times a column of operand b; both of `depth` elements.
+static double product(const Call& call, int64_t a, int64_t b, int64_t b_stride, int64_t depth) {
+  double sum = 0;
+  for (int64_t k = 0; k < depth; ++k)
+    sum += call.operand(0).floats()[a + k] * call.operand(1).floats()[b + k * b_stride];
+  return sum;
+}
+
+// [..., m, k] x [..., k, n]
+static Value multiplied(const Call& call) {
   Value result = zeros(call.type);
-  bool linear = call.op == Op::linear;
   const Shape &a = call.shape(0), &b = call.shape(1);
   int rank = call.type.shape.rank();
-  int64_t depth = a[a.rank() - 1];
-  int64_t b_stride = linear ? 1 : b[b.rank() - 1];
   for (int64_t i = 0; i < numel(call.type.shape); ++i) {
-    Index index = index_of(i, call.type.shape);
-    int64_t column = index[rank - 1];
-    Index first = index;  // of the row of a and of the column of b, at depth 0
-    first[rank - 1] = 0;
-    int64_t a_at = broadcast_element(first, rank, a);
-    int64_t b_at = column * depth;
-    if (!linear) {
-      first[rank - 2] = 0;
-      first[rank - 1] = column;
-      b_at = broadcast_element(first, rank, b);
-    }
-    double sum = 0;
-    for (int64_t k = 0; k < depth; ++k)
-      sum += call.operand(0).floats()[a_at + k] * call.operand(1).floats()[b_at + k * b_stride];
+    Index row = index_of(i, call.type.shape), column = row;  // both at depth 0
+    row[rank - 1] = 0;
+    column[rank - 2] = 0;
+    double sum = product(call, broadcast_element(row, rank, a), broadcast_element(column, rank, b),
+                         b[b.rank() - 1], a[a.rank() - 1]);
+    floats(result)[i] = store(call.type.dtype, sum);
+  }
+  return result;
+}
+
+Value matmul(const Call& call) {
+  switch (op_of<MatmulOp>(call.op)) {
+    case MatmulOp::matmul:
+      return multiplied(call);
+  }
+  PERI_CHECK(false, "not a product");
+}
+
+// [..., m, k] x [n, k] [+ bias [n]]
+Value linear(const Call& call) {
+  Value result = zeros(call.type);
+  const Shape& a = call.shape(0);
+  int64_t depth = a[a.rank() - 1], columns = call.shape(1)[0];
+  for (int64_t i = 0; i < numel(call.type.shape); ++i) {
+    int64_t row = i / columns, column = i % columns;
+    double sum = product(call, row * depth, column * depth, 1, depth);
     if (call.operands.size() == 3) sum += call.operand(2).floats()[column];
     floats(result)[i] = store(call.type.dtype, sum);
   }
   return result;
 }
 
-Value rope(const Call& call) {
+static Value rotated(const Call& call) {
   Value result = zeros(call.type);
   const Value::Floats& in = call.operand(0).floats();
   int rank = call.type.shape.rank();
@@ -169,13 +228,21 @@ Value rope(const Call& call) {
     auto position = static_cast<double>(call.operand(1).integers()[index[rank - 3]]);
     double angle = position * std::pow(call.attributes.get<double>("base"),
                                        -2.0 * static_cast<double>(d % half) / static_cast<double>(width));
-    double turned = d < half ? -in[i + half] : in[i - half];
-    floats(result)[i] = store(call.type.dtype, in[i] * std::cos(angle) + turned * std::sin(angle));
+    double partner = d < half ? -in[i + half] : in[i - half];
+    floats(result)[i] = store(call.type.dtype, in[i] * std::cos(angle) + partner * std::sin(angle));
   }
   return result;
 }
 
-Value attention(const Call& call) {
+Value rope(const Call& call) {
+  switch (op_of<RopeOp>(call.op)) {
+    case RopeOp::rope:
+      return rotated(call);
+  }
+  PERI_CHECK(false, "not a rotation");
+}
+
+static Value attended(const Call& call) {
   Value result = zeros(call.type);
   const Value::Floats &q = call.operand(0).floats(), &k = call.operand(1).floats(),
                       &v = call.operand(2).floats();
@@ -201,6 +268,14 @@ Value attention(const Call& call) {
       }
     }
   return result;
+}
+
+Value attention(const Call& call) {
+  switch (op_of<AttentionOp>(call.op)) {
+    case AttentionOp::attention:
+      return attended(call);
+  }
+  PERI_CHECK(false, "not an attention");
 }
 
 }  // namespace peri::reference

@@ -1,5 +1,5 @@
 // Composite ops in terms of others: where a new one is written. They never stand in a Graph.
-#include "core/ops/op.hpp"
+#include "core/ops/families.hpp"
 
 namespace peri {
 
@@ -56,19 +56,21 @@ void stack(Steps& steps, std::span<const TensorType> operands, const Attributes&
 
 Result<std::vector<Step>> decompose(Op op, std::span<const TensorType> operands,
                                     const Attributes& attributes) {
-  PERI_CHECK(info(op).has(kComposite), "only composite ops are decomposed");
   // The composite's own rule speaks first, so that messages are about what the user wrote.
   const Attributes completed = PERI_TRY(complete(op, attributes, operands));
   const TensorType result = PERI_TRY(infer(op, operands, completed));
   Steps steps(operands.size());
-  if (op == Op::linear)
-    linear(steps, operands, result.shape);
-  else if (op == Op::transpose)
-    transpose(steps, result.shape, completed);
-  else if (op == Op::stack)
-    stack(steps, operands, completed);
-  else
-    PERI_CHECK(false, "a composite op without a decomposition");
+  switch (op_of<CompositeOp>(op)) {
+    case CompositeOp::linear:
+      linear(steps, operands, result.shape);
+      break;
+    case CompositeOp::transpose:
+      transpose(steps, result.shape, completed);
+      break;
+    case CompositeOp::stack:
+      stack(steps, operands, completed);
+      break;
+  }
   return steps.take();
 }
 

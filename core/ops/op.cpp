@@ -97,16 +97,28 @@ std::vector<AttributeInfo> parse_attributes(std::string_view spec) {
   return attributes;
 }
 
+uint32_t traits_of(Family family) {
+  switch (family) {
+#define PERI_FAMILY(name, Enum, traits) \
+  case Family::name:                    \
+    return traits;
+#include "core/ops/families.def"
+  }
+  PERI_CHECK(false, "every family is a row");
+}
+
 std::vector<OpInfo> build_table() {
   constexpr double kUnit = 1e-6;  // of the tolerance column
   std::vector<OpInfo> table;
   table.reserve(kOpCount);
-#define PERI_OP(name, min_operands, max_operands, attributes, dtypes, traits, tolerance, documentation) \
-  table.push_back({Op::name, #name, min_operands, max_operands, parse_attributes(attributes),           \
-                   DTypes::dtypes, traits, (tolerance) * kUnit, documentation, "", ResultDType::same});
-#define PERI_POINTWISE(name, arity, attributes, dtypes, result, tolerance, expression, documentation)       \
-  table.push_back({Op::name, #name, arity, arity, parse_attributes(attributes), DTypes::dtypes, kPointwise, \
-                   (tolerance) * kUnit, documentation, #expression, ResultDType::result});
+#define PERI_OP(name, family, min_operands, max_operands, attributes, dtypes, rule, tolerance, documentation) \
+  table.push_back({Op::name, #name, Family::family, min_operands, max_operands, parse_attributes(attributes), \
+                   DTypes::dtypes, #rule, traits_of(Family::family), (tolerance) * kUnit, documentation, "", \
+                   ResultDType::same});
+#define PERI_POINTWISE(name, arity, attributes, dtypes, result, tolerance, expression, documentation) \
+  table.push_back({Op::name, #name, Family::pointwise, arity, arity, parse_attributes(attributes), \
+                   DTypes::dtypes, "pointwise", kPointwise, (tolerance) * kUnit, documentation, #expression, \
+                   ResultDType::result});
 #include "core/ops/ops.def"
   return table;
 }

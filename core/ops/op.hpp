@@ -22,6 +22,11 @@ inline constexpr int kOpCount = 0
 #include "core/ops/ops.def"
     ;
 
+enum class Family : uint8_t {
+#define PERI_FAMILY(name, ...) name,
+#include "core/ops/families.def"
+};
+
 enum Trait : uint32_t {
   kNone = 0,
   kPointwise = 1,  // one scalar expression per element; fusible
@@ -64,10 +69,12 @@ struct AttributeInfo {
 struct OpInfo {
   Op op;
   std::string_view name;
+  Family family;
   int min_operands, max_operands;  // max -1: any number
   std::vector<AttributeInfo> attributes;
   DTypes dtypes;
-  uint32_t traits;
+  std::string_view rule;  // the name of its shape rule
+  uint32_t traits;        // of its family
   double tolerance;  // relative, in f32
   std::string_view documentation;
   std::string_view expression;  // of a pointwise op, as source text; empty otherwise

@@ -14,8 +14,7 @@ namespace shape_rules {
 namespace {
 
 constexpr Rule kRules[] = {
-#define PERI_POINTWISE(...) pointwise,
-#define PERI_OP(name, ...) name,
+#define PERI_OP(name, family, min_operands, max_operands, attributes, dtypes, rule, ...) rule,
 #include "core/ops/ops.def"
 };
 
@@ -145,30 +144,15 @@ Status check_equal_dtypes(std::span<const TensorType> operands, size_t first) {
 
 // --- sources and creation ---
 
-static Result<TensorType> source(const Call& call) {
+Result<TensorType> source(const Call& call) {
   if (call.attributes.get<int64_t>("index") < 0) return fail(Code::InvalidArgument, "the index is negative");
   Shape shape = PERI_TRY(make_shape(call.attributes.get<Ints>("shape")));
   return TensorType{call.attributes.get<DType>("dtype"), shape, call.attributes.get<Place>("place")};
 }
-Result<TensorType> input(const Call& call) {
-  return source(call);
-}
-Result<TensorType> constant(const Call& call) {
-  return source(call);
-}
 
-static Result<TensorType> filled(const Call& call) {
+Result<TensorType> filled(const Call& call) {
   Shape shape = PERI_TRY(make_shape(call.attributes.get<Ints>("shape")));
   return TensorType{call.attributes.get<DType>("dtype"), shape};
-}
-Result<TensorType> full(const Call& call) {
-  return filled(call);
-}
-Result<TensorType> rand(const Call& call) {
-  return filled(call);
-}
-Result<TensorType> randn(const Call& call) {
-  return filled(call);
 }
 
 Result<TensorType> arange(const Call& call) {
@@ -200,6 +184,12 @@ Result<TensorType> pointwise(const Call& call) {
   return result;
 }
 
+// --- several families ---
+
+Result<TensorType> same_as_operand(const Call& call) {
+  return call.type(0);
+}
+
 // --- reductions ---
 
 // The shape after reducing `dims` of operand a; refuses an empty slice where the reduction of nothing has no
@@ -227,48 +217,23 @@ static Result<Shape> reduce(const Call& call, const Ints& dims, bool empty_has_v
   return result;
 }
 
-static Result<TensorType> arithmetic_reduction(const Call& call) {
+Result<TensorType> total(const Call& call) {
   const DType t = call.type(0).dtype;
   Shape shape = PERI_TRY(reduce(call, call.attributes.get<Ints>("dims"), true));
   return TensorType{is_float(t) ? t : DType::i64, shape};
 }
-Result<TensorType> sum(const Call& call) {
-  return arithmetic_reduction(call);
-}
-Result<TensorType> mean(const Call& call) {
-  return arithmetic_reduction(call);
-}
-Result<TensorType> prod(const Call& call) {
-  return arithmetic_reduction(call);
-}
 
-static Result<TensorType> extremum(const Call& call) {
+Result<TensorType> extremum(const Call& call) {
   return TensorType{call.type(0).dtype, PERI_TRY(reduce(call, call.attributes.get<Ints>("dims"), false))};
 }
-Result<TensorType> max(const Call& call) {
-  return extremum(call);
-}
-Result<TensorType> min(const Call& call) {
-  return extremum(call);
-}
 
-static Result<TensorType> position_of_extremum(const Call& call) {
+Result<TensorType> arg_extremum(const Call& call) {
   return TensorType{DType::i64, PERI_TRY(reduce(call, Ints{call.attributes.get<int64_t>("dim")}, false))};
-}
-Result<TensorType> argmax(const Call& call) {
-  return position_of_extremum(call);
-}
-Result<TensorType> argmin(const Call& call) {
-  return position_of_extremum(call);
 }
 
 // --- normalisation ---
 
-Result<TensorType> softmax(const Call& call) {
-  return call.type(0);
-}
-
-static Result<TensorType> normalised(const Call& call) {
+Result<TensorType> scaled_lines(const Call& call) {
   const int rank = call.shape(0).rank();
   if (rank == 0) return fail(Code::ShapeMismatch, "a needs at least one dimension");
   for (size_t i = 1; i < call.operands.size(); ++i) {
@@ -276,12 +241,6 @@ static Result<TensorType> normalised(const Call& call) {
     PERI_TRY(check_same_size(call, i, 0, 0, rank - 1));
   }
   return call.type(0);
-}
-Result<TensorType> rms_norm(const Call& call) {
-  return normalised(call);
-}
-Result<TensorType> layer_norm(const Call& call) {
-  return normalised(call);
 }
 
 // --- linear algebra ---

@@ -1,4 +1,4 @@
-// What shape rules share. One function per op, declared from the table: an op without its rule does not link.
+// What shape rules share. A function per rule, declared from the table: an op without its rule does not link.
 #pragma once
 
 #include "core/ops/op.hpp"
@@ -18,9 +18,8 @@ struct Call {
 
 using Rule = Result<TensorType> (*)(const Call&);
 
-Result<TensorType> pointwise(const Call& call);
-#define PERI_POINTWISE(...)
-#define PERI_OP(name, ...) Result<TensorType> name(const Call& call);
+#define PERI_OP(name, family, min_operands, max_operands, attributes, dtypes, rule, ...) \
+  Result<TensorType> rule(const Call& call);
 #include "core/ops/ops.def"
 
 Status check_count(const OpInfo& row, size_t operand_count);

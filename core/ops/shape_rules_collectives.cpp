@@ -103,18 +103,8 @@ Result<TensorType> broadcast(const Call& call) {
   return call.type(0);
 }
 
-static Result<TensorType> message(const Call& call) {
+Result<TensorType> message(const Call& call) {
   PERI_TRY(check_member(call, "peer"));
-  return call.type(0);
-}
-Result<TensorType> send(const Call& call) {
-  return message(call);
-}
-Result<TensorType> recv(const Call& call) {
-  return message(call);
-}
-
-Result<TensorType> barrier(const Call& call) {
   return call.type(0);
 }
 

@@ -96,10 +96,6 @@ Result<TensorType> transpose(const Call& call) {
   return result;
 }
 
-Result<TensorType> contiguous(const Call& call) {
-  return call.type(0);
-}
-
 Result<TensorType> copy_to(const Call& call) {
   TensorType result = call.type(0);
   result.place = call.attributes.get<Place>("place");

@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include "core/ops/families.hpp"
+
 namespace peri {
 
 namespace {
@@ -71,17 +73,23 @@ std::optional<View> reshaped(const View& in, const Shape& result) {
 
 std::optional<View> view_of(Op op, const Attributes& attributes, const View& in, const Shape& result,
                             int rank) {
-  PERI_CHECK(info(op).has(kView), "not a view op");
-  if (op == Op::reshape) return reshaped(in, result);
-  if (op == Op::permute) return permuted(in, attributes.get<Ints>("dims"));
-  if (op == Op::expand) return expanded(in, result);
-  const int dim = static_cast<int>(attributes.get<int64_t>("dim"));
-  if (op == Op::slice)
-    return sliced(in, result, dim, attributes.get<int64_t>("start"), attributes.get<int64_t>("step"));
-  PERI_CHECK(op == Op::shard, "a view op without a window");
-  const int part = attributes.get<Group>("group").index_of(rank);
-  PERI_CHECK(part >= 0, "shard on a rank outside its group");
-  return sliced(in, result, dim, part * result[dim], 1);
+  auto dim = [&] { return static_cast<int>(attributes.get<int64_t>("dim")); };
+  switch (op_of<ViewOp>(op)) {
+    case ViewOp::reshape:
+      return reshaped(in, result);
+    case ViewOp::permute:
+      return permuted(in, attributes.get<Ints>("dims"));
+    case ViewOp::expand:
+      return expanded(in, result);
+    case ViewOp::slice:
+      return sliced(in, result, dim(), attributes.get<int64_t>("start"), attributes.get<int64_t>("step"));
+    case ViewOp::shard: {
+      const int part = attributes.get<Group>("group").index_of(rank);
+      PERI_CHECK(part >= 0, "shard on a rank outside its group");
+      return sliced(in, result, dim(), part * result[dim()], 1);
+    }
+  }
+  PERI_CHECK(false, "not a view");
 }
 
 std::string to_string(const Layout& layout) {

@@ -11,7 +11,20 @@ namespace {
 constexpr double kOfOwnScatter = 4, kOfMeanScatter = 4, kOfLastPlace = 2;
 
 double last_place(DType t) {
-  return t == DType::bf16 ? 0x1p-7 : t == DType::f16 ? 0x1p-10 : 0x1p-23;
+  switch (t) {
+    case DType::bf16:
+      return 0x1p-7;
+    case DType::f16:
+      return 0x1p-10;
+    case DType::f32:
+      return 0x1p-23;
+    case DType::i32:
+    case DType::i64:
+    case DType::u8:
+    case DType::boolean:
+      break;
+  }
+  PERI_CHECK(false, "not a float dtype");
 }
 
 bool same(double a, double b) {

@@ -1,27 +1,19 @@
-// Interval arithmetic over the op table.
+// The range of an op's values: of a pointwise op by its own expression over intervals; of any other by what the
+// reference makes of operands at the ends of their ranges and in between.
 #include "tests/support/value_range.hpp"
 
 #include <limits>
+
+#include "core/interpreter/interpreter.hpp"
+#include "core/interpreter/interpreter_ops.hpp"
+#include "tests/support/interval.hpp"
+#include "tests/support/random.hpp"
 
 namespace peri::testing {
 namespace {
 
 constexpr double kLargestFloat = 2000;    // so that an f16 stays far from its 65504
 constexpr double kLargestInteger = 1e15;  // so that an i64 stays exact in the double that tracks it
-constexpr double kAwayFromZero = 0.05;
-
-Range hull(std::initializer_list<double> values) {
-  return {std::min(values), std::max(values)};
-}
-bool away_from_zero(Range x) {
-  return x.low >= kAwayFromZero || x.high <= -kAwayFromZero;
-}
-Range squared(Range x) {
-  return {x.low <= 0 && x.high >= 0 ? 0 : hull({x.low * x.low, x.high * x.high}).low, x.size() * x.size()};
-}
-Range symmetric(double size) {
-  return {-size, size};
-}
 
 Range whole_range(DType t) {
   switch (t) {
@@ -32,215 +24,166 @@ Range whole_range(DType t) {
     case DType::boolean:
       return {0, 1};
     case DType::i64:
-      return symmetric(kLargestInteger);
+      return {-kLargestInteger, kLargestInteger};
     case DType::f32:
     case DType::f16:
     case DType::bf16:
-      return symmetric(kLargestFloat);
+      return {-kLargestFloat, kLargestFloat};
   }
   return {0, 0};
 }
 
-// How many elements are reduced to one; 0 if an element would come of none.
-int64_t reduced_count(const TensorType& from, const Attributes& attributes) {
-  Ints dims = attributes.has("dim") ? Ints{attributes.get<int64_t>("dim")} : attributes.get<Ints>("dims");
-  int64_t count = 1;
-  for (int64_t d : dims) count *= from.shape[static_cast<int>(d)];
-  return dims.empty() ? numel(from.shape) : count;
+// --- pointwise ---
+
+// The table's expression of `op`.
+Interval evaluate(Op op, const Interval& x, const Interval& y, const Interval& z) {
+  using T = Interval;
+  static_cast<void>(y), static_cast<void>(z);
+  switch (op) {
+#define PERI_POINTWISE(name, arity, attributes, dtypes, result, tolerance, expression, documentation) \
+  case Op::name:                                                                                      \
+    return T(expression);
+#define PERI_OP(name, ...) \
+  case Op::name:           \
+    break;
+#include "core/ops/ops.def"
+  }
+  PERI_CHECK(false, "not a pointwise op");
 }
 
-std::optional<Range> cast_range(const Item& x, DType to) {
-  if (is_float(x.type.dtype) && !is_float(to)) {
-    if (!x.exact) return std::nullopt;
-    Range limits = whole_range(to);
-    if (to == DType::boolean) return limits;
-    return Range{std::clamp(x.range.low, limits.low, limits.high),
-                 std::clamp(x.range.high, limits.low, limits.high)};
+std::optional<Range> pointwise_range(Op op, std::span<const Item> operands) {
+  std::vector<Interval> x;
+  for (const Item& item : operands)
+    x.emplace_back(item.range.low, item.range.high, item.exact, !is_float(item.type.dtype));
+  x.resize(3, Interval(0));
+  std::optional<Range> range;
+  for (bool open_conditions_hold : {false, true}) {
+    evaluation = {open_conditions_hold, true};
+    const Interval result = evaluate(op, x[0], x[1], x[2]);
+    if (!evaluation.is_tame) return std::nullopt;
+    range = range ? Range{std::min(range->low, result.low), std::max(range->high, result.high)}
+                  : Range{result.low, result.high};
   }
-  return to == DType::boolean ? Range{0, 1} : x.range;
+  return range;
+}
+
+// --- the others ---
+
+// How the elements of sample operands are chosen from their ranges.
+enum class Sample : uint8_t { largest, other_end, random, one_largest };
+constexpr Sample kSamples[] = {Sample::largest, Sample::other_end, Sample::random, Sample::one_largest};
+
+double choose(Sample sample, Range range, bool is_first, Random& random) {
+  const bool high_is_larger = std::fabs(range.high) >= std::fabs(range.low);
+  const double largest = high_is_larger ? range.high : range.low;
+  switch (sample) {
+    case Sample::largest:
+      return largest;
+    case Sample::other_end:
+      return high_is_larger ? range.low : range.high;
+    case Sample::random:
+      return range.low + (range.high - range.low) * random.unit();
+    case Sample::one_largest:
+      return is_first ? largest : std::clamp(0.0, range.low, range.high);
+  }
+  return 0;
+}
+
+// Sums and products of integers are taken in floats, where they do not wrap.
+bool is_taken_in_floats(const OpInfo& row) {
+  return row.family == Family::reduction || row.family == Family::collective;
+}
+
+Value sample_of(const Item& item, Sample sample, bool as_floats, Random& random) {
+  TensorType type = item.type;
+  if (as_floats && !is_float(type.dtype)) type.dtype = DType::f32;
+  Value value = zeros(type);
+  for (int64_t i = 0; i < numel(type.shape); ++i) {
+    const double x = choose(sample, item.range, i == 0, random);
+    if (is_float(type.dtype))
+      std::get<Value::Floats>(value.elements)[i] = x;
+    else
+      std::get<Value::Integers>(value.elements)[i] = static_cast<int64_t>(std::nearbyint(x));
+  }
+  return value;
+}
+
+Value compute(Op op, const std::vector<Value>& operands, const Attributes& attributes) {
+  if (info(op).family == Family::collective) {
+    std::vector<TensorType> types = {operands[0].type};
+    Result<TensorType> type = infer(op, types, attributes);
+    PERI_CHECK(type, "the generator gives valid operands");
+    const Node node{.op = op, .operands = {}, .attributes = attributes, .type = *type};
+    const auto members = static_cast<size_t>(attributes.get<Group>("group").size());
+    return reference::collective(node, std::vector<const Value*>(members, operands.data()))[0];
+  }
+  Result<Value> value = interpret(op, operands, attributes);
+  PERI_CHECK(value, "the generator gives valid operands");
+  return *value;
+}
+
+std::optional<Range> sampled_range(Op op, std::span<const Item> operands, const Attributes& attributes) {
+  Random random(1);
+  double low = std::numeric_limits<double>::infinity(), high = -low;
+  for (Sample sample : kSamples) {
+    std::vector<Value> values;
+    for (const Item& item : operands)
+      values.push_back(sample_of(item, sample, is_taken_in_floats(info(op)), random));
+    const Value result = compute(op, values, attributes);
+    auto note = [&](const auto& elements) {
+      for (auto x : elements) {
+        low = std::min(low, static_cast<double>(x));
+        high = std::max(high, static_cast<double>(x));
+        if (!std::isfinite(static_cast<double>(x))) low = -std::numeric_limits<double>::infinity();
+      }
+    };
+    std::visit(note, result.elements);
+    if (operands.empty()) break;  // made from attributes alone: these are its values
+  }
+  if (low > high) return Range{0, 0};  // no elements
+  if (!std::isfinite(low) || !std::isfinite(high)) return std::nullopt;
+  if (operands.empty()) return Range{low, high};
+  // What lies between the samples is nearer to zero or, if an operand has both signs, on its other side.
+  const double size = std::max(std::fabs(low), std::fabs(high));
+  if (std::any_of(operands.begin(), operands.end(), [](const Item& x) { return x.range.low < 0; }))
+    return Range{-size, size};
+  return Range{std::min(low, 0.0), std::max(high, 0.0)};
 }
 
 // Before the limits of the result's dtype are applied.
 std::optional<Range> unlimited(Op op, std::span<const Item> operands, const Attributes& attributes,
                                const TensorType& result) {
-  Range x = operands.empty() ? Range{0, 0} : operands[0].range;
-  Range y = operands.size() > 1 ? operands[1].range : x;
-  bool exact = std::all_of(operands.begin(), operands.end(), [](const Item& item) { return item.exact; });
-  auto if_exact = [&](Range range) { return exact ? std::optional(range) : std::nullopt; };
-  switch (op) {
-    case Op::input:
-    case Op::constant:
+  // What becomes an integer or a bool jumps, unless every implementation has the operand exactly.
+  const bool jumps = !is_float(result.dtype) && std::any_of(operands.begin(), operands.end(), [](const Item& x) {
+    return is_float(x.type.dtype) && !x.exact;
+  });
+  switch (info(op).family) {
+    case Family::source:
       return argument_range(result.dtype);
-    case Op::full: {
-      double value = attributes.get<double>("value");
-      return Range{value, value};
+    case Family::pointwise:
+      return jumps ? std::nullopt : pointwise_range(op, operands);
+    case Family::arg_reduction: {
+      const auto dim = static_cast<int>(attributes.get<int64_t>("dim"));
+      const Range positions{0, static_cast<double>(operands[0].type.shape[dim] - 1)};
+      return jumps ? std::nullopt : std::optional(positions);
     }
-    case Op::arange: {
-      double start = attributes.get<double>("start"), step = attributes.get<double>("step");
-      return hull({start, start + step * static_cast<double>(attributes.get<int64_t>("count"))});
-    }
-    case Op::rand:
-      return Range{0, 1};
-    case Op::randn:
-      return symmetric(6);
-
-    case Op::neg:
-      return Range{-x.high, -x.low};
-    case Op::abs:
-      return Range{std::max({0.0, x.low, -x.high}), x.size()};
-    case Op::exp:
-      if (x.high > 4) return std::nullopt;
-      return Range{std::exp(x.low), std::exp(x.high)};
-    case Op::log:
-      if (x.low < kAwayFromZero) return std::nullopt;
-      return Range{std::log(x.low), std::log(x.high)};
-    case Op::sqrt:
-      if (x.low < kAwayFromZero) return std::nullopt;
-      return Range{std::sqrt(x.low), std::sqrt(x.high)};
-    case Op::rsqrt:
-      if (x.low < kAwayFromZero) return std::nullopt;
-      return Range{1 / std::sqrt(x.high), 1 / std::sqrt(x.low)};
-    case Op::reciprocal:
-      if (!away_from_zero(x)) return std::nullopt;
-      return Range{1 / x.high, 1 / x.low};
-    case Op::square:
-      return squared(x);
-    case Op::sin:
-    case Op::cos:
-      if (x.size() > 20) return std::nullopt;  // beyond, an error of the operand is all there is
-      return symmetric(1);
-    case Op::tanh:
-    case Op::erf:
-      return symmetric(1);
-    case Op::sigmoid:
-      return Range{0, 1};
-    case Op::relu:
-      return Range{std::max(x.low, 0.0), std::max(x.high, 0.0)};
-    case Op::gelu:
-    case Op::silu:
-      return Range{-0.3, std::max(x.high, 0.0)};
-    case Op::floor:
-    case Op::ceil:
-    case Op::round:
-      return if_exact({std::floor(x.low), std::ceil(x.high)});
-    case Op::sign:
-      return if_exact(symmetric(1));
-    case Op::isnan:
-      return Range{0, 1};
-    case Op::cast:
-      return cast_range(operands[0], result.dtype);
-
-    case Op::add:
-      return Range{x.low + y.low, x.high + y.high};
-    case Op::sub:
-      return Range{x.low - y.high, x.high - y.low};
-    case Op::mul:
-      return hull({x.low * y.low, x.low * y.high, x.high * y.low, x.high * y.high});
-    case Op::div:
-      if (!away_from_zero(y)) return std::nullopt;
-      return hull({x.low / y.low, x.low / y.high, x.high / y.low, x.high / y.high});
-    case Op::floor_div:
-      return symmetric(x.size() + 1);
-    case Op::mod:
-      if (is_float(result.dtype) && (!exact || !away_from_zero(y))) return std::nullopt;
-      return Range{std::min(y.low, 0.0), std::max(y.high, 0.0)};
-    case Op::pow:
-      if (x.low < kAwayFromZero || x.high > 8 || y.size() > 3) return std::nullopt;
-      return hull({std::pow(x.low, y.low), std::pow(x.low, y.high), std::pow(x.high, y.low),
-                   std::pow(x.high, y.high)});
-    case Op::maximum:
-      return Range{std::max(x.low, y.low), std::max(x.high, y.high)};
-    case Op::minimum:
-      return Range{std::min(x.low, y.low), std::min(x.high, y.high)};
-    case Op::eq:
-    case Op::ne:
-    case Op::lt:
-    case Op::le:
-    case Op::gt:
-    case Op::ge:
-    case Op::logical_not:
-    case Op::logical_and:
-    case Op::logical_or:
-      return if_exact({0, 1});
-    case Op::where:
-      return hull({y.low, y.high, operands[2].range.low, operands[2].range.high});
-
-    case Op::sum: {
-      auto count = static_cast<double>(reduced_count(operands[0].type, attributes));
-      return hull({0, x.low * count, x.high * count});
-    }
-    case Op::prod: {
-      auto count = static_cast<double>(reduced_count(operands[0].type, attributes));
-      return symmetric(std::pow(std::max(x.size(), 1.0), count));
-    }
-    case Op::mean:
-    case Op::max:
-    case Op::min:
-      if (reduced_count(operands[0].type, attributes) == 0) return std::nullopt;
-      return x;
-    case Op::argmax:
-    case Op::argmin: {
-      auto count = static_cast<double>(reduced_count(operands[0].type, attributes));
-      return count == 0 ? std::nullopt : if_exact({0, count - 1});
-    }
-
-    case Op::softmax:
-      return Range{0, 1};
-    case Op::rms_norm:
-    case Op::layer_norm: {
-      auto width = static_cast<double>(result.shape[result.shape.rank() - 1]);
-      double bias = operands.size() == 3 ? operands[2].range.size() : 0;
-      return symmetric(std::sqrt(width) * y.size() + bias);
-    }
-    case Op::matmul: {
-      const Shape& a = operands[0].type.shape;
-      return symmetric(static_cast<double>(a[a.rank() - 1]) * x.size() * y.size());
-    }
-
-    case Op::embedding:
-      return y;
-    case Op::index_copy:
-      return hull({x.low, x.high, operands[2].range.low, operands[2].range.high});
-    case Op::cat: {
-      Range all = x;
-      for (const Item& item : operands) all = hull({all.low, all.high, item.range.low, item.range.high});
-      return all;
-    }
-    case Op::index_select:
-    case Op::reshape:
-    case Op::permute:
-    case Op::slice:
-    case Op::expand:
-    case Op::shard:
-    case Op::contiguous:
-    case Op::copy_to:
-      return x;
-
-    case Op::rope:
-      return symmetric(1.5 * x.size());
-    case Op::attention:
-      return operands[2].range;
-
-    case Op::all_reduce:
-    case Op::reduce_scatter: {
-      const std::string& reduce = attributes.get<std::string>("reduce");
-      double members = attributes.get<Group>("group").size();
-      if (reduce == "sum") return hull({x.low, x.high, x.low * members, x.high * members});
-      if (reduce == "prod") return symmetric(std::pow(std::max(x.size(), 1.0), members));
-      return x;
-    }
-    case Op::all_gather:
-    case Op::all_to_all:
-    case Op::broadcast:
-    case Op::barrier:
-      return x;
-
-    case Op::linear:
-    case Op::transpose:
-    case Op::stack:
-    case Op::send:
-    case Op::recv:
-      return std::nullopt;  // composites are decomposed first; messages need a program per rank
+    case Family::message:
+      return operands[0].range;
+    case Family::creation:
+    case Family::reduction:
+    case Family::normalisation:
+    case Family::matmul:
+    case Family::gather:
+    case Family::index_copy:
+    case Family::view:
+    case Family::copy:
+    case Family::device_copy:
+    case Family::rope:
+    case Family::attention:
+    case Family::collective:
+      return jumps ? std::nullopt : sampled_range(op, operands, attributes);
+    case Family::composite:
+      return std::nullopt;  // decomposed first
   }
   return std::nullopt;
 }
@@ -258,6 +201,11 @@ std::optional<Range> range_of(Op op, std::span<const Item> operands, const Attri
   std::optional<Range> range = unlimited(op, operands, attributes, result);
   if (!range) return std::nullopt;
   Range limits = whole_range(result.dtype);
+  // A cast from floats saturates.
+  if (op == Op::cast && is_float(operands[0].type.dtype) && !is_float(result.dtype))
+    return Range{std::clamp(range->low, limits.low, limits.high),
+                 std::clamp(range->high, limits.low, limits.high)};
+  if (op == Op::cast && result.dtype == DType::boolean) return limits;
   if (range->low >= limits.low && range->high <= limits.high) return range;
   // Narrow integers wrap, in every implementation alike; what the wide ones might do cannot be tracked.
   if (result.dtype != DType::i32 && result.dtype != DType::u8) return std::nullopt;

@@ -25,7 +25,7 @@ int64_t pack_of(const Call& call, int64_t width) {
 
 }  // namespace
 
-Compiled compile_attention(const Call& call) {
+static Compiled make_attention(const Call& call) {
   const View &q = call.in(0), &k = call.in(1), &v = call.in(2), &out = call.out();
   const int64_t queries = q.shape[0], heads = q.shape[1], width = q.shape[2], keys = k.shape[0];
   const bool has_positions = call.inputs.size() == 4;
@@ -80,6 +80,14 @@ Compiled compile_attention(const Call& call) {
   if (pack > 1) generated.unaligned = launches("Elements", 1);
   generated.alignment = pack * size_of(call.dtype());
   return make_kernel(std::move(generated));
+}
+
+Compiled compile_attention(const Call& call) {
+  switch (op_of<AttentionOp>(call.spec.op)) {
+    case AttentionOp::attention:
+      return make_attention(call);
+  }
+  PERI_CHECK(false, "not an attention");
 }
 
 }  // namespace peri::kernels::cuda

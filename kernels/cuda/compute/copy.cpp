@@ -13,7 +13,7 @@ constexpr int64_t kShortSide = 8;  // of a matrix that is not worth tiles
 constexpr int kBoth[] = {0, 1};
 
 // The dimension along which the input is fast, if the output is fast along the last and tiles pay; else -1.
-int turned_dimension(const Space& space) {
+int transposed_dimension(const Space& space) {
   const int last = space.shape.rank() - 1;
   if (last < 1 || space.strides[0][last] != 1 || space.strides[1][last] == 1 ||
       space.shape[last] < kShortSide)
@@ -97,7 +97,7 @@ Space in_units(Space space, std::span<const int> operands, int64_t elements) {
 Compiled make_copy(const Shape& shape, const Strides& in, const Strides& out, int64_t bytes) {
   const Space space = host::reordered({shape, {out, in}});
   const int64_t elements = elements_per_unit(space, kBoth, bytes);
-  if (const int rows = turned_dimension(space); rows >= 0) return make_transposition(space, rows, bytes);
+  if (const int rows = transposed_dimension(space); rows >= 0) return make_transposition(space, rows, bytes);
   const Space units = in_units(space, kBoth, elements);
   auto launch = [](const char* entry, const Space& walk) {
     Constants constants;
@@ -119,10 +119,9 @@ Compiled make_copy(const Shape& shape, const Strides& in, const Strides& out, in
   return make_kernel(std::move(generated));
 }
 
-Compiled compile_copy(const Call& call) {
+static Compiled make_cat(const Call& call) {
   const int64_t bytes = size_of(call.dtype());
   const Strides& strides = call.out().strides;
-  if (call.spec.op == Op::contiguous) return make_copy(call.out().shape, call.in(0).strides, strides, bytes);
   std::vector<CatKernel::Part> parts;
   int64_t at = 0;  // along the joined dimension
   for (const OperandType& input : call.inputs) {
@@ -131,6 +130,16 @@ Compiled compile_copy(const Call& call) {
     at += input.view.shape[call.dim()];
   }
   return std::make_shared<CatKernel>(std::move(parts));
+}
+
+Compiled compile_copy(const Call& call) {
+  switch (op_of<CopyOp>(call.spec.op)) {
+    case CopyOp::contiguous:
+      return make_copy(call.out().shape, call.in(0).strides, call.out().strides, size_of(call.dtype()));
+    case CopyOp::cat:
+      return make_cat(call);
+  }
+  PERI_CHECK(false, "not a copy");
 }
 
 }  // namespace peri::kernels::cuda

@@ -6,31 +6,50 @@
 
 namespace peri::kernels::cuda {
 
-Compiled compile_creation(const Call& call) {
-  constexpr int kThreads = 128, kPerThread = 4;
-  const Attributes& attributes = call.spec.attributes;
-  const Space space = host::simplified({call.out().shape, {call.out().strides}});
-  const char* type = element(call.dtype());
+namespace {
+
+// The device function that creates a call's elements, and its constants.
+struct Creator {
+  std::string function;
   double value = 0, step = 0;
   int64_t seed = 0;
-  std::string body = fmt::format("create_numbers<{}>", type);
-  if (call.spec.op == Op::full) {
-    value = attributes.get<double>("value");
-  } else if (call.spec.op == Op::arange) {
-    value = attributes.get<double>("start");
-    step = attributes.get<double>("step");
-  } else {
-    seed = attributes.get<int64_t>("seed");
-    body = fmt::format("create_random<{0}, {1}<{0}>>", type, call.spec.op == Op::rand ? "Uniform" : "Normal");
+};
+Creator creator_of(const Call& call) {
+  const Attributes& attributes = call.spec.attributes;
+  const char* type = element(call.dtype());
+  auto random = [&](const char* numbers) {
+    return Creator{.function = fmt::format("create_random<{0}, {1}<{0}>>", type, numbers),
+                   .seed = attributes.get<int64_t>("seed")};
+  };
+  switch (op_of<CreationOp>(call.spec.op)) {
+    case CreationOp::full:
+      return {.function = fmt::format("create_numbers<{}>", type), .value = attributes.get<double>("value")};
+    case CreationOp::arange:
+      return {.function = fmt::format("create_numbers<{}>", type),
+              .value = attributes.get<double>("start"),
+              .step = attributes.get<double>("step")};
+    case CreationOp::rand:
+      return random("Uniform");
+    case CreationOp::randn:
+      return random("Normal");
   }
+  PERI_CHECK(false, "not a creation");
+}
+
+}  // namespace
+
+Compiled compile_creation(const Call& call) {
+  constexpr int kThreads = 128, kPerThread = 4;
+  const Space space = host::simplified({call.out().shape, {call.out().strides}});
+  const Creator creator = creator_of(call);
   Generated generated;
   generated.text = fmt::format(
       "#include \"kernels/cuda/compute/creation.cuh\"\nusing namespace peri::kernels::cuda;\n"
       "extern \"C\" __global__ void create_all(const Addresses<1> a, const Creation<{}> c) {{\n"
       "  {}(a.at[0], c);\n}}\n",
-      rank_of(space), body);
+      rank_of(space), creator.function);
   Constants constants;
-  constants.add(space).add(value).add(step).add(seed);
+  constants.add(space).add(creator.value).add(creator.step).add(creator.seed);
   generated.launches = {
       {"create_all", blocks_for(space.total(), kThreads * kPerThread), kThreads, constants}};
   return make_kernel(std::move(generated));

@@ -28,12 +28,15 @@ Compiled compile(const Call& call) {
   const KernelSpec spec = PERI_TRY(checked(call));
   const Call complete{spec, call.inputs, call.outputs};
   switch (family) {
-#define PERI_FAMILY(name) \
-  case Family::name:      \
+#define PERI_KERNEL_FAMILY(name, ...) \
+  case Family::name:                  \
     return compile_##name(complete);
-#include "kernels/families.def"
+#define PERI_FAMILY(name, ...) \
+  case Family::name:           \
+    break;
+#include "core/ops/families.def"
   }
-  PERI_CHECK(false, "every family is a row");
+  PERI_CHECK(false, "not a family of kernels");
 }
 
 struct Loaded {

@@ -74,7 +74,7 @@ int64_t elements_per_unit(const Space& space, std::span<const int> operands, int
 // The space with `operands` in units of that many elements.
 Space in_units(Space space, std::span<const int> operands, int64_t elements);
 
-#define PERI_FAMILY(name) Compiled compile_##name(const Call& call);
-#include "kernels/families.def"
+#define PERI_KERNEL_FAMILY(name, ...) Compiled compile_##name(const Call& call);
+#include "core/ops/families.def"
 
 }  // namespace peri::kernels::cuda

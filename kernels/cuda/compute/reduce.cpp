@@ -1,4 +1,4 @@
-// Reductions and positions: which dimensions stay and which go, and which way to walk them.
+// Reductions and arg-reductions: which dimensions stay and which go, and which way to walk them.
 #include <cstdlib>
 #include <utility>
 
@@ -38,11 +38,36 @@ Spaces split(const Call& call, const std::vector<char>& is_reduced) {
   return spaces;
 }
 
-const char* combining(Op op) {
-  if (op == Op::prod) return "mul";
-  if (op == Op::max) return "maximum";
-  if (op == Op::min) return "minimum";
-  return "add";  // sum, mean
+// The op that combines two values, and the Finish, as device code names them.
+struct Folding {
+  const char* combine;
+  const char* finish = "total";
+};
+Folding folding_of(ReductionOp op) {
+  switch (op) {
+    case ReductionOp::sum:
+      return {"add"};
+    case ReductionOp::mean:
+      return {"add", "mean"};
+    case ReductionOp::prod:
+      return {"mul"};
+    case ReductionOp::max:
+      return {"maximum"};
+    case ReductionOp::min:
+      return {"minimum"};
+  }
+  PERI_CHECK(false, "not a reduction");
+}
+
+// The comparison by which a value is better than the best so far.
+const char* comparison_of(ArgReductionOp op) {
+  switch (op) {
+    case ArgReductionOp::argmax:
+      return "gt";
+    case ArgReductionOp::argmin:
+      return "lt";
+  }
+  PERI_CHECK(false, "not an arg-reduction");
 }
 
 }  // namespace
@@ -56,6 +81,7 @@ Compiled compile_reduction(const Call& call) {
   const int64_t blocks = std::max<int64_t>(1, blocks_for(length, kBlock));
   const bool by_columns = spaces.kept.shape.rank() > 0 && length > 1 &&
                           std::abs(spaces.kept.inner_stride(1)) < std::abs(spaces.reduced.inner_stride(0));
+  const Folding folding = folding_of(op_of<ReductionOp>(call.spec.op));
   Generated generated;
   const bool has_partials = blocks > 1 && results > 0;
   if (has_partials)
@@ -64,14 +90,14 @@ Compiled compile_reduction(const Call& call) {
   generated.text = fmt::format(
       "#include \"kernels/cuda/compute/reduce.cuh\"\nusing namespace peri;\nusing namespace "
       "peri::kernels::cuda;\n"
-      "using R = Reducer<{}, {}, Op::{}, {}>;\nusing C = Reduction<{}, {}>;\n"
+      "using R = Reducer<{}, {}, Op::{}, Finish::{}>;\nusing C = Reduction<{}, {}>;\n"
       "extern \"C\" __global__ void rows(const Addresses<3> a, const C c) {{\n"
       "  R::rows(a.at[0], a.at[1], a.at[2], c);\n}}\n"
       "extern \"C\" __global__ void columns(const Addresses<3> a, const C c) {{\n"
       "  R::columns(a.at[0], a.at[1], a.at[2], c);\n}}\n"
       "extern \"C\" __global__ void blocks(const Addresses<3> a, const C c) {{\n"
       "  R::blocks(a.at[1], a.at[2], c);\n}}\n",
-      element(call.inputs[0].dtype), element(call.dtype()), combining(call.spec.op), call.spec.op == Op::mean,
+      element(call.inputs[0].dtype), element(call.dtype()), folding.combine, folding.finish,
       rank_of(spaces.kept), rank_of(spaces.reduced));
   Constants constants;
   constants.add(spaces.kept).add(spaces.reduced).add(blocks);
@@ -83,7 +109,7 @@ Compiled compile_reduction(const Call& call) {
   return make_kernel(std::move(generated));
 }
 
-Compiled compile_position(const Call& call) {
+Compiled compile_arg_reduction(const Call& call) {
   std::vector<char> is_reduced(call.in(0).shape.rank(), false);
   is_reduced[call.dim()] = true;
   const Space kept = split(call, is_reduced).kept;
@@ -93,12 +119,12 @@ Compiled compile_position(const Call& call) {
   generated.text = fmt::format(
       "#include \"kernels/cuda/compute/reduce.cuh\"\nusing namespace peri;\nusing namespace "
       "peri::kernels::cuda;\n"
-      "extern \"C\" __global__ void positions(const Addresses<2> a, const Position<{}> c) {{\n"
+      "extern \"C\" __global__ void find(const Addresses<2> a, const ArgReduction<{}> c) {{\n"
       "  Finder<{}, Op::{}>::find<{}, {}>(a.at[0], a.at[1], c);\n}}\n",
-      rank_of(kept), element(call.inputs[0].dtype), call.spec.op == Op::argmax ? "gt" : "lt", warps, lines);
+      rank_of(kept), element(call.inputs[0].dtype), comparison_of(op_of<ArgReductionOp>(call.spec.op)), warps, lines);
   Constants constants;
   constants.add(kept).add(length).add(call.in(0).strides[call.dim()]);
-  generated.launches = {{"positions", blocks_for(kept.total(), lines), 32 * warps * lines, constants}};
+  generated.launches = {{"find", blocks_for(kept.total(), lines), 32 * warps * lines, constants}};
   return make_kernel(std::move(generated));
 }
 

@@ -17,7 +17,10 @@ struct Reduction {
   int64_t blocks;                  // of each result
 };
 
-template <class In, class Out, Op op, bool mean>
+// What becomes of a total: itself, or the mean of so many elements.
+enum class Finish { total, mean };
+
+template <class In, class Out, Op op, Finish finish>
 struct Reducer {
   using T = Register<In>;
 
@@ -26,15 +29,15 @@ struct Reducer {
     reduced.locate(i, offset);
     return load<In>(in, base + offset[0]);
   }
-  static void finish(byte* out, int64_t offset, Wide<T> total, int64_t length) {
-    if constexpr (mean) total /= static_cast<Wide<T>>(length);
+  static void put_total(byte* out, int64_t offset, Wide<T> total, int64_t length) {
+    if constexpr (finish == Finish::mean) total /= static_cast<Wide<T>>(length);
     store<Out>(out, offset, static_cast<T>(total));
   }
   // One block's result: the whole result if there is no other block.
   static void put(byte* out, byte* partials, T sum, int64_t result, int64_t block, int64_t offset,
                   const auto& r) {
     if (r.blocks == 1)
-      finish(out, offset, combine<op, Wide<T>>(identity<op, Wide<T>>(), sum), r.reduced.total);
+      put_total(out, offset, combine<op, Wide<T>>(identity<op, Wide<T>>(), sum), r.reduced.total);
     else
       reinterpret_cast<T*>(partials)[result * r.blocks + block] = sum;
   }
@@ -104,13 +107,13 @@ struct Reducer {
     if (threadIdx.x > 0) return;
     int64_t at[2];
     r.kept.locate(result, at);
-    finish(out, at[0], lanes[0], r.reduced.total);
+    put_total(out, at[0], lanes[0], r.reduced.total);
   }
 };
 
 // argmax, argmin: the first position of the best value along one dimension; a NaN beats every number.
 template <int rank>
-struct Position {
+struct ArgReduction {
   Space<2, rank> kept;  // operands out, in
   int64_t length, stride;
 };

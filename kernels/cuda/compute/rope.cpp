@@ -8,7 +8,7 @@
 
 namespace peri::kernels::cuda {
 
-Compiled compile_rope(const Call& call) {
+static Compiled make_rope(const Call& call) {
   constexpr int kThreads = 128;
   const View &x = call.in(0), &positions = call.in(1), &y = call.out();
   const int last = y.shape.rank() - 1;
@@ -42,6 +42,14 @@ Compiled compile_rope(const Call& call) {
   constants.add(pairs).add(half * y.strides[last]).add(half * x.strides[last]);
   generated.launches = {{"turn", blocks_for(pairs.total(), kThreads), kThreads, constants}};
   return make_kernel(std::move(generated));
+}
+
+Compiled compile_rope(const Call& call) {
+  switch (op_of<RopeOp>(call.spec.op)) {
+    case RopeOp::rope:
+      return make_rope(call);
+  }
+  PERI_CHECK(false, "not a rotation");
 }
 
 }  // namespace peri::kernels::cuda

@@ -126,7 +126,7 @@ Compiled compile_copying(const Call& call) {
 
 }  // namespace
 
-Compiled compile_matmul(const Call& call) {
+static Compiled make_gemm(const Call& call) {
   const View &a = call.in(0), &b = call.in(1), &c = call.out();
   if (numel(c.shape) == 0) return make_kernel({});
   if (a.shape[a.shape.rank() - 1] == 0) return compile_zeros(call);
@@ -147,6 +147,14 @@ Compiled compile_matmul(const Call& call) {
   if (const auto skinny = skinny_product(product, multiprocessors()))
     return make_skinny(*skinny, product.swapped);
   return make_product(product);
+}
+
+Compiled compile_matmul(const Call& call) {
+  switch (op_of<MatmulOp>(call.spec.op)) {
+    case MatmulOp::matmul:
+      return make_gemm(call);
+  }
+  PERI_CHECK(false, "not a matmul");
 }
 
 }  // namespace peri::kernels::cuda

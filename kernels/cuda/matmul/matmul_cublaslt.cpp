@@ -39,7 +39,20 @@ Result<cublasLtHandle_t> handle() {
 }
 
 cudaDataType_t data_type(DType dtype) {
-  return dtype == DType::f32 ? CUDA_R_32F : dtype == DType::f16 ? CUDA_R_16F : CUDA_R_16BF;
+  switch (dtype) {
+    case DType::f32:
+      return CUDA_R_32F;
+    case DType::f16:
+      return CUDA_R_16F;
+    case DType::bf16:
+      return CUDA_R_16BF;
+    case DType::i32:
+    case DType::i64:
+    case DType::u8:
+    case DType::boolean:
+      break;
+  }
+  PERI_CHECK(false, "the op table allows a matmul of floats only");
 }
 
 // cuBLASLt's objects, each destroyed once.

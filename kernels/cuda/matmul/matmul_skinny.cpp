@@ -15,6 +15,22 @@ namespace {
 
 constexpr int64_t kVector = 8;  // elements of a load
 
+std::optional<SkinnyElement> element_of(DType dtype) {
+  switch (dtype) {
+    case DType::f16:
+      return SkinnyElement::f16;
+    case DType::bf16:
+      return SkinnyElement::bf16;
+    case DType::f32:
+    case DType::i32:
+    case DType::i64:
+    case DType::u8:
+    case DType::boolean:
+      break;
+  }
+  return std::nullopt;
+}
+
 class SkinnyKernel final : public Kernel {
  public:
   SkinnyKernel(const SkinnyProduct& product, bool swapped) : product_(product), swapped_(swapped) {}
@@ -45,7 +61,8 @@ class SkinnyKernel final : public Kernel {
 std::optional<SkinnyProduct> skinny_product(const Product& p, int multiprocessors) {
   constexpr int64_t kMost = int64_t(1) << 30;
   const auto is_whole = [](int64_t elements) { return elements % kVector == 0; };
-  const bool fits = p.dtype != DType::f32 && p.batch.shape.rank() == 0 && p.c.rows <= kSkinnyRows &&
+  const std::optional<SkinnyElement> element = element_of(p.dtype);
+  const bool fits = element && p.batch.shape.rank() == 0 && p.c.rows <= kSkinnyRows &&
                     !p.c.transposed && !p.a.transposed && p.a.columns < kMost && p.c.columns < kMost &&
                     is_whole(p.a.columns) && is_whole(p.a.leading) && is_whole(p.b.leading) &&
                     (p.b.transposed || is_whole(p.b.columns));
@@ -63,7 +80,7 @@ std::optional<SkinnyProduct> skinny_product(const Product& p, int multiprocessor
                        p.a.leading,
                        p.b.leading,
                        p.c.leading,
-                       p.dtype == DType::bf16,
+                       *element,
                        p.b.transposed,
                        cluster};
 }

@@ -338,11 +338,19 @@ const void* instance(int rows, bool is_aligned) {
   return reinterpret_cast<const void*>(skinny<Element, kTransposed, 2, true>);
 }
 
+template <class Element>
 const void* instance(const SkinnyProduct& p, bool is_aligned) {
-  if (p.is_bf16)
-    return p.is_transposed ? instance<__nv_bfloat16, true>(p.m, is_aligned)
-                           : instance<__nv_bfloat16, false>(p.m, is_aligned);
-  return p.is_transposed ? instance<__half, true>(p.m, is_aligned) : instance<__half, false>(p.m, is_aligned);
+  return p.is_transposed ? instance<Element, true>(p.m, is_aligned) : instance<Element, false>(p.m, is_aligned);
+}
+
+const void* instance(const SkinnyProduct& p, bool is_aligned) {
+  switch (p.element) {
+    case SkinnyElement::f16:
+      return instance<__half>(p, is_aligned);
+    case SkinnyElement::bf16:
+      return instance<__nv_bfloat16>(p, is_aligned);
+  }
+  return nullptr;
 }
 
 int shared_bytes(const SkinnyProduct& p) {

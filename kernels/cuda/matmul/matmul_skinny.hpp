@@ -13,13 +13,16 @@ constexpr int kSkinnyCluster = 8;   // blocks among which k is split, at most: w
 constexpr int kSkinnyColumns = 64;  // of one cluster
 constexpr int kSkinnyDepth = 512;   // of k that one pass of a block takes
 
+enum class SkinnyElement : uint8_t { f16, bf16 };
+
 // c [m, n] = a [m, k] b [k, n], bf16 or f16. Rows of a and c are contiguous, lda and ldc elements apart;
 // those of b, too, or (transposed) its columns. k and lda are multiples of 8; so is ldb, and n unless b is
 // transposed.
 struct SkinnyProduct {
   int m, n, k;
   int64_t lda, ldb, ldc;
-  bool is_bf16, is_transposed;
+  SkinnyElement element;
+  bool is_transposed;
   int cluster;  // 1, 2, 4 or 8
 };
 

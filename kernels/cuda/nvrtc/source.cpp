@@ -23,9 +23,9 @@ PERI_EMBED(fold, "kernels/cuda/nvrtc/source_fold.cuh")
 PERI_EMBED(pointwise, "kernels/cuda/compute/pointwise.cuh")
 PERI_EMBED(creation, "kernels/cuda/compute/creation.cuh")
 PERI_EMBED(reduce, "kernels/cuda/compute/reduce.cuh")
-PERI_EMBED(rows, "kernels/cuda/compute/rows.cuh")
+PERI_EMBED(normalisation, "kernels/cuda/compute/normalisation.cuh")
 PERI_EMBED(copy, "kernels/cuda/compute/copy.cuh")
-PERI_EMBED(lookup, "kernels/cuda/compute/lookup.cuh")
+PERI_EMBED(gather, "kernels/cuda/compute/gather.cuh")
 PERI_EMBED(rope, "kernels/cuda/compute/rope.cuh")
 PERI_EMBED(attention, "kernels/cuda/compute/attention.cuh")
 
@@ -54,9 +54,9 @@ std::span<const Header> headers() {
       {"kernels/cuda/compute/pointwise.cuh", peri_embedded_pointwise},
       {"kernels/cuda/compute/creation.cuh", peri_embedded_creation},
       {"kernels/cuda/compute/reduce.cuh", peri_embedded_reduce},
-      {"kernels/cuda/compute/rows.cuh", peri_embedded_rows},
+      {"kernels/cuda/compute/normalisation.cuh", peri_embedded_normalisation},
       {"kernels/cuda/compute/copy.cuh", peri_embedded_copy},
-      {"kernels/cuda/compute/lookup.cuh", peri_embedded_lookup},
+      {"kernels/cuda/compute/gather.cuh", peri_embedded_gather},
       {"kernels/cuda/compute/rope.cuh", peri_embedded_rope},
       {"kernels/cuda/compute/attention.cuh", peri_embedded_attention},
   };

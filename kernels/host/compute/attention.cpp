@@ -207,7 +207,11 @@ class AttentionKernel final : public Kernel {
 }  // namespace
 
 Compiled compile_attention(const Call& call) {
-  return std::make_unique<AttentionKernel>(call);
+  switch (op_of<AttentionOp>(call.spec.op)) {
+    case AttentionOp::attention:
+      return std::make_unique<AttentionKernel>(call);
+  }
+  PERI_CHECK(false, "not an attention");
 }
 
 }  // namespace peri::kernels::host

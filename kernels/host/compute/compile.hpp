@@ -12,7 +12,7 @@ namespace peri::kernels::host {
 using Addresses = std::span<std::byte* const>;
 using Compiled = Result<std::unique_ptr<Kernel>>;
 
-#define PERI_FAMILY(name) Compiled compile_##name(const Call& call);
-#include "kernels/families.def"
+#define PERI_KERNEL_FAMILY(name, ...) Compiled compile_##name(const Call& call);
+#include "core/ops/families.def"
 
 }  // namespace peri::kernels::host

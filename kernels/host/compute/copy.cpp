@@ -24,18 +24,32 @@ class CopyKernel final : public Kernel {
 
 }  // namespace
 
-Compiled compile_copy(const Call& call) {
+static Compiled compile_contiguous(const Call& call) {
+  const StridedCopy copy(call.out().shape, call.in(0).strides, call.out().strides, size_of(call.dtype()));
+  return std::make_unique<CopyKernel>(std::vector<CopyKernel::Part>{{copy, 0}});
+}
+
+static Compiled compile_cat(const Call& call) {
   const int64_t bytes = size_of(call.dtype());
   const Strides& strides = call.out().strides;
-  const bool joins = call.spec.op == Op::cat;
   std::vector<CopyKernel::Part> parts;
   int64_t at = 0;  // along the joined dimension
   for (const OperandType& input : call.inputs) {
     parts.push_back({StridedCopy(input.view.shape, input.view.strides, strides, bytes),
-                     joins ? at * strides[call.dim()] * bytes : 0});
-    if (joins) at += input.view.shape[call.dim()];
+                     at * strides[call.dim()] * bytes});
+    at += input.view.shape[call.dim()];
   }
   return std::make_unique<CopyKernel>(std::move(parts));
+}
+
+Compiled compile_copy(const Call& call) {
+  switch (op_of<CopyOp>(call.spec.op)) {
+    case CopyOp::contiguous:
+      return compile_contiguous(call);
+    case CopyOp::cat:
+      return compile_cat(call);
+  }
+  PERI_CHECK(false, "not a copy");
 }
 
 }  // namespace peri::kernels::host

@@ -68,24 +68,27 @@ Compiled make_numbers(const Call& call, Value value) {
 
 Compiled compile_creation(const Call& call) {
   const Attributes& attributes = call.spec.attributes;
-  if (call.spec.op == Op::full)
-    return make_numbers(call, [value = attributes.get<double>("value")](int64_t) { return value; });
-  if (call.spec.op == Op::arange)
-    return make_numbers(
-        call, [start = attributes.get<double>("start"), step = attributes.get<double>("step")](int64_t i) {
-          return start + step * static_cast<double>(i);
-        });
-
-  const auto seed = static_cast<uint64_t>(attributes.get<int64_t>("seed"));
-  if (call.spec.op == Op::rand)
-    return make(call, [seed, dtype = call.dtype()](int64_t first, int64_t count, void* registers) {
-      fill_uniform(seed, static_cast<uint64_t>(first), dtype,
-                   std::span(static_cast<float*>(registers), static_cast<size_t>(count)));
-    });
-  return make(call, [seed](int64_t first, int64_t count, void* registers) {
-    fill_normal(seed, static_cast<uint64_t>(first),
-                std::span(static_cast<float*>(registers), static_cast<size_t>(count)));
-  });
+  auto seed = [&] { return static_cast<uint64_t>(attributes.get<int64_t>("seed")); };
+  switch (op_of<CreationOp>(call.spec.op)) {
+    case CreationOp::full:
+      return make_numbers(call, [value = attributes.get<double>("value")](int64_t) { return value; });
+    case CreationOp::arange:
+      return make_numbers(
+          call, [start = attributes.get<double>("start"), step = attributes.get<double>("step")](int64_t i) {
+            return start + step * static_cast<double>(i);
+          });
+    case CreationOp::rand:
+      return make(call, [seed = seed(), dtype = call.dtype()](int64_t first, int64_t count, void* registers) {
+        fill_uniform(seed, static_cast<uint64_t>(first), dtype,
+                     std::span(static_cast<float*>(registers), static_cast<size_t>(count)));
+      });
+    case CreationOp::randn:
+      return make(call, [seed = seed()](int64_t first, int64_t count, void* registers) {
+        fill_normal(seed, static_cast<uint64_t>(first),
+                    std::span(static_cast<float*>(registers), static_cast<size_t>(count)));
+      });
+  }
+  PERI_CHECK(false, "not a creation");
 }
 
 }  // namespace peri::kernels::host

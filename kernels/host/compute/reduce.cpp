@@ -32,18 +32,21 @@ struct FoldRow {
   }
 };
 
+// What becomes of a total: itself, or the mean of so many elements.
+enum class Finish : uint8_t { total, mean };
+
 template <Op op, class T>
 class ReductionKernel final : public Kernel {
  public:
   // `kept`: operands out, in; `reduced`: operand in.
-  ReductionKernel(const Call& call, Space kept, Space reduced)
+  ReductionKernel(const Call& call, Finish finish, Space kept, Space reduced)
       : kept_(std::move(kept)),
         reduced_(std::move(reduced)),
         in_dtype_(call.inputs[0].dtype),
         out_dtype_(call.dtype()),
         length_(reduced_.total()),
         blocks_(std::max<int64_t>(1, (length_ + kBlock - 1) / kBlock)),
-        mean_(call.spec.op == Op::mean),
+        finish_(finish),
         load_(load_tile(in_dtype_)),
         store_(store_tile(out_dtype_)),
         fold_block_(for_this_cpu<FoldBlock<op, T>>()),
@@ -128,7 +131,7 @@ class ReductionKernel final : public Kernel {
         Wide<T> total = identity<op, Wide<T>>();
         for (int64_t b = 0; b < blocks_; ++b)
           total = scalar::evaluate<op, Wide<T>>(total, Wide<T>(blocks[b]));
-        if (mean_) total /= static_cast<Wide<T>>(length_);
+        if (finish_ == Finish::mean) total /= static_cast<Wide<T>>(length_);
         tile[i] = static_cast<T>(total);
       }
       store_(tile, out + done * stride * size_of(out_dtype_), stride, n);
@@ -138,7 +141,8 @@ class ReductionKernel final : public Kernel {
   Space kept_, reduced_;
   DType in_dtype_, out_dtype_;
   int64_t length_, blocks_;
-  bool mean_, by_columns_;
+  Finish finish_;
+  bool by_columns_;
   LoadTile load_;
   StoreTile store_;
   void (*fold_block_)(const T*, int64_t, T*);
@@ -149,10 +153,10 @@ class ReductionKernel final : public Kernel {
 // The first position of the largest (or smallest) value of each line along one dimension; a NaN beats every
 // number.
 template <Op comparison, class T>
-class PositionKernel final : public Kernel {
+class ArgReductionKernel final : public Kernel {
  public:
   // `kept`: operands out, in.
-  PositionKernel(const Call& call, Space kept)
+  ArgReductionKernel(const Call& call, Space kept)
       : kept_(std::move(kept)),
         dtype_(call.inputs[0].dtype),
         length_(call.in(0).shape[call.dim()]),
@@ -238,19 +242,19 @@ Spaces split(const Call& call, const std::vector<char>& is_reduced) {
 }
 
 template <Op op>
-Compiled make_reduction(const Call& call, Spaces spaces) {
+Compiled make_reduction(const Call& call, Spaces spaces, Finish finish = Finish::total) {
   if (is_float(call.inputs[0].dtype))
-    return std::make_unique<ReductionKernel<op, float>>(call, std::move(spaces.kept),
+    return std::make_unique<ReductionKernel<op, float>>(call, finish, std::move(spaces.kept),
                                                         std::move(spaces.reduced));
-  return std::make_unique<ReductionKernel<op, int64_t>>(call, std::move(spaces.kept),
+  return std::make_unique<ReductionKernel<op, int64_t>>(call, finish, std::move(spaces.kept),
                                                         std::move(spaces.reduced));
 }
 
 template <Op comparison>
-Compiled make_position(const Call& call, Space kept) {
+Compiled make_arg_reduction(const Call& call, Space kept) {
   if (is_float(call.inputs[0].dtype))
-    return std::make_unique<PositionKernel<comparison, float>>(call, std::move(kept));
-  return std::make_unique<PositionKernel<comparison, int64_t>>(call, std::move(kept));
+    return std::make_unique<ArgReductionKernel<comparison, float>>(call, std::move(kept));
+  return std::make_unique<ArgReductionKernel<comparison, int64_t>>(call, std::move(kept));
 }
 
 }  // namespace
@@ -260,18 +264,32 @@ Compiled compile_reduction(const Call& call) {
   std::vector<char> is_reduced(call.in(0).shape.rank(), dims.empty());
   for (int64_t dim : dims) is_reduced[dim] = true;
   Spaces spaces = split(call, is_reduced);
-  if (call.spec.op == Op::prod) return make_reduction<Op::mul>(call, std::move(spaces));
-  if (call.spec.op == Op::max) return make_reduction<Op::maximum>(call, std::move(spaces));
-  if (call.spec.op == Op::min) return make_reduction<Op::minimum>(call, std::move(spaces));
-  return make_reduction<Op::add>(call, std::move(spaces));  // sum, mean
+  switch (op_of<ReductionOp>(call.spec.op)) {
+    case ReductionOp::sum:
+      return make_reduction<Op::add>(call, std::move(spaces));
+    case ReductionOp::mean:
+      return make_reduction<Op::add>(call, std::move(spaces), Finish::mean);
+    case ReductionOp::prod:
+      return make_reduction<Op::mul>(call, std::move(spaces));
+    case ReductionOp::max:
+      return make_reduction<Op::maximum>(call, std::move(spaces));
+    case ReductionOp::min:
+      return make_reduction<Op::minimum>(call, std::move(spaces));
+  }
+  PERI_CHECK(false, "not a reduction");
 }
 
-Compiled compile_position(const Call& call) {
+Compiled compile_arg_reduction(const Call& call) {
   std::vector<char> is_reduced(call.in(0).shape.rank(), false);
   is_reduced[call.dim()] = true;
   Spaces spaces = split(call, is_reduced);
-  if (call.spec.op == Op::argmax) return make_position<Op::gt>(call, std::move(spaces.kept));
-  return make_position<Op::lt>(call, std::move(spaces.kept));
+  switch (op_of<ArgReductionOp>(call.spec.op)) {
+    case ArgReductionOp::argmax:
+      return make_arg_reduction<Op::gt>(call, std::move(spaces.kept));
+    case ArgReductionOp::argmin:
+      return make_arg_reduction<Op::lt>(call, std::move(spaces.kept));
+  }
+  PERI_CHECK(false, "not an arg-reduction");
 }
 
 }  // namespace peri::kernels::host

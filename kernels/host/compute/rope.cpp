@@ -121,7 +121,11 @@ class RopeKernel final : public Kernel {
 }  // namespace
 
 Compiled compile_rope(const Call& call) {
-  return std::make_unique<RopeKernel>(call);
+  switch (op_of<RopeOp>(call.spec.op)) {
+    case RopeOp::rope:
+      return std::make_unique<RopeKernel>(call);
+  }
+  PERI_CHECK(false, "not a rotation");
 }
 
 }  // namespace peri::kernels::host

@@ -42,7 +42,7 @@ void swap_sides(Product& p) {
 
 }  // namespace
 
-Compiled compile_matmul(const Call& call) {
+static Compiled compile_product(const Call& call) {
   const View &a = call.in(0), &b = call.in(1), &c = call.out();
   const int rank = c.shape.rank(), ra = a.shape.rank(), rb = b.shape.rank();
   Product p{};
@@ -75,6 +75,14 @@ Compiled compile_matmul(const Call& call) {
                                                           : 0;
   if (p.n < p.m && p.n <= skinny_rows) swap_sides(p);
   return p.m <= skinny_rows ? compile_skinny_product(p) : compile_onednn_product(p);
+}
+
+Compiled compile_matmul(const Call& call) {
+  switch (op_of<MatmulOp>(call.spec.op)) {
+    case MatmulOp::matmul:
+      return compile_product(call);
+  }
+  PERI_CHECK(false, "not a matmul");
 }
 
 }  // namespace peri::kernels::host

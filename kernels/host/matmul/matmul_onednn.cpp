@@ -28,6 +28,23 @@ const dnnl::engine& engine() {
   return engine;
 }
 
+// Of what oneDNN is given: f16 is converted to f32 first.
+dnnl::memory::data_type data_type(DType dtype) {
+  switch (dtype) {
+    case DType::f32:
+      return dnnl::memory::data_type::f32;
+    case DType::bf16:
+      return dnnl::memory::data_type::bf16;
+    case DType::f16:
+    case DType::i32:
+    case DType::i64:
+    case DType::u8:
+    case DType::boolean:
+      break;
+  }
+  PERI_CHECK(false, "oneDNN is given f32 and bf16 only");
+}
+
 struct Matrix {
   int64_t rows, columns, row_stride, column_stride;
 
@@ -38,11 +55,10 @@ struct Matrix {
   }
   bool is_row_major() const { return column_stride == 1 && (rows == 1 || row_stride >= columns); }
   dnnl::memory::desc desc(DType dtype) const {
-    const auto type = dtype == DType::bf16 ? dnnl::memory::data_type::bf16 : dnnl::memory::data_type::f32;
     // A stride that is never taken must still look plausible.
     const bool by_rows = is_row_major();
     return {{rows, columns},
-            type,
+            data_type(dtype),
             dnnl::memory::dims{rows > 1 || !by_rows ? row_stride : columns,
                                columns > 1 || by_rows ? column_stride : rows}};
   }
@@ -241,8 +257,7 @@ class OneDnnKernel final : public Kernel {
 
 }  // namespace
 
-bool onednn_multiplies(DType dtype) {
-  if (dtype != DType::bf16) return dtype == DType::f32;
+static bool onednn_multiplies_bf16() {
   static const bool has_bf16 = [] {
     const Matrix small{16, 16, 16, 1};
     try {
@@ -252,6 +267,22 @@ bool onednn_multiplies(DType dtype) {
     }
   }();
   return has_bf16;
+}
+
+bool onednn_multiplies(DType dtype) {
+  switch (dtype) {
+    case DType::f32:
+      return true;
+    case DType::bf16:
+      return onednn_multiplies_bf16();
+    case DType::f16:
+    case DType::i32:
+    case DType::i64:
+    case DType::u8:
+    case DType::boolean:
+      return false;
+  }
+  return false;
 }
 
 Compiled compile_onednn_product(const Product& product) {

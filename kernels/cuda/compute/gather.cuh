@@ -7,7 +7,7 @@
 namespace peri::kernels::cuda {
 
 template <int rank>
-struct Selection {
+struct Gather {
   Space<3, rank> space;  // operands out, index (elements), source without the chosen dimension
   int64_t rows, row_stride;
   uint64_t missing[2];  // the bits of a missing unit
@@ -15,7 +15,7 @@ struct Selection {
 
 // One unit of the output per thread.
 template <int bytes, class I, int rank>
-void select(const byte* source, const byte* index, byte* out, const Selection<rank>& s) {
+void gather(const byte* source, const byte* index, byte* out, const Gather<rank>& s) {
   using U = Unit<bytes>;
   const int64_t i = global_thread<int64_t>();
   if (i >= s.space.total) return;

@@ -40,11 +40,11 @@ View without(const View& view, int dim) {
   return slice;
 }
 
-class SelectKernel final : public Kernel {
+class GatherKernel final : public Kernel {
  public:
   // `from`: the operand that is read, along `dim`; the output's dimensions from `dim` on are those of the
   // indices.
-  SelectKernel(const Call& call, size_t from, size_t index, int dim)
+  GatherKernel(const Call& call, size_t from, size_t index, int dim)
       : from_(from),
         index_(index),
         indices_(call.inputs[index]),
@@ -124,13 +124,22 @@ class IndexCopyKernel final : public Kernel {
 
 }  // namespace
 
-Compiled compile_select(const Call& call) {
-  if (call.spec.op == Op::embedding) return std::make_unique<SelectKernel>(call, 1, 0, 0);
-  return std::make_unique<SelectKernel>(call, 0, 1, call.dim());
+Compiled compile_gather(const Call& call) {
+  switch (op_of<GatherOp>(call.spec.op)) {
+    case GatherOp::embedding:
+      return std::make_unique<GatherKernel>(call, 1, 0, 0);
+    case GatherOp::index_select:
+      return std::make_unique<GatherKernel>(call, 0, 1, call.dim());
+  }
+  PERI_CHECK(false, "not a gather");
 }
 
 Compiled compile_index_copy(const Call& call) {
-  return std::make_unique<IndexCopyKernel>(call);
+  switch (op_of<IndexCopyOp>(call.spec.op)) {
+    case IndexCopyOp::index_copy:
+      return std::make_unique<IndexCopyKernel>(call);
+  }
+  PERI_CHECK(false, "not an index copy");
 }
 
 }  // namespace peri::kernels::host

@@ -41,10 +41,9 @@ class IndexCopyKernel final : public Kernel {
 
 }  // namespace
 
-Compiled compile_select(const Call& call) {
-  const bool is_embedding = call.spec.op == Op::embedding;
-  const size_t from = is_embedding ? 1 : 0, index = 1 - from;
-  const int dim = is_embedding ? 0 : call.dim();
+// Slices of operand `from` along `dim`, by the numbers of the other operand.
+static Compiled make_gather(const Call& call, size_t from, int dim) {
+  const size_t index = 1 - from;
   const View &source = call.in(from), &numbers = call.in(index);
   const int indices = numbers.shape.rank(), rank = call.out().shape.rank();
   Space space{call.out().shape, {call.out().strides, {}, {}}};  // operands out, index, source
@@ -66,11 +65,11 @@ Compiled compile_select(const Call& call) {
     return Launch{entry, blocks_for(units.total(), kThreads), kThreads, constants};
   };
   Generated generated;
-  generated.text = "#include \"kernels/cuda/compute/lookup.cuh\"\nusing namespace peri::kernels::cuda;\n";
+  generated.text = "#include \"kernels/cuda/compute/gather.cuh\"\nusing namespace peri::kernels::cuda;\n";
   for (auto [entry, unit] : {std::pair("units", bytes * elements), std::pair("elements", bytes)})
     generated.text += fmt::format(
-        "extern \"C\" __global__ void {}(const Addresses<3> a, const Selection<{}> c) {{\n"
-        "  select<{}, {}>(a.at[{}], a.at[{}], a.at[2], c);\n}}\n",
+        "extern \"C\" __global__ void {}(const Addresses<3> a, const Gather<{}> c) {{\n"
+        "  gather<{}, {}>(a.at[{}], a.at[{}], a.at[2], c);\n}}\n",
         entry, rank_of(space), unit, element(call.inputs[index].dtype), from, index);
   generated.launches = {launch("units", elements)};
   generated.unaligned = {launch("elements", 1)};
@@ -78,7 +77,17 @@ Compiled compile_select(const Call& call) {
   return make_kernel(std::move(generated));
 }
 
-Compiled compile_index_copy(const Call& call) {
+Compiled compile_gather(const Call& call) {
+  switch (op_of<GatherOp>(call.spec.op)) {
+    case GatherOp::embedding:
+      return make_gather(call, 1, 0);
+    case GatherOp::index_select:
+      return make_gather(call, 0, call.dim());
+  }
+  PERI_CHECK(false, "not a gather");
+}
+
+static Compiled make_index_copy(const Call& call) {
   const int dim = call.dim();
   const View &x = call.in(0), &index = call.in(1), &source = call.in(2), &out = call.out();
   const int64_t bytes = size_of(call.dtype()), row_stride = out.strides[dim],
@@ -99,7 +108,7 @@ Compiled compile_index_copy(const Call& call) {
     return Launch{entry, count * parts, kThreads, constants};
   };
   Generated generated;
-  generated.text = "#include \"kernels/cuda/compute/lookup.cuh\"\nusing namespace peri::kernels::cuda;\n";
+  generated.text = "#include \"kernels/cuda/compute/gather.cuh\"\nusing namespace peri::kernels::cuda;\n";
   for (auto [entry, unit] : {std::pair("units", bytes * elements), std::pair("elements", bytes)})
     generated.text += fmt::format(
         "extern \"C\" __global__ void {}(const Addresses<3> a, const Insertion<{}> c) {{\n"
@@ -111,6 +120,14 @@ Compiled compile_index_copy(const Call& call) {
   auto insert = PERI_TRY(make_kernel(std::move(generated)));
   auto copy = PERI_TRY(make_copy(out.shape, x.strides, out.strides, bytes));
   return std::make_shared<IndexCopyKernel>(std::move(copy), std::move(insert), call.in(0) == call.out());
+}
+
+Compiled compile_index_copy(const Call& call) {
+  switch (op_of<IndexCopyOp>(call.spec.op)) {
+    case IndexCopyOp::index_copy:
+      return make_index_copy(call);
+  }
+  PERI_CHECK(false, "not an index copy");
 }
 
 }  // namespace peri::kernels::cuda

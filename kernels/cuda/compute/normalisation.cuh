@@ -11,7 +11,7 @@
 namespace peri::kernels::cuda {
 
 template <int rank>
-struct Rows {
+struct Normalisation {
   Space<2, rank> lines;  // operands out, in
   int64_t length, out_stride, in_stride;
   int64_t weight_stride, bias_stride;
@@ -73,7 +73,7 @@ struct Line {
 };
 
 template <class E, int warps, int lines_per_block, bool unit, int rank, class Body>
-void for_line(const byte* in, byte* out, const Rows<rank>& r, Body body) {
+void for_line(const byte* in, byte* out, const Normalisation<rank>& r, Body body) {
   const int64_t number = static_cast<int64_t>(blockIdx.x) * lines_per_block +
                          (warps == 1 ? static_cast<int>(threadIdx.x) / kLanes : 0);
   if (number >= r.lines.total) return;
@@ -84,7 +84,7 @@ void for_line(const byte* in, byte* out, const Rows<rank>& r, Body body) {
 }
 
 template <class E, int warps, int lines_per_block, bool unit, int rank>
-void softmax(const byte* in, byte* out, const Rows<rank>& r) {
+void softmax(const byte* in, byte* out, const Normalisation<rank>& r) {
   for_line<E, warps, lines_per_block, unit>(in, out, r, [&](const Line<E, warps, unit>& line) {
     const auto largest = static_cast<float>(line.template fold<Op::maximum>([](float x) { return x; }));
     auto weight = [&](float x) { return scalar::exp(x - largest); };
@@ -99,7 +99,7 @@ float parameter(const byte* data, int64_t block, int i, int64_t stride) {
 }
 
 template <class E, int warps, int lines_per_block, bool unit, int rank>
-void rms_norm(const byte* in, const byte* weight, byte* out, const Rows<rank>& r) {
+void rms_norm(const byte* in, const byte* weight, byte* out, const Normalisation<rank>& r) {
   for_line<E, warps, lines_per_block, unit>(in, out, r, [&](const Line<E, warps, unit>& line) {
     const double squares = line.template fold<Op::add>([](float x) { return x * x; });
     const auto mean = static_cast<float>(squares / static_cast<double>(line.length));
@@ -112,7 +112,7 @@ void rms_norm(const byte* in, const byte* weight, byte* out, const Rows<rank>& r
 
 // `bias` is null if there is none.
 template <class E, int warps, int lines_per_block, bool unit, int rank>
-void layer_norm(const byte* in, const byte* weight, const byte* bias, byte* out, const Rows<rank>& r) {
+void layer_norm(const byte* in, const byte* weight, const byte* bias, byte* out, const Normalisation<rank>& r) {
   for_line<E, warps, lines_per_block, unit>(in, out, r, [&](const Line<E, warps, unit>& line) {
     const auto length = static_cast<double>(line.length);
     const auto mean = static_cast<float>(line.template fold<Op::add>([](float x) { return x; }) / length);

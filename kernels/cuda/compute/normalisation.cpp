@@ -8,11 +8,32 @@
 
 namespace peri::kernels::cuda {
 
-Compiled compile_rows(const Call& call) {
+namespace {
+
+// The function of normalisation.cuh, and how many operands it takes.
+struct Function {
+  const char* name;
+  size_t operands;
+};
+Function function_of(NormalisationOp op) {
+  switch (op) {
+    case NormalisationOp::softmax:
+      return {"softmax", 1};
+    case NormalisationOp::rms_norm:
+      return {"rms_norm", 2};
+    case NormalisationOp::layer_norm:
+      return {"layer_norm", 3};
+  }
+  PERI_CHECK(false, "not a normalisation");
+}
+
+}  // namespace
+
+Compiled compile_normalisation(const Call& call) {
   constexpr int kMostWarps = 16, kLinesPerBlock = 4;
   constexpr int64_t kBlock = 1024;  // elements that a warp folds at a time
   const Shape& shape = call.out().shape;
-  const int dim = call.spec.op == Op::softmax ? call.dim() : shape.rank() - 1;
+  const int dim = call.spec.attributes.has("dim") ? call.dim() : shape.rank() - 1;
   Space lines{{}, std::vector<Strides>(2)};  // operands out, in
   int64_t length = 1, in_stride = 1, out_stride = 1;
   for (int i = 0; i < shape.rank(); ++i) {
@@ -39,18 +60,18 @@ Compiled compile_rows(const Call& call) {
   const AttributeValue* eps = call.spec.attributes.find("eps");
   constants.add(eps ? std::get<double>(*eps) : 0.0);
   const size_t addresses = call.inputs.size() + 1;
+  const Function function = function_of(op_of<NormalisationOp>(call.spec.op));
   std::string arguments;
-  for (size_t i = 0; i < addresses; ++i) {
-    if (call.spec.op == Op::layer_norm && addresses == 3 && i == 2) arguments += "nullptr, ";
-    arguments += fmt::format("a.at[{}], ", i);
-  }
+  for (size_t i = 0; i < function.operands; ++i)
+    arguments += i < call.inputs.size() ? fmt::format("a.at[{}], ", i) : "nullptr, ";
+  arguments += fmt::format("a.at[{}], ", call.inputs.size());
   Generated generated;
   generated.text = fmt::format(
-      "#include \"kernels/cuda/compute/rows.cuh\"\nusing namespace peri::kernels::cuda;\n"
+      "#include \"kernels/cuda/compute/normalisation.cuh\"\nusing namespace peri::kernels::cuda;\n"
       "extern \"C\" __global__ void __launch_bounds__({}) each_line(const Addresses<{}> a, const "
-      "Rows<{}> c) {{\n"
+      "Normalisation<{}> c) {{\n"
       "  {}<{}, {}, {}, {}>({}c);\n}}\n",
-      threads, addresses, rank_of(lines), to_string(call.spec.op), element(call.dtype()), warps,
+      threads, addresses, rank_of(lines), function.name, element(call.dtype()), warps,
       lines_per_block, unit, arguments);
   generated.launches = {
       {"each_line", length == 0 ? 0 : blocks_for(lines.total(), lines_per_block), threads, constants}};

@@ -73,9 +73,9 @@ struct LayerNorm {
   }
 };
 
-class RowsKernel final : public Kernel {
+class NormalisationKernel final : public Kernel {
  public:
-  RowsKernel(const Call& call, int dim, void (*compute)(const Line&))
+  NormalisationKernel(const Call& call, int dim, void (*compute)(const Line&))
       : dtype_(call.dtype()), compute_(compute), load_(load_tile(dtype_)), store_(store_tile(dtype_)) {
     lines_ = {{}, std::vector<Strides>(2)};
     length_ = in_stride_ = out_stride_ = 1;
@@ -144,12 +144,17 @@ class RowsKernel final : public Kernel {
 
 }  // namespace
 
-Compiled compile_rows(const Call& call) {
-  if (call.spec.op == Op::softmax)
-    return std::make_unique<RowsKernel>(call, call.dim(), for_this_cpu<Softmax>());
+Compiled compile_normalisation(const Call& call) {
   const int last = call.out().shape.rank() - 1;
-  if (call.spec.op == Op::rms_norm) return std::make_unique<RowsKernel>(call, last, for_this_cpu<RmsNorm>());
-  return std::make_unique<RowsKernel>(call, last, for_this_cpu<LayerNorm>());
+  switch (op_of<NormalisationOp>(call.spec.op)) {
+    case NormalisationOp::softmax:
+      return std::make_unique<NormalisationKernel>(call, call.dim(), for_this_cpu<Softmax>());
+    case NormalisationOp::rms_norm:
+      return std::make_unique<NormalisationKernel>(call, last, for_this_cpu<RmsNorm>());
+    case NormalisationOp::layer_norm:
+      return std::make_unique<NormalisationKernel>(call, last, for_this_cpu<LayerNorm>());
+  }
+  PERI_CHECK(false, "not a normalisation");
 }
 
 }  // namespace peri::kernels::host
