@@ -20,8 +20,8 @@ struct Call {
   int dim() const { return static_cast<int>(spec.attributes.get<int64_t>("dim")); }
 };
 
-// The family whose compiler gets this spec: a kernel family. InvalidArgument for a view, a collective, a source,
-// a composite, and a pointwise op that is not in a fused program.
+// The family whose compiler gets this spec: a kernel family. InvalidArgument for a view, a collective, a
+// source, a composite, and a pointwise op that is not in a fused program.
 Result<Family> family_of(const KernelSpec& spec);
 
 // The spec with its attributes completed. Errors: what contradicts itself or the op's rule.

@@ -277,7 +277,8 @@ Result<bool> Interpreter::pass_message(int r) {
   Rank& rank = ranks_[r];
   switch (op_of<MessageOp>(rank.node().op)) {
     case MessageOp::send:
-      messages_[{r, static_cast<int>(rank.node().attributes.get<int64_t>("peer"))}].push_back(rank.operand(0));
+      messages_[{r, static_cast<int>(rank.node().attributes.get<int64_t>("peer"))}].push_back(
+          rank.operand(0));
       rank.finish(rank.operand(0));
       return true;
     case MessageOp::recv:

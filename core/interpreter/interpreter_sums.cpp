@@ -127,8 +127,8 @@ Value arg_reduction(const Call& call) {
   const auto op = op_of<ArgReductionOp>(call.op);
   std::vector<std::vector<int64_t>> elements = elements_per_result(call);
   for (size_t i = 0; i < elements.size(); ++i)
-    integers(result)[i] = std::visit([&](const auto& in) { return find_best(op, in, elements[i]); },
-                                     call.operand(0).elements);
+    integers(result)[i] =
+        std::visit([&](const auto& in) { return find_best(op, in, elements[i]); }, call.operand(0).elements);
   return result;
 }
 

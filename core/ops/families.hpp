@@ -1,5 +1,5 @@
-// The ops of each family as an enum of its own, so that a `switch` over them names every op of the family and no other:
-// a new op of an old family does not build (-Wswitch) until each place of the family knows it.
+// The ops of each family as an enum of its own, so that a `switch` over them names every op of the family and
+// no other: a new op of an old family does not build (-Wswitch) until each place of the family knows it.
 #pragma once
 
 #include "core/ops/op.hpp"

@@ -111,12 +111,13 @@ std::vector<OpInfo> build_table() {
   constexpr double kUnit = 1e-6;  // of the tolerance column
   std::vector<OpInfo> table;
   table.reserve(kOpCount);
-#define PERI_OP(name, family, min_operands, max_operands, attributes, dtypes, rule, tolerance, documentation) \
-  table.push_back({Op::name, #name, Family::family, min_operands, max_operands, parse_attributes(attributes), \
-                   DTypes::dtypes, #rule, traits_of(Family::family), (tolerance) * kUnit, documentation, "", \
-                   ResultDType::same});
-#define PERI_POINTWISE(name, arity, attributes, dtypes, result, tolerance, expression, documentation) \
-  table.push_back({Op::name, #name, Family::pointwise, arity, arity, parse_attributes(attributes), \
+#define PERI_OP(name, family, min_operands, max_operands, attributes, dtypes, rule, tolerance,     \
+                documentation)                                                                     \
+  table.push_back({Op::name, #name, Family::family, min_operands, max_operands,                    \
+                   parse_attributes(attributes), DTypes::dtypes, #rule, traits_of(Family::family), \
+                   (tolerance) * kUnit, documentation, "", ResultDType::same});
+#define PERI_POINTWISE(name, arity, attributes, dtypes, result, tolerance, expression, documentation)        \
+  table.push_back({Op::name, #name, Family::pointwise, arity, arity, parse_attributes(attributes),           \
                    DTypes::dtypes, "pointwise", kPointwise, (tolerance) * kUnit, documentation, #expression, \
                    ResultDType::result});
 #include "core/ops/ops.def"

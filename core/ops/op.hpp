@@ -75,7 +75,7 @@ struct OpInfo {
   DTypes dtypes;
   std::string_view rule;  // the name of its shape rule
   uint32_t traits;        // of its family
-  double tolerance;  // relative, in f32
+  double tolerance;       // relative, in f32
   std::string_view documentation;
   std::string_view expression;  // of a pointwise op, as source text; empty otherwise
   ResultDType result;           // of a pointwise op

@@ -12,7 +12,6 @@
 namespace peri::kernels::host {
 namespace {
 
-
 class KernelCall final : public Call {
  public:
   KernelCall(std::shared_ptr<const Kernel> kernel, std::span<const Operand> inputs,

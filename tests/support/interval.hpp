@@ -1,6 +1,6 @@
-// The vocabulary of the table's scalar expressions (core/types/scalar.hpp) over intervals: what a pointwise op
-// can give for operands of known ranges, and whether it should be applied to them at all. A function that the
-// vocabulary lacks here does not build in value_range.cpp, where the expressions are expanded.
+// The vocabulary of the table's scalar expressions (core/types/scalar.hpp) over intervals: what a pointwise
+// op can give for operands of known ranges, and whether it should be applied to them at all. A function that
+// the vocabulary lacks here does not build in value_range.cpp, where the expressions are expanded.
 #pragma once
 
 #include <algorithm>
@@ -15,7 +15,8 @@ inline constexpr double kAwayFromZero = 0.05;
 // taken to fail, then to hold.
 struct Evaluation {
   bool open_conditions_hold = false;
-  bool is_tame = true;  // false once a result could be huge, infinite or NaN, or could jump by a rounding error
+  bool is_tame =
+      true;  // false once a result could be huge, infinite or NaN, or could jump by a rounding error
 };
 inline thread_local Evaluation evaluation;
 inline void require(bool condition) {
@@ -122,9 +123,9 @@ inline Interval cos(const Interval& x) {
 }
 inline Interval pow(const Interval& x, const Interval& y) {
   require(x.low >= kAwayFromZero && x.high <= 8 && y.size() <= 3);
-  return made({std::pow(x.low, y.low), std::pow(x.low, y.high), std::pow(x.high, y.low),
-               std::pow(x.high, y.high)},
-              x, y);
+  return made(
+      {std::pow(x.low, y.low), std::pow(x.low, y.high), std::pow(x.high, y.low), std::pow(x.high, y.high)}, x,
+      y);
 }
 
 // Functions that jump.

@@ -1,5 +1,5 @@
-// The range of an op's values: of a pointwise op by its own expression over intervals; of any other by what the
-// reference makes of operands at the ends of their ranges and in between.
+// The range of an op's values: of a pointwise op by its own expression over intervals; of any other by what
+// the reference makes of operands at the ends of their ranges and in between.
 #include "tests/support/value_range.hpp"
 
 #include <limits>
@@ -154,9 +154,9 @@ std::optional<Range> sampled_range(Op op, std::span<const Item> operands, const 
 std::optional<Range> unlimited(Op op, std::span<const Item> operands, const Attributes& attributes,
                                const TensorType& result) {
   // What becomes an integer or a bool jumps, unless every implementation has the operand exactly.
-  const bool jumps = !is_float(result.dtype) && std::any_of(operands.begin(), operands.end(), [](const Item& x) {
-    return is_float(x.type.dtype) && !x.exact;
-  });
+  const bool jumps = !is_float(result.dtype) &&
+                     std::any_of(operands.begin(), operands.end(),
+                                 [](const Item& x) { return is_float(x.type.dtype) && !x.exact; });
   switch (info(op).family) {
     case Family::source:
       return argument_range(result.dtype);

@@ -71,8 +71,8 @@ Compiled compile_normalisation(const Call& call) {
       "extern \"C\" __global__ void __launch_bounds__({}) each_line(const Addresses<{}> a, const "
       "Normalisation<{}> c) {{\n"
       "  {}<{}, {}, {}, {}>({}c);\n}}\n",
-      threads, addresses, rank_of(lines), function.name, element(call.dtype()), warps,
-      lines_per_block, unit, arguments);
+      threads, addresses, rank_of(lines), function.name, element(call.dtype()), warps, lines_per_block, unit,
+      arguments);
   generated.launches = {
       {"each_line", length == 0 ? 0 : blocks_for(lines.total(), lines_per_block), threads, constants}};
   return make_kernel(std::move(generated));

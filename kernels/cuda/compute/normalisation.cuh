@@ -112,7 +112,8 @@ void rms_norm(const byte* in, const byte* weight, byte* out, const Normalisation
 
 // `bias` is null if there is none.
 template <class E, int warps, int lines_per_block, bool unit, int rank>
-void layer_norm(const byte* in, const byte* weight, const byte* bias, byte* out, const Normalisation<rank>& r) {
+void layer_norm(const byte* in, const byte* weight, const byte* bias, byte* out,
+                const Normalisation<rank>& r) {
   for_line<E, warps, lines_per_block, unit>(in, out, r, [&](const Line<E, warps, unit>& line) {
     const auto length = static_cast<double>(line.length);
     const auto mean = static_cast<float>(line.template fold<Op::add>([](float x) { return x; }) / length);

@@ -121,7 +121,8 @@ Compiled compile_arg_reduction(const Call& call) {
       "peri::kernels::cuda;\n"
       "extern \"C\" __global__ void find(const Addresses<2> a, const ArgReduction<{}> c) {{\n"
       "  Finder<{}, Op::{}>::find<{}, {}>(a.at[0], a.at[1], c);\n}}\n",
-      rank_of(kept), element(call.inputs[0].dtype), comparison_of(op_of<ArgReductionOp>(call.spec.op)), warps, lines);
+      rank_of(kept), element(call.inputs[0].dtype), comparison_of(op_of<ArgReductionOp>(call.spec.op)), warps,
+      lines);
   Constants constants;
   constants.add(kept).add(length).add(call.in(0).strides[call.dim()]);
   generated.launches = {{"find", blocks_for(kept.total(), lines), 32 * warps * lines, constants}};

@@ -62,9 +62,9 @@ std::optional<SkinnyProduct> skinny_product(const Product& p, int multiprocessor
   constexpr int64_t kMost = int64_t(1) << 30;
   const auto is_whole = [](int64_t elements) { return elements % kVector == 0; };
   const std::optional<SkinnyElement> element = element_of(p.dtype);
-  const bool fits = element && p.batch.shape.rank() == 0 && p.c.rows <= kSkinnyRows &&
-                    !p.c.transposed && !p.a.transposed && p.a.columns < kMost && p.c.columns < kMost &&
-                    is_whole(p.a.columns) && is_whole(p.a.leading) && is_whole(p.b.leading) &&
+  const bool fits = element && p.batch.shape.rank() == 0 && p.c.rows <= kSkinnyRows && !p.c.transposed &&
+                    !p.a.transposed && p.a.columns < kMost && p.c.columns < kMost && is_whole(p.a.columns) &&
+                    is_whole(p.a.leading) && is_whole(p.b.leading) &&
                     (p.b.transposed || is_whole(p.b.columns));
   const int64_t groups = (p.c.columns + kSkinnyColumns - 1) / kSkinnyColumns;
   if (!fits || groups > multiprocessors) return std::nullopt;

@@ -340,7 +340,8 @@ const void* instance(int rows, bool is_aligned) {
 
 template <class Element>
 const void* instance(const SkinnyProduct& p, bool is_aligned) {
-  return p.is_transposed ? instance<Element, true>(p.m, is_aligned) : instance<Element, false>(p.m, is_aligned);
+  return p.is_transposed ? instance<Element, true>(p.m, is_aligned)
+                         : instance<Element, false>(p.m, is_aligned);
 }
 
 const void* instance(const SkinnyProduct& p, bool is_aligned) {
