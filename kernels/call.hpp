@@ -27,4 +27,23 @@ Result<Family> family_of(const KernelSpec& spec);
 // The spec with its attributes completed. Errors: what contradicts itself or the op's rule.
 Result<KernelSpec> checked(const Call& call);
 
+// What a lookup of a position that does not exist gives: the bits of a quiet NaN (floats) or of zero, in the
+// lowest `size_of(dtype)` bytes.
+constexpr uint64_t missing_value(DType dtype) {
+  switch (dtype) {
+    case DType::f32:
+      return 0x7FC00000u;
+    case DType::f16:
+      return 0x7E00u;
+    case DType::bf16:
+      return 0x7FC0u;
+    case DType::i32:
+    case DType::i64:
+    case DType::u8:
+    case DType::boolean:
+      return 0;
+  }
+  return 0;
+}
+
 }  // namespace peri::kernels

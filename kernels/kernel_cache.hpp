@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/error.hpp"
+#include "core/hash.hpp"
 #include "core/ops/kernel.hpp"
 
 namespace peri::kernels {
@@ -56,21 +57,20 @@ class KernelCache {
   struct KeyHash {
     using is_transparent = void;
     size_t operator()(const KeyView& key) const {
-      uint64_t hash = 0xCBF29CE484222325u;  // FNV-1a, a word at a time
-      auto mix = [&](uint64_t word) { hash = (hash ^ word) * 0x100000001B3u; };
-      mix(static_cast<uint64_t>(key.spec.op));
+      Hash hash;
+      hash.mix(static_cast<uint64_t>(key.spec.op));
       for (const FusedInstruction& instruction : key.spec.fused.instructions) {
-        mix(static_cast<uint64_t>(instruction.op) << 8 | static_cast<uint64_t>(instruction.dtype));
-        mix(std::bit_cast<uint64_t>(instruction.value));
-        for (int reg : instruction.operands) mix(static_cast<uint64_t>(reg));
+        hash.mix(static_cast<uint64_t>(instruction.op) << 8 | static_cast<uint64_t>(instruction.dtype));
+        hash.mix(std::bit_cast<uint64_t>(instruction.value));
+        for (int reg : instruction.operands) hash.mix(static_cast<uint64_t>(reg));
       }
       for (auto operands : {key.inputs, key.outputs})
         for (const OperandType& operand : operands) {
-          mix(static_cast<uint64_t>(operand.dtype));
-          for (int64_t size : operand.view.shape) mix(static_cast<uint64_t>(size));
-          for (int64_t stride : operand.view.strides) mix(static_cast<uint64_t>(stride));
+          hash.mix(static_cast<uint64_t>(operand.dtype));
+          for (int64_t size : operand.view.shape) hash.mix(static_cast<uint64_t>(size));
+          for (int64_t stride : operand.view.strides) hash.mix(static_cast<uint64_t>(stride));
         }
-      return hash ^ hash >> 32;
+      return hash.value() ^ hash.value() >> 32;
     }
   };
   struct KeyEqual {

@@ -5,7 +5,7 @@
 
 #include <filesystem>
 
-#include "kernels/cuda/plugin.hpp"
+#include "kernels/plugin_entry.hpp"
 
 namespace peri::kernels {
 namespace {

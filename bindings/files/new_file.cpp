@@ -23,8 +23,8 @@ Result<NewFile> NewFile::create(const std::string& target) {
   while (getrandom(&random, sizeof(random), 0) != sizeof(random)) {
   }
   std::string name = fmt::format("{}.{:016x}.tmp", target, random);
-  file.descriptor_ = FileDescriptor(::open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
-  if (!file.descriptor_.open()) return refused(target, errno);
+  file.descriptor_ = kernels::os::Fd(::open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
+  if (!file.descriptor_.valid()) return refused(target, errno);
   file.target_ = target;
   file.name_ = std::move(name);
   return file;
@@ -52,8 +52,8 @@ Status NewFile::take_place() {
   name_.clear();
   size_t slash = target_.rfind('/');
   std::string folder = slash == std::string::npos ? "." : target_.substr(0, slash + 1);
-  FileDescriptor opened(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (opened.open()) fsync(opened.get());  // some file systems cannot; the file itself is safe
+  kernels::os::Fd opened(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (opened.valid()) fsync(opened.get());  // some file systems cannot; the file itself is safe
   return {};
 }
 

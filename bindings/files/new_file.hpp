@@ -4,8 +4,8 @@
 
 #include <string>
 
-#include "bindings/files/file_descriptor.hpp"
 #include "core/error.hpp"
+#include "kernels/os/descriptor.hpp"
 
 namespace peri::files {
 
@@ -27,7 +27,7 @@ class NewFile {
   NewFile() = default;
 
   std::string target_, name_;
-  FileDescriptor descriptor_;
+  kernels::os::Fd descriptor_;
 };
 
 }  // namespace peri::files

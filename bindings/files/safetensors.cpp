@@ -35,8 +35,8 @@ Result<SafetensorsFile> SafetensorsFile::open(const std::string& path) {
   SafetensorsFile file;
   file.path_ = path;
   // Without O_NONBLOCK a named pipe would be waited for.
-  file.descriptor_ = FileDescriptor(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  if (!file.descriptor_.open()) {
+  file.descriptor_ = kernels::os::Fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (!file.descriptor_.valid()) {
     if (errno == ENOENT) return not_found(path);
     return system_error(path, "open it", errno);
   }

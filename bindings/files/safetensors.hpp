@@ -9,10 +9,10 @@
 #include <string>
 #include <vector>
 
-#include "bindings/files/file_descriptor.hpp"
 #include "core/error.hpp"
 #include "core/types/dtype.hpp"
 #include "core/types/shape.hpp"
+#include "kernels/os/descriptor.hpp"
 
 namespace peri::files {
 
@@ -73,7 +73,7 @@ class SafetensorsFile {
   Status still_whole() const;
 
   std::string path_;
-  FileDescriptor descriptor_;
+  kernels::os::Fd descriptor_;
   std::span<const std::byte> mapping_;
   SafetensorsHeader header_;
 };

@@ -87,8 +87,8 @@ Result<TimelineFile> TimelineFile::create(const std::string& path, int parts) {
   TimelineFile file;
   file.path_ = path;
   for (int i = 0; i < parts; ++i) {
-    FileDescriptor part(memfd_create("peri-timeline", MFD_CLOEXEC));
-    if (!part.open())
+    kernels::os::Fd part(memfd_create("peri-timeline", MFD_CLOEXEC));
+    if (!part.valid())
       return fail(Code::IoError, fmt::format("no memory for a timeline: {}", strerror(errno)));
     file.parts_.push_back(std::move(part));
   }
@@ -97,12 +97,12 @@ Result<TimelineFile> TimelineFile::create(const std::string& path, int parts) {
 
 std::vector<int> TimelineFile::descriptors() const {
   std::vector<int> descriptors;
-  for (const FileDescriptor& part : parts_) descriptors.push_back(part.get());
+  for (const kernels::os::Fd& part : parts_) descriptors.push_back(part.get());
   return descriptors;
 }
 
 Status TimelineFile::write() const {
-  auto is_empty = [](const FileDescriptor& part) {
+  auto is_empty = [](const kernels::os::Fd& part) {
     struct stat info{};
     return fstat(part.get(), &info) == 0 && info.st_size == 0;
   };
@@ -112,7 +112,7 @@ Status TimelineFile::write() const {
   constexpr std::string_view kBetween = ",\n";
   PERI_TRY(put("{\"displayTimeUnit\":\"ns\",\"traceEvents\":[\n"));
   bool first = true;
-  for (const FileDescriptor& part : parts_) {
+  for (const kernels::os::Fd& part : parts_) {
     const Mapped mapped = PERI_TRY(Mapped::create(part.get()));
     // A rank that was killed may have been writing: an event counts with what follows it.
     const size_t end = mapped.text().rfind(kBetween);

@@ -7,9 +7,9 @@
 #include <string>
 #include <vector>
 
-#include "bindings/files/file_descriptor.hpp"
 #include "core/env.hpp"
 #include "core/error.hpp"
+#include "kernels/os/descriptor.hpp"
 #include "kernels/timeline.hpp"
 
 namespace peri::files {
@@ -23,7 +23,7 @@ class TimelineFile {
 
  private:
   std::string path_;
-  std::vector<FileDescriptor> parts_;
+  std::vector<kernels::os::Fd> parts_;
 };
 
 // Where this rank's events go: to the part that `peri run` keeps for it; without one (mpirun, srun,

@@ -20,6 +20,7 @@
 #include "bindings/launcher/machine.hpp"
 #include "bindings/launcher/output.hpp"
 #include "bindings/launcher/rank_process.hpp"
+#include "kernels/os/machine.hpp"
 
 namespace peri::launcher {
 namespace {
@@ -43,7 +44,7 @@ class Signals {
     sigemptyset(&mask);
     for (int signal : {SIGINT, SIGTERM, SIGHUP, SIGPIPE}) sigaddset(&mask, signal);
     pthread_sigmask(SIG_BLOCK, &mask, &before_);
-    descriptor_ = files::FileDescriptor(signalfd(-1, &mask, SFD_NONBLOCK | SFD_CLOEXEC));
+    descriptor_ = kernels::os::Fd(signalfd(-1, &mask, SFD_NONBLOCK | SFD_CLOEXEC));
   }
   ~Signals() {
     while (next()) {  // what came late is not left to strike when the mask is lifted
@@ -62,7 +63,7 @@ class Signals {
 
  private:
   sigset_t before_;
-  files::FileDescriptor descriptor_;
+  kernels::os::Fd descriptor_;
 };
 
 // The terminal as it was: rank 0 may have changed it and been killed.
@@ -158,7 +159,7 @@ class Job {
     return std::all_of(ranks_.begin(), ranks_.end(),
                        [](const RankProcess& rank) { return !rank.running() || rank.stopped_by(); });
   }
-  static files::FileDescriptor& pipe_of(RankProcess& rank, Stream stream) {
+  static kernels::os::Fd& pipe_of(RankProcess& rank, Stream stream) {
     return stream == Stream::out ? rank.out : rank.err;
   }
 
@@ -276,8 +277,8 @@ Status Job::wait() {
     };
     if (process.running()) add(process.pid_descriptor(), {rank, Source::end});
     if (writer_.full()) continue;
-    if (process.out.open() && !output_.full(rank, Stream::out)) add(process.out.get(), {rank, Source::out});
-    if (process.err.open() && !output_.full(rank, Stream::err)) add(process.err.get(), {rank, Source::err});
+    if (process.out.valid() && !output_.full(rank, Stream::out)) add(process.out.get(), {rank, Source::out});
+    if (process.err.valid() && !output_.full(rank, Stream::err)) add(process.err.get(), {rank, Source::err});
   }
   const bool writing = !writer_.empty();
   if (writing) polled.push_back({writer_.descriptor(), POLLOUT, 0});
@@ -336,8 +337,8 @@ void Job::on_end(int rank) {
 
 // One piece of a rank's output. False when there is nothing now, or nothing more.
 bool Job::read_some(int rank, Stream stream) {
-  files::FileDescriptor& pipe = pipe_of(ranks_[rank], stream);
-  if (!pipe.open()) return false;
+  kernels::os::Fd& pipe = pipe_of(ranks_[rank], stream);
+  if (!pipe.valid()) return false;
   std::array<char, kReadBytes> bytes;
   ssize_t count = read(pipe.get(), bytes.data(), bytes.size());
   if (count > 0) {
@@ -422,7 +423,7 @@ Result<int> launch(const LaunchOptions& options) {
   if (!(options.timeout_s > 0))
     return fail(Code::InvalidArgument,
                 fmt::format("the timeout must be positive, and it is {}", options.timeout_s));
-  PERI_TRY(check_memory(options.ranks, available_memory()));
+  PERI_TRY(check_memory(options.ranks, kernels::os::available_memory()));
   return Job(options).run();
 }
 

@@ -1,8 +1,6 @@
-// What of this machine the process may use: cores (affinity and cgroup quota) and memory (free, and cgroup
-// limit).
+// Which cores of this machine the process may use, by its affinity and its cgroups' quota.
 #pragma once
 
-#include <cstdint>
 #include <vector>
 
 namespace peri::launcher {
@@ -13,8 +11,5 @@ std::vector<int> allowed_cores();
 // How many cores' worth of time it gets: the allowed cores, less where a cgroup has a smaller CPU quota; at
 // least 1.
 int usable_cores();
-
-// Bytes that can still be had without swapping: MemAvailable, or the cgroup's limit where that is smaller.
-int64_t available_memory();
 
 }  // namespace peri::launcher

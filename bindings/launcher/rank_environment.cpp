@@ -6,6 +6,8 @@
 #include <limits>
 #include <vector>
 
+#include "core/hash.hpp"
+
 namespace peri::launcher {
 namespace {
 
@@ -54,9 +56,7 @@ Result<RankEnvironment> read(const Source& source) {
 
 // Other launchers' names for a job are of any length and alphabet; ours must fit a socket address.
 std::string job_name(const std::string& launcher, const std::string& theirs) {
-  uint64_t hash = 0xcbf29ce484222325u;  // FNV-1a
-  for (unsigned char byte : theirs) hash = (hash ^ byte) * 0x100000001b3u;
-  return fmt::format("{}-{:016x}", launcher, hash);
+  return fmt::format("{}-{:016x}", launcher, Hash().mix(theirs).value());
 }
 
 std::vector<Source> sources(const Environment& env) {

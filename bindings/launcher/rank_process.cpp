@@ -15,14 +15,14 @@ namespace peri::launcher {
 namespace {
 
 struct Pipe {
-  files::FileDescriptor read, write;
+  kernels::os::Fd read, write;
 };
 
 Result<Pipe> make_pipe() {
   int ends[2];
   if (pipe2(ends, O_CLOEXEC) != 0)
     return fail(Code::IoError, fmt::format("cannot start a rank: no pipe: {}", strerror(errno)));
-  return Pipe{files::FileDescriptor(ends[0]), files::FileDescriptor(ends[1])};
+  return Pipe{kernels::os::Fd(ends[0]), kernels::os::Fd(ends[1])};
 }
 
 std::vector<char*> pointers(const std::vector<std::string>& strings) {
@@ -81,8 +81,8 @@ Result<RankProcess> RankProcess::start(const RankStart& start) {
     [[maybe_unused]] ssize_t written = write(failure.write.get(), &why, sizeof(why));
     _exit(127);
   }
-  rank.pid_descriptor_ = files::FileDescriptor(static_cast<int>(syscall(SYS_pidfd_open, rank.pid_, 0)));
-  if (!rank.pid_descriptor_.open()) {
+  rank.pid_descriptor_ = kernels::os::Fd(static_cast<int>(syscall(SYS_pidfd_open, rank.pid_, 0)));
+  if (!rank.pid_descriptor_.valid()) {
     int why = errno;
     ::kill(rank.pid_, SIGKILL);
     waitpid(rank.pid_, nullptr, 0);

@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "bindings/files/file_descriptor.hpp"
 #include "core/error.hpp"
+#include "kernels/os/descriptor.hpp"
 
 namespace peri::launcher {
 
@@ -41,10 +41,10 @@ class RankProcess {
   // Readable when the process has ended.
   int pid_descriptor() const { return pid_descriptor_.get(); }
   // Ends of pipes, non-blocking; reset when the rank has closed its side.
-  files::FileDescriptor out;
-  files::FileDescriptor err;
+  kernels::os::Fd out;
+  kernels::os::Fd err;
 
-  bool running() const { return pid_descriptor_.open(); }
+  bool running() const { return pid_descriptor_.valid(); }
   void signal(int signal_number);
   // To it and to what it started, if it has its own process group.
   void kill();
@@ -56,7 +56,7 @@ class RankProcess {
  private:
   RankProcess() = default;
 
-  files::FileDescriptor pid_descriptor_;
+  kernels::os::Fd pid_descriptor_;
   pid_t pid_ = -1;
   bool own_process_group_ = true;
 };

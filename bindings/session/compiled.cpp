@@ -8,6 +8,8 @@
 #include <cstdio>
 #include <sstream>
 
+#include "core/hash.hpp"
+
 namespace peri::session {
 namespace {
 
@@ -18,18 +20,12 @@ std::vector<std::string> lines_of(const std::string& text) {
   return lines;
 }
 
-uint64_t hash_of(const std::string& text) {
-  uint64_t h = 14695981039346656037u;  // FNV-1a
-  for (unsigned char c : text) h = (h ^ c) * 1099511628211u;
-  return h;
-}
-
 // A difference is an error that names the first differing line on two ranks, not a hang later on.
 Status agree(kernels::Backend& backend, const planner::Plan& plan, const Group& group) {
   if (group.size() < 2) return {};
   const std::string text = agreement_text(plan);
   const std::string what = "compile: comparing the ranks' programs";
-  const auto hashes = PERI_TRY(backend.exchange(group, std::to_string(hash_of(text)), what));
+  const auto hashes = PERI_TRY(backend.exchange(group, std::to_string(Hash().mix(text).value()), what));
   if (std::all_of(hashes.begin(), hashes.end(), [&](const std::string& h) { return h == hashes[0]; }))
     return {};
   const auto texts = PERI_TRY(backend.exchange(group, text, what));

@@ -16,8 +16,8 @@
 #include "kernels/cuda/mark.hpp"
 #include "kernels/cuda/matmul/matmul.hpp"
 #include "kernels/cuda/memory/memory.hpp"
-#include "kernels/cuda/plugin.hpp"
 #include "kernels/cuda/symmetric/symmetric_memory.hpp"
+#include "kernels/plugin_entry.hpp"
 
 namespace peri::kernels::cuda {
 namespace {

@@ -8,6 +8,7 @@
 
 #include <filesystem>
 
+#include "core/bytes.hpp"
 #include "core/env.hpp"
 #include "kernels/cuda/nccl/nccl.hpp"
 #include "kernels/cuda/nvrtc/cache.hpp"
@@ -90,7 +91,7 @@ std::string cache_text() {
     ++files;
     if (const auto size = at->file_size(error); !error) bytes += static_cast<int64_t>(size);
   }
-  return fmt::format("{}, {} files, {}", folder.string(), files, host::describe_bytes(bytes));
+  return fmt::format("{}, {} files, {}", folder.string(), files, describe_bytes(bytes));
 }
 
 // The first two of `ranks` ranks whose GPUs cannot reach each other; {-1, -1} if there are none.

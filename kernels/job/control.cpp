@@ -10,6 +10,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "core/hash.hpp"
+
 namespace peri::kernels::job {
 namespace {
 
@@ -34,11 +36,10 @@ Clock::time_point deadline_of(const JobOptions& options) {
 }  // namespace
 
 uint64_t topic_of(const Group& group, std::string_view subject) {
-  uint64_t hash = 14695981039346656037u;  // FNV-1a
-  auto mix = [&hash](uint64_t value) { hash = (hash ^ value) * 1099511628211u; };
-  for (char c : subject) mix(static_cast<unsigned char>(c));
-  for (int rank : group.ranks) mix(static_cast<uint64_t>(rank) + 256);
-  return hash;
+  Hash hash;
+  hash.mix(subject);
+  for (int rank : group.ranks) hash.mix(static_cast<uint64_t>(rank) + 256);  // no byte of the subject
+  return hash.value();
 }
 
 Operation::Operation(std::string text, Origin origin) : text_(std::move(text)), origin_(std::move(origin)) {
@@ -65,13 +66,13 @@ Result<std::unique_ptr<Control>> Control::join(const JobOptions& options) {
                                        sizeof(RankRecord) * static_cast<size_t>(options.world_size));
   const MessageKey key{topic_of(world_group(options.world_size), "control block"), 0};
   const Operation joining("joining the job", {});
-  host::Fd file;
+  os::Fd file;
   if (options.rank == 0) {
-    file = PERI_TRY(host::create_shared_file(bytes));
+    file = PERI_TRY(os::create_shared_file(bytes));
     for (int peer = 1; peer < options.world_size; ++peer) control->mailbox_.post(peer, key, "", "", &file);
-    control->mapping_ = PERI_TRY(host::Mapping::of_file(file));
+    control->mapping_ = PERI_TRY(os::Mapping::of_file(file));
     control->block_ = reinterpret_cast<ControlBlock*>(control->mapping_->data());
-    control->block_->ledger.limit.store(host::available_memory(), std::memory_order_relaxed);
+    control->block_->ledger.limit.store(promisable_memory(), std::memory_order_relaxed);
     PERI_TRY(control->converse(joining, [&] {
       std::vector<int> missing;
       for (int peer = 1; peer < options.world_size; ++peer)
@@ -80,12 +81,12 @@ Result<std::unique_ptr<Control>> Control::join(const JobOptions& options) {
     }));
   } else {
     file = std::move(PERI_TRY(control->receive(0, key, joining)).file);
-    control->mapping_ = PERI_TRY(host::Mapping::of_file(file));
+    control->mapping_ = PERI_TRY(os::Mapping::of_file(file));
     control->block_ = reinterpret_cast<ControlBlock*>(control->mapping_->data());
   }
   if (options.world_size > 1) {
-    control->stop_watching_ = host::Fd(eventfd(0, EFD_CLOEXEC));
-    if (!control->stop_watching_.valid()) return host::os_failure(Code::IoError, "eventfd");
+    control->stop_watching_ = os::Fd(eventfd(0, EFD_CLOEXEC));
+    if (!control->stop_watching_.valid()) return os::failure(Code::IoError, "eventfd");
     control->watcher_ = std::thread([c = control.get()] { c->watch(); });
   }
   return control;
@@ -232,7 +233,7 @@ Result<std::vector<std::string>> Control::exchange(const Group& group, const std
   return texts;
 }
 
-Status Control::send(int peer, MessageKey key, const std::string& text, const host::Fd* file,
+Status Control::send(int peer, MessageKey key, const std::string& text, const os::Fd* file,
                      const Operation& operation) {
   mailbox_.post(peer, key, operation.text(), text, file);
   return converse(operation, [&]() -> std::vector<int> {
@@ -249,6 +250,20 @@ Result<Message> Control::receive(int peer, MessageKey key, const Operation& oper
     return {peer};
   }));
   return std::move(*message);
+}
+
+Result<std::string> first_failure(Control& control, const Group& group, const Status& mine,
+                                  const Operation& operation) {
+  const std::vector<std::string> outcomes =
+      PERI_TRY(control.exchange(group, mine ? "" : mine.error().message, operation));
+  for (size_t i = 0; i < outcomes.size(); ++i)
+    if (!outcomes[i].empty()) return fmt::format("rank {}: {}", group.ranks[i], outcomes[i]);
+  return "";
+}
+
+Status agree(Control& control, const Group& group, const Status& mine, const Operation& operation) {
+  const std::string failure = PERI_TRY(first_failure(control, group, mine, operation));
+  return failure.empty() ? Status{} : operation.fail(Code::OutOfMemory, failure);
 }
 
 void Control::report(Code code, int subject, const std::string& message) {
@@ -271,7 +286,7 @@ void Control::abort(const Error& cause) {
 void Control::watch() {
   std::vector<pollfd> polled{{stop_watching_.get(), POLLIN, 0}};
   std::vector<int> ranks{-1};
-  std::vector<host::Fd>
+  std::vector<os::Fd>
       processes;  // a socket inherited by a child of a dead rank stays open; the process does not
   for (int peer = 0; peer < options_.world_size; ++peer) {
     if (peer == rank()) continue;
@@ -279,7 +294,7 @@ void Control::watch() {
     ranks.push_back(peer);
     pid_t pid = mailbox_.pid(peer);
     if (pid <= 0 || pid == getpid()) continue;
-    host::Fd process(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
+    os::Fd process(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
     if (!process.valid()) continue;
     polled.push_back({process.get(), POLLIN, 0});
     ranks.push_back(peer);

@@ -16,9 +16,10 @@
 
 #include "core/error.hpp"
 #include "kernels/backend.hpp"
-#include "kernels/host/memory.hpp"
 #include "kernels/job/futex.hpp"
+#include "kernels/job/memory_ledger.hpp"
 #include "kernels/job/rendezvous.hpp"
+#include "kernels/os/shared_file.hpp"
 
 namespace peri::kernels::job {
 
@@ -59,7 +60,7 @@ struct alignas(64) RankRecord {
 };
 
 struct ControlBlock {
-  host::MemoryLedger ledger;
+  MemoryLedger ledger;
   std::atomic<uint32_t> failed;  // 0, or 1 + the rank whose record has the first cause
   RankRecord ranks[];
 };
@@ -72,7 +73,7 @@ class Control {
 
   const JobOptions& options() const { return options_; }
   int rank() const { return options_.rank; }
-  std::shared_ptr<host::MemoryLedger> ledger() const { return {mapping_, &block_->ledger}; }
+  std::shared_ptr<MemoryLedger> ledger() const { return {mapping_, &block_->ledger}; }
   std::atomic<bool>& interrupt_flag() { return interrupted_; }
 
   // Tells the peers what this rank is about to do.
@@ -101,7 +102,7 @@ class Control {
   Result<std::vector<std::string>> exchange(const Group& group, const std::string& text,
                                             const Operation& operation);
   // One message, outside any exchange. Sending waits for room in the socket only.
-  Status send(int peer, MessageKey key, const std::string& text, const host::Fd* file,
+  Status send(int peer, MessageKey key, const std::string& text, const os::Fd* file,
               const Operation& operation);
   Result<Message> receive(int peer, MessageKey key, const Operation& operation);
   // The next key of a topic: members count alike because they do the same things in the same order.
@@ -124,16 +125,23 @@ class Control {
 
   JobOptions options_;
   std::atomic<bool> interrupted_{false};
-  std::shared_ptr<host::Mapping> mapping_;
+  std::shared_ptr<os::Mapping> mapping_;
   ControlBlock* block_ = nullptr;
   Mailbox mailbox_;
   std::map<uint64_t, uint64_t> sequences_;  // conversations begun, by topic
   bool has_left_ = false;
   std::mutex report_mutex_;  // the watcher and the rank itself may both have something to report
   bool reported_ = false;
-  host::Fd stop_watching_;
+  os::Fd stop_watching_;
   std::thread watcher_;
 };
+
+// Collective: the outcome of the first member, in group order, whose step failed, as "rank 1: why"; empty if
+// none did. An error means that the members could not be asked.
+Result<std::string> first_failure(Control& control, const Group& group, const Status& mine,
+                                  const Operation& operation);
+// Collective: OutOfMemory on all members, with the first failure, if one member's step failed.
+Status agree(Control& control, const Group& group, const Status& mine, const Operation& operation);
 
 // A topic of conversation among a group's members.
 uint64_t topic_of(const Group& group, std::string_view subject);

@@ -51,16 +51,16 @@ Result<Address> address_of(const std::string& job, int rank) {
   return address;
 }
 
-Result<ucred> credentials(const host::Fd& socket) {
+Result<ucred> credentials(const os::Fd& socket) {
   ucred peer{};
   socklen_t length = sizeof(peer);
   if (getsockopt(socket.get(), SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0)
-    return host::os_failure(Code::IoError, "SO_PEERCRED");
+    return os::failure(Code::IoError, "SO_PEERCRED");
   return peer;
 }
 
-host::Fd open_socket() {
-  return host::Fd(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+os::Fd open_socket() {
+  return os::Fd(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
 }
 
 }  // namespace
@@ -70,17 +70,17 @@ Result<Mailbox> Mailbox::connect(const JobOptions& options) {
   mailbox.peers_.resize(static_cast<size_t>(options.world_size));
   auto deadline = Clock::now() + std::chrono::duration<double>(options.timeout_s);
 
-  host::Fd listener = open_socket();
-  if (!listener.valid()) return host::os_failure(Code::IoError, "socket");
+  os::Fd listener = open_socket();
+  if (!listener.valid()) return os::failure(Code::IoError, "socket");
   Address own = PERI_TRY(address_of(options.job, options.rank));
   if (bind(listener.get(), reinterpret_cast<sockaddr*>(&own.name), own.length) != 0)
-    return host::os_failure(
-        Code::IoError, fmt::format("rank {} of job {} cannot take its address", options.rank, options.job));
-  if (listen(listener.get(), SOMAXCONN) != 0) return host::os_failure(Code::IoError, "listen");
+    return os::failure(Code::IoError,
+                       fmt::format("rank {} of job {} cannot take its address", options.rank, options.job));
+  if (listen(listener.get(), SOMAXCONN) != 0) return os::failure(Code::IoError, "listen");
 
   // Abstract names have no permissions: another user can connect to one, or take one first. The credentials
   // tell.
-  auto adopt = [&](host::Fd socket, int rank) -> Status {
+  auto adopt = [&](os::Fd socket, int rank) -> Status {
     ucred peer = PERI_TRY(credentials(socket));
     if (peer.uid != geteuid())
       return fail(Code::IoError,
@@ -90,18 +90,18 @@ Result<Mailbox> Mailbox::connect(const JobOptions& options) {
     return {};
   };
 
-  std::vector<host::Fd> unnamed;  // accepted, and their first packet has not come yet
+  std::vector<os::Fd> unnamed;  // accepted, and their first packet has not come yet
   int missing = options.world_size - 1;
   while (missing > 0) {
     for (int rank = 0; rank < options.rank; ++rank) {
       if (mailbox.peers_[static_cast<size_t>(rank)].socket.valid()) continue;
-      host::Fd socket = open_socket();
-      if (!socket.valid()) return host::os_failure(Code::IoError, "socket");
+      os::Fd socket = open_socket();
+      if (!socket.valid()) return os::failure(Code::IoError, "socket");
       Address other = PERI_TRY(address_of(options.job, rank));
       if (::connect(socket.get(), reinterpret_cast<sockaddr*>(&other.name), other.length) != 0) {
         if (errno == ECONNREFUSED || errno == EAGAIN || errno == EINTR)
           continue;  // not there yet, or busy: again later
-        return host::os_failure(Code::IoError, fmt::format("connecting to rank {}", rank));
+        return os::failure(Code::IoError, fmt::format("connecting to rank {}", rank));
       }
       Hello hello{.rank = options.rank, .world_size = options.world_size};
       if (send(socket.get(), &hello, sizeof(hello), MSG_NOSIGNAL) != sizeof(hello)) continue;
@@ -109,16 +109,16 @@ Result<Mailbox> Mailbox::connect(const JobOptions& options) {
       --missing;
     }
     for (;;) {
-      host::Fd socket(accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+      os::Fd socket(accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
       if (!socket.valid()) break;
       ucred peer = PERI_TRY(credentials(socket));
       if (peer.uid == geteuid()) unnamed.push_back(std::move(socket));
     }
-    for (host::Fd& socket : unnamed) {
+    for (os::Fd& socket : unnamed) {
       Hello hello;
       ssize_t got = recv(socket.get(), &hello, sizeof(hello), 0);
       if (got < 0 && (errno == EAGAIN || errno == EINTR)) continue;
-      host::Fd accepted = std::move(socket);
+      os::Fd accepted = std::move(socket);
       if (got != sizeof(hello) || hello.magic != kMagic) continue;  // not one of us
       if (hello.world_size != options.world_size)
         return fail(Code::RankMismatch,
@@ -130,7 +130,7 @@ Result<Mailbox> Mailbox::connect(const JobOptions& options) {
       PERI_TRY(adopt(std::move(accepted), hello.rank));
       --missing;
     }
-    std::erase_if(unnamed, [](const host::Fd& socket) { return !socket.valid(); });
+    std::erase_if(unnamed, [](const os::Fd& socket) { return !socket.valid(); });
     if (missing == 0) break;
     if (Clock::now() >= deadline) {
       std::vector<int> absent;
@@ -148,7 +148,7 @@ Result<Mailbox> Mailbox::connect(const JobOptions& options) {
 }
 
 void Mailbox::post(int peer, MessageKey key, const std::string& what, const std::string& text,
-                   const host::Fd* file) {
+                   const os::Fd* file) {
   std::string body = what + text;
   PacketHeader header{key, what.size(), body.size()};
   size_t at = 0;
@@ -156,7 +156,7 @@ void Mailbox::post(int peer, MessageKey key, const std::string& what, const std:
     Outgoing out;
     out.packet.assign(reinterpret_cast<const char*>(&header), sizeof(header));
     out.packet.append(body, at, kPacketBytes);
-    if (at == 0 && file) out.file = host::Fd(fcntl(file->get(), F_DUPFD_CLOEXEC, 0));
+    if (at == 0 && file) out.file = os::Fd(fcntl(file->get(), F_DUPFD_CLOEXEC, 0));
     peers_[static_cast<size_t>(peer)].outgoing.push_back(std::move(out));
     at += kPacketBytes;
   } while (at < body.size());
@@ -219,7 +219,7 @@ void Mailbox::receive_some(Peer& peer) {
     for (cmsghdr* c = CMSG_FIRSTHDR(&message); c; c = CMSG_NXTHDR(&message, c)) {
       int fd = -1;
       if (c->cmsg_type == SCM_RIGHTS) std::memcpy(&fd, CMSG_DATA(c), sizeof(int));
-      partial.file = host::Fd(fd);
+      partial.file = os::Fd(fd);
     }
     partial.text.append(packet, sizeof(header), static_cast<size_t>(got) - sizeof(header));
     if (partial.text.size() < header.total_bytes) continue;

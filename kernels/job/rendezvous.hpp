@@ -15,14 +15,14 @@
 
 #include "core/error.hpp"
 #include "kernels/backend.hpp"
-#include "kernels/host/memory.hpp"
+#include "kernels/os/descriptor.hpp"
 
 namespace peri::kernels::job {
 
 struct Message {
   std::string what;  // the step that it belongs to, as errors name it
   std::string text;
-  host::Fd file;  // sent along, or none
+  os::Fd file;  // sent along, or none
 };
 
 // Which conversation a message belongs to: both sides count the conversations of each topic.
@@ -40,7 +40,7 @@ class Mailbox {
 
   // Queued at once, sent by `progress`. The file stays the caller's.
   void post(int peer, MessageKey key, const std::string& what, const std::string& text,
-            const host::Fd* file = nullptr);
+            const os::Fd* file = nullptr);
   bool sent(int peer) const { return peers_[static_cast<size_t>(peer)].outgoing.empty(); }
   std::optional<Message> take(int peer, MessageKey key);
   // Sends and receives what is possible, waiting at most `at_most` for something to be.
@@ -54,10 +54,10 @@ class Mailbox {
  private:
   struct Outgoing {
     std::string packet;
-    host::Fd file;
+    os::Fd file;
   };
   struct Peer {
-    host::Fd socket;
+    os::Fd socket;
     pid_t pid = 0;
     bool gone = false;
     std::deque<Outgoing> outgoing;

@@ -21,6 +21,7 @@
 
 #include "bindings/launcher/failure.hpp"
 #include "bindings/launcher/machine.hpp"
+#include "kernels/os/machine.hpp"
 
 using namespace peri;
 using namespace std::chrono_literals;
@@ -401,7 +402,7 @@ TEST_CASE("more ranks than memory are refused with numbers") {
         "100 ranks need at least 3200 MiB (32 MiB each), and 1024 MiB of memory are available");
   CHECK(status.error().hint == "at most 32 ranks fit");
   CHECK(launcher::check_memory(32, int64_t{1} << 30));
-  CHECK(launcher::available_memory() > launcher::kBytesPerRank);
+  CHECK(kernels::os::available_memory() > launcher::kBytesPerRank);
   CHECK(launcher::usable_cores() >= 1);
   CHECK(launcher::usable_cores() <= static_cast<int>(launcher::allowed_cores().size()));
 }

@@ -147,6 +147,13 @@ std::optional<std::string> reach(const Includes& includes, const std::string& pa
   return std::nullopt;
 }
 
+// The backends stand on what kernels/ has in common, and know nothing of each other.
+void check_backends(const std::string& path, const Include& include, std::vector<Violation>& out) {
+  for (std::string_view backend : {"kernels/host/", "kernels/cuda/"})
+    if (path.starts_with("kernels/") && !path.starts_with(backend) && include.path.starts_with(backend))
+      out.push_back({path, include.line, "a backend is included by itself only: " + include.path});
+}
+
 void check_includes(const Includes& includes, std::vector<Violation>& out) {
   for (const auto& [path, list] : includes) {
     auto floor = std::ranges::find(kFloors, first_folder(path), &Floor::name);
@@ -155,6 +162,7 @@ void check_includes(const Includes& includes, std::vector<Violation>& out) {
       bool is_floor = include.path.find('/') != include.path.npos &&
                       std::ranges::find(kFloors, to, &Floor::name) != kFloors.end();
       if (floor == kFloors.end()) continue;
+      check_backends(path, include, out);
       if (is_floor && std::ranges::find(floor->may_include, to) == floor->may_include.end())
         out.push_back({path, include.line, "a floor includes only floors below it: " + include.path});
       if (to == "tests")

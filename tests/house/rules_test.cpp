@@ -84,6 +84,11 @@ TEST_CASE("an include that points up a floor is found") {
   CHECK(broken({{"core/a.hpp", "#include \"core/b.hpp\"\n"}}).empty());
   CHECK(broken({{"core/a.hpp", "\n#include \"planner/b.hpp\"\n"}}) == Places{"core/a.hpp:2"});
   CHECK(broken({{"planner/a.cpp", "#include \"kernels/b.hpp\"\n"}}) == Places{"planner/a.cpp:1"});
+  CHECK(broken({{"kernels/job/a.cpp", "#include \"kernels/host/b.hpp\"\n"}}) ==
+        Places{"kernels/job/a.cpp:1"});
+  CHECK(broken({{"kernels/cuda/a.cpp", "#include \"kernels/host/b.hpp\"\n"}}) ==
+        Places{"kernels/cuda/a.cpp:1"});
+  CHECK(broken({{"kernels/host/a.cpp", "#include \"kernels/host/b.hpp\"\n"}}).empty());
   CHECK(broken({{"kernels/a.cpp", "#  include \"planner/b.hpp\"  // why\n"}}) == Places{"kernels/a.cpp:1"});
   CHECK(broken({{"cudagraph/a.cpp", "#include \"bindings/b.hpp\"\n"}}) == Places{"cudagraph/a.cpp:1"});
   CHECK(broken({{"bindings/a.cpp", "#include \"cudagraph/b.hpp\"\n#include \"core/c.hpp\"\n"}}).empty());

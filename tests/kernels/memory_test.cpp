@@ -3,22 +3,24 @@
 
 #include <cstring>
 
+#include "core/bytes.hpp"
 #include "kernels/host/memory.hpp"
+#include "kernels/os/machine.hpp"
 
 using namespace peri;
 using namespace peri::kernels;
-using host::MemoryLedger;
+using job::MemoryLedger;
 
 namespace {
 
-std::shared_ptr<host::Allocator> make_allocator(const std::shared_ptr<host::MemoryLedger>& ledger) {
+std::shared_ptr<host::Allocator> make_allocator(const std::shared_ptr<job::MemoryLedger>& ledger) {
   return std::make_shared<host::Allocator>(ledger);
 }
 
 }  // namespace
 
 TEST_CASE("blocks are aligned, large enough and handed out again") {
-  auto ledger = std::make_shared<host::MemoryLedger>();
+  auto ledger = std::make_shared<job::MemoryLedger>();
   ledger->limit = 1 << 30;
   auto allocator = make_allocator(ledger);
   for (int64_t bytes : {0, 1, 63, 257, 1000, 4097, 100'000, 5 << 20, 70 << 20}) {
@@ -36,7 +38,7 @@ TEST_CASE("blocks are aligned, large enough and handed out again") {
 }
 
 TEST_CASE("the place of an address is that of its block") {
-  auto ledger = std::make_shared<host::MemoryLedger>();
+  auto ledger = std::make_shared<job::MemoryLedger>();
   ledger->limit = 1 << 30;
   auto allocator = make_allocator(ledger);
   auto device = *allocator->allocate(300, Place::device);
@@ -48,7 +50,7 @@ TEST_CASE("the place of an address is that of its block") {
 }
 
 TEST_CASE("more than the job may hold is OutOfMemory, with the sizes; cached blocks are given back first") {
-  auto ledger = std::make_shared<host::MemoryLedger>();
+  auto ledger = std::make_shared<job::MemoryLedger>();
   ledger->limit = 10 << 20;
   auto allocator = make_allocator(ledger);
   auto refused = allocator->allocate(12 << 20, Place::device);
@@ -62,12 +64,12 @@ TEST_CASE("more than the job may hold is OutOfMemory, with the sizes; cached blo
   CHECK(ledger->promised == 8 << 20);
   CHECK(allocator->allocate(6 << 20, Place::device));
   CHECK_FALSE(allocator->allocate(-1, Place::device));
-  CHECK_FALSE(allocator->allocate(host::available_memory() + (1LL << 40), Place::device));
+  CHECK_FALSE(allocator->allocate(os::available_memory() + (1LL << 40), Place::device));
   CHECK_FALSE(allocator->allocate(INT64_MAX, Place::device));
 }
 
 TEST_CASE("the machine's free memory is a sensible number") {
-  CHECK(host::available_memory() > 64 << 20);
-  CHECK(host::describe_bytes(4096) == "4096 bytes");
-  CHECK(host::describe_bytes(3 << 19) == "1.5 MiB");
+  CHECK(os::available_memory() > 64 << 20);
+  CHECK(describe_bytes(4096) == "4096 bytes");
+  CHECK(describe_bytes(3 << 19) == "1.5 MiB");
 }

@@ -2,7 +2,7 @@
 // allocation.
 #include <catch2/catch.hpp>
 
-#include "kernels/host/memory.hpp"
+#include "kernels/os/machine.hpp"
 #include "tests/support/collective_case.hpp"
 #include "tests/support/ranks.hpp"
 
@@ -111,7 +111,7 @@ TEST_CASE("ranks that ask for different sizes are told both") {
 TEST_CASE("more than the machine has is refused on all ranks, which then go on") {
   auto body = [](Backend& backend) -> std::string {
     const int64_t too_much =
-        tested.is_cuda ? int64_t(1) << 40 : host::available_memory() / 2 + (1 << 30);  // per rank
+        tested.is_cuda ? int64_t(1) << 40 : os::available_memory() / 2 + (1 << 30);  // per rank
     auto storage = backend.allocate_symmetric(too_much, world_group(2));
     if (storage) return "no error";
     if (storage.error().code != Code::OutOfMemory) return storage.error().to_string();

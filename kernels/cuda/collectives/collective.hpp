@@ -10,7 +10,7 @@
 #include "kernels/cuda/nccl/nccl.hpp"
 #include "kernels/cuda/peers.hpp"
 #include "kernels/cuda/symmetric/group_context.hpp"
-#include "kernels/host/symmetric/symmetric_memory.hpp"
+#include "kernels/symmetric_blocks.hpp"
 
 namespace peri::kernels::cuda {
 
@@ -42,7 +42,7 @@ class Communicator {
   job::Control& control() const { return control_; }
   Monitor& monitor() const { return monitor_; }
   const std::shared_ptr<Device>& device() const { return device_; }
-  const std::shared_ptr<host::SymmetricBlocks>& blocks() const { return blocks_; }
+  const std::shared_ptr<SymmetricBlocks>& blocks() const { return blocks_; }
   const Peers& peers() const { return peers_; }
   // Unsupported if the group's members cannot use it.
   Result<Nccl*> nccl(const Group& group, const job::Operation& operation);
@@ -62,7 +62,7 @@ class Communicator {
   std::shared_ptr<Device> device_;
   Peers peers_;
   std::unique_ptr<Nccl> nccl_;  // made when first used
-  std::shared_ptr<host::SymmetricBlocks> blocks_ = std::make_shared<host::SymmetricBlocks>();
+  std::shared_ptr<SymmetricBlocks> blocks_ = std::make_shared<SymmetricBlocks>();
   std::map<Group, std::unique_ptr<GroupContext>> contexts_;
   std::map<std::tuple<Group, int, int>, std::unique_ptr<Channel>> channels_;
 };

@@ -95,7 +95,7 @@ Space in_units(Space space, std::span<const int> operands, int64_t elements) {
 }
 
 Compiled make_copy(const Shape& shape, const Strides& in, const Strides& out, int64_t bytes) {
-  const Space space = host::reordered({shape, {out, in}});
+  const Space space = reordered({shape, {out, in}});
   const int64_t elements = elements_per_unit(space, kBoth, bytes);
   if (const int rows = transposed_dimension(space); rows >= 0) return make_transposition(space, rows, bytes);
   const Space units = in_units(space, kBoth, elements);

@@ -40,7 +40,7 @@ Creator creator_of(const Call& call) {
 
 Compiled compile_creation(const Call& call) {
   constexpr int kThreads = 128, kPerThread = 4;
-  const Space space = host::simplified({call.out().shape, {call.out().strides}});
+  const Space space = simplified({call.out().shape, {call.out().strides}});
   const Creator creator = creator_of(call);
   Generated generated;
   generated.text = fmt::format(

@@ -5,7 +5,6 @@
 #include <fmt/format.h>
 
 #include "kernels/cuda/compute/kernel_compile.hpp"
-#include "kernels/host/simd/elements.hpp"
 
 namespace peri::kernels::cuda {
 namespace {
@@ -16,7 +15,7 @@ constexpr int64_t kUnitsPerBlock = 4096;  // of a slice that is written
 // The bits of 8 bytes of missing elements.
 int64_t missing_bits(DType dtype) {
   const int64_t bits = 8 * size_of(dtype);
-  uint64_t word = host::missing_value(dtype);
+  uint64_t word = missing_value(dtype);
   for (int64_t have = bits; have < 64; have *= 2) word |= word << have;
   return std::bit_cast<int64_t>(word);
 }
@@ -52,7 +51,7 @@ static Compiled make_gather(const Call& call, size_t from, int dim) {
     space.strides[1].push_back(is_index ? numbers.strides[i - dim] : 0);
     space.strides[2].push_back(is_index ? 0 : source.strides[i < dim ? i : i - indices + 1]);
   }
-  space = host::reordered(std::move(space));
+  space = reordered(std::move(space));
   const int64_t bytes = size_of(call.dtype()), row_stride = source.strides[dim];
   constexpr int kMoved[] = {0, 2};
   const bool along_index = space.inner_stride(1) != 0;  // then units would span indices
@@ -95,7 +94,7 @@ static Compiled make_index_copy(const Call& call) {
   Space slice{out.shape, {out.strides, source.strides}};
   slice.shape.erase(dim);
   for (Strides& strides : slice.strides) strides.erase(dim);
-  slice = host::reordered(std::move(slice));
+  slice = reordered(std::move(slice));
   constexpr int kMoved[] = {0, 1};
   const int64_t elements = elements_per_unit(slice, kMoved, bytes, std::array{row_stride, source_stride});
   const int64_t count = numel(index.shape);

@@ -47,7 +47,7 @@ Compiled compile_normalisation(const Call& call) {
       lines.strides[1].push_back(call.in(0).strides[i]);
     }
   }
-  lines = host::reordered(std::move(lines));
+  lines = reordered(std::move(lines));
   const auto blocks = static_cast<uint64_t>(std::max<int64_t>(1, blocks_for(length, kBlock)));
   const int warps = static_cast<int>(std::min<uint64_t>(kMostWarps, std::bit_ceil(blocks)));
   const int lines_per_block = warps == 1 ? kLinesPerBlock : 1;

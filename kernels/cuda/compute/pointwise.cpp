@@ -186,8 +186,8 @@ Compiled compile_pointwise(const Call& call) {
   Space space{call.out().shape, {}};
   for (const OperandType& output : call.outputs) space.strides.push_back(output.view.strides);
   for (const OperandType& input : call.inputs)
-    space.strides.push_back(host::broadcast_strides(input.view, space.shape));
-  space = host::reordered(std::move(space));
+    space.strides.push_back(broadcast_strides(input.view, space.shape));
+  space = reordered(std::move(space));
   const int pack = pack_of(space, call), unroll = space.total() >= kLarge ? 2 : 1;
   Constants constants;
   constants.add(space);

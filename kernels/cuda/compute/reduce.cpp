@@ -32,8 +32,8 @@ Spaces split(const Call& call, const std::vector<char>& is_reduced) {
       spaces.kept.strides[1].push_back(out.strides[at++]);
     }
   }
-  spaces.reduced = host::simplified(std::move(spaces.reduced));
-  spaces.kept = host::reordered(std::move(spaces.kept));  // by the input's strides
+  spaces.reduced = simplified(std::move(spaces.reduced));
+  spaces.kept = reordered(std::move(spaces.kept));  // by the input's strides
   std::swap(spaces.kept.strides[0], spaces.kept.strides[1]);
   return spaces;
 }

@@ -19,7 +19,7 @@ static Compiled make_rope(const Call& call) {
     pairs.strides[2].push_back(i == last - 2 ? positions.strides[0] : 0);
     pairs.strides[3].push_back(i == last ? 1 : 0);
   }
-  pairs = host::reordered(std::move(pairs));
+  pairs = reordered(std::move(pairs));
   Generated generated;
   if (half > 0) {
     const double base = call.spec.attributes.get<double>("base");

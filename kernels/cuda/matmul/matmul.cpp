@@ -42,7 +42,7 @@ void fold_batch_into_rows(Product& p) {
   rows.shape.push_back(p.a.rows);
   rows.strides[0].push_back(p.c.leading);
   rows.strides[1].push_back(p.a.leading);
-  rows = host::simplified(std::move(rows));
+  rows = simplified(std::move(rows));
   if (rows.shape.rank() != 1 || rows.strides[0][0] < p.c.columns || rows.strides[1][0] < p.a.columns) return;
   p.a = {rows.total(), p.a.columns, rows.strides[1][0], false};
   p.c = {rows.total(), p.c.columns, rows.strides[0][0], false};
@@ -133,15 +133,14 @@ static Compiled make_gemm(const Call& call) {
   const std::optional<Matrix> of_a = matrix_of(a), of_b = matrix_of(b), of_c = matrix_of(c);
   if (!of_a || !of_b || !of_c) return compile_copying(call);
   const View batch = leading_dimensions(c);
-  Product product{
-      call.dtype(),
-      host::simplified({batch.shape,
-                        {batch.strides, host::broadcast_strides(leading_dimensions(a), batch.shape),
-                         host::broadcast_strides(leading_dimensions(b), batch.shape)}}),
-      *of_c,
-      *of_a,
-      *of_b,
-      false};
+  Product product{call.dtype(),
+                  simplified({batch.shape,
+                              {batch.strides, broadcast_strides(leading_dimensions(a), batch.shape),
+                               broadcast_strides(leading_dimensions(b), batch.shape)}}),
+                  *of_c,
+                  *of_a,
+                  *of_b,
+                  false};
   fold_batch_into_rows(product);
   if (product.c.transposed) product = turned(product);
   if (const auto skinny = skinny_product(product, multiprocessors()))

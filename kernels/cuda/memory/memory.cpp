@@ -5,7 +5,7 @@
 #include <bit>
 #include <limits>
 
-#include "kernels/host/memory.hpp"
+#include "core/bytes.hpp"
 
 namespace peri::kernels::cuda {
 namespace {
@@ -85,14 +85,13 @@ Result<std::byte*> Allocator::fresh(int64_t bytes, Place place) {
     cudaGetLastError();
     size_t left = 0, total = 0;
     cudaMemGetInfo(&left, &total);
-    return fail(
-        Code::OutOfMemory,
-        fmt::format("{} of {} memory: GPU {} has {} of {} left", host::describe_bytes(bytes),
-                    to_string(place), device_->index(), host::describe_bytes(static_cast<int64_t>(left)),
-                    host::describe_bytes(static_cast<int64_t>(total))),
-        {}, "make the problem or the number of ranks smaller");
+    return fail(Code::OutOfMemory,
+                fmt::format("{} of {} memory: GPU {} has {} of {} left", describe_bytes(bytes),
+                            to_string(place), device_->index(), describe_bytes(static_cast<int64_t>(left)),
+                            describe_bytes(static_cast<int64_t>(total))),
+                {}, "make the problem or the number of ranks smaller");
   }
-  PERI_TRY(check(error, fmt::format("{} of {} memory", host::describe_bytes(bytes), to_string(place))));
+  PERI_TRY(check(error, fmt::format("{} of {} memory", describe_bytes(bytes), to_string(place))));
   return static_cast<std::byte*>(data);
 }
 

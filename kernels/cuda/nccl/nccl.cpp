@@ -16,6 +16,7 @@
 #include <set>
 #include <thread>
 
+#include "core/bytes.hpp"
 #include "kernels/cuda/collectives/collective.hpp"
 #include "kernels/cuda/nccl/nccl_library.hpp"
 
@@ -70,7 +71,7 @@ class Scratch {
  public:
   static Result<Scratch> allocate(std::shared_ptr<Device> device, int64_t bytes) {
     void* data = nullptr;
-    PERI_TRY(check(cudaMalloc(&data, static_cast<size_t>(bytes)), host::describe_bytes(bytes) + " for NCCL"));
+    PERI_TRY(check(cudaMalloc(&data, static_cast<size_t>(bytes)), describe_bytes(bytes) + " for NCCL"));
     return Scratch(std::move(device), static_cast<std::byte*>(data));
   }
   Scratch(Scratch&& other) noexcept

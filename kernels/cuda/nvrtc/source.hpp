@@ -8,11 +8,9 @@
 #include <vector>
 
 #include "core/types/dtype.hpp"
-#include "kernels/host/space.hpp"
+#include "kernels/space.hpp"
 
 namespace peri::kernels::cuda {
-
-using host::Space;
 
 struct Header {
   const char* name;  // as #include names it

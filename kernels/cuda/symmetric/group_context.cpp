@@ -65,7 +65,7 @@ Result<std::unique_ptr<Channel>> Channel::open(job::Control& control, const std:
   channel->device_ = device;
   if (sending) {
     channel->blocks_ = PERI_TRY(SharedBlocks::own(device, sizeof(MessageRing)));
-    const host::Fd file = PERI_TRY(channel->blocks_->share());
+    const os::Fd file = PERI_TRY(channel->blocks_->share());
     PERI_TRY(control.send(to, key, "", &file, operation));
   } else {
     const job::Message message = PERI_TRY(control.receive(from, key, operation));

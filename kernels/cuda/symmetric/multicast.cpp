@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "core/bytes.hpp"
 #include "core/env.hpp"
 
 namespace peri::kernels::cuda {
@@ -80,9 +81,8 @@ Status Multicast::check_sizes(const SharedBlocks::Growth& growth) {
                  "granularity of multicast"));
   const auto unit = static_cast<int64_t>(least);
   if (growth.offset % unit != 0 || growth.bytes % unit != 0)
-    return fail(Code::Unsupported,
-                fmt::format("{} of symmetric memory are not whole units of {}",
-                            host::describe_bytes(growth.bytes), host::describe_bytes(unit)));
+    return fail(Code::Unsupported, fmt::format("{} of symmetric memory are not whole units of {}",
+                                               describe_bytes(growth.bytes), describe_bytes(unit)));
   recommended_ = static_cast<int64_t>(recommended);
   if (data_) return {};
   const int64_t bytes = rounded(most_, recommended_);
@@ -122,7 +122,7 @@ void Multicast::drop(int gpu, std::byte* data, const Object& object) {
 Result<std::string> Multicast::try_extend(job::Control& control, const SharedBlocks::Growth& growth,
                                           Object& object, const job::Operation& operation) {
   const bool makes = group_.index_of(control.rank()) == 0;
-  host::Fd file;
+  os::Fd file;
   auto make = [&]() -> Status {
     PERI_TRY(check_sizes(growth));
     if (!makes) return {};
@@ -132,7 +132,8 @@ Result<std::string> Multicast::try_extend(job::Control& control, const SharedBlo
     file = PERI_TRY(export_memory(object.handle));
     return {};
   };
-  if (std::string refusal = PERI_TRY(first_failure(control, group_, make(), operation)); !refusal.empty())
+  if (std::string refusal = PERI_TRY(job::first_failure(control, group_, make(), operation));
+      !refusal.empty())
     return refusal;
 
   const job::MessageKey key = control.next_key(job::topic_of(group_, "multicast object"));
@@ -148,10 +149,10 @@ Result<std::string> Multicast::try_extend(job::Control& control, const SharedBlo
     return check(multicast_driver().add_device(object.handle, device_->index()),
                  "adding a GPU to a multicast object");
   };
-  if (std::string refusal = PERI_TRY(first_failure(control, group_, add(), operation)); !refusal.empty())
+  if (std::string refusal = PERI_TRY(job::first_failure(control, group_, add(), operation)); !refusal.empty())
     return refusal;
 
-  return first_failure(control, group_, bind_and_map(object, growth.memory), operation);
+  return job::first_failure(control, group_, bind_and_map(object, growth.memory), operation);
 }
 
 Status Multicast::extend(job::Control& control, const SharedBlocks::Growth& growth,

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "core/bytes.hpp"
+
 namespace peri::kernels::cuda {
 namespace {
 
@@ -15,35 +17,20 @@ CUmemAllocationProp properties(int device) {
   return p;
 }
 
-// All members' outcomes of one step, so that they fail together.
-Status agree(job::Control& control, const Group& group, const Status& mine, const job::Operation& operation) {
-  const std::string failure = PERI_TRY(first_failure(control, group, mine, operation));
-  return failure.empty() ? Status{} : operation.fail(Code::OutOfMemory, failure);
-}
-
 CUdeviceptr pointer(const std::byte* address) {
   return reinterpret_cast<CUdeviceptr>(address);
 }
 
 }  // namespace
 
-Result<std::string> first_failure(job::Control& control, const Group& group, const Status& mine,
-                                  const job::Operation& operation) {
-  const std::vector<std::string> outcomes =
-      PERI_TRY(control.exchange(group, mine ? "" : mine.error().message, operation));
-  for (size_t i = 0; i < outcomes.size(); ++i)
-    if (!outcomes[i].empty()) return fmt::format("rank {}: {}", group.ranks[i], outcomes[i]);
-  return "";
-}
-
-Result<host::Fd> export_memory(CUmemGenericAllocationHandle memory) {
+Result<os::Fd> export_memory(CUmemGenericAllocationHandle memory) {
   int file = -1;
   PERI_TRY(check(driver().export_handle(&file, memory, CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR, 0),
                  "sharing memory of the GPU"));
-  return host::Fd(file);
+  return os::Fd(file);
 }
 
-Result<CUmemGenericAllocationHandle> import_memory(const host::Fd& file) {
+Result<CUmemGenericAllocationHandle> import_memory(const os::Fd& file) {
   CUmemGenericAllocationHandle handle = 0;
   PERI_TRY(check(driver().import_handle(&handle, reinterpret_cast<void*>(static_cast<intptr_t>(file.get())),
                                         CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR),
@@ -83,9 +70,9 @@ Status SharedBlocks::map(Chunk& chunk, int member, CUmemGenericAllocationHandle 
 
 Status SharedBlocks::map_own(Chunk& chunk, int member) {
   const CUmemAllocationProp p = properties(device_->index());
-  PERI_TRY(check(
-      driver().create(&chunk.own, static_cast<size_t>(chunk.bytes), &p, 0),
-      fmt::format("{} of symmetric memory on GPU {}", host::describe_bytes(chunk.bytes), device_->index())));
+  PERI_TRY(
+      check(driver().create(&chunk.own, static_cast<size_t>(chunk.bytes), &p, 0),
+            fmt::format("{} of symmetric memory on GPU {}", describe_bytes(chunk.bytes), device_->index())));
   PERI_TRY(map(chunk, member, chunk.own));
   PERI_TRY(check(cudaMemsetAsync(data(member) + chunk.offset, 0, static_cast<size_t>(chunk.bytes),
                                  device_->side_stream()),
@@ -93,7 +80,7 @@ Status SharedBlocks::map_own(Chunk& chunk, int member) {
   return check(cudaStreamSynchronize(device_->side_stream()), "symmetric memory");
 }
 
-Status SharedBlocks::map_file(Chunk& chunk, int member, const host::Fd& file) {
+Status SharedBlocks::map_file(Chunk& chunk, int member, const os::Fd& file) {
   const CUmemGenericAllocationHandle handle = PERI_TRY(import_memory(file));
   Status mapped = map(chunk, member, handle);
   driver().release(handle);  // the mapping keeps it
@@ -103,16 +90,16 @@ Status SharedBlocks::map_file(Chunk& chunk, int member, const host::Fd& file) {
 Status SharedBlocks::exchange_files(Chunk& chunk, job::Control& control, const Group& group,
                                     const job::Operation& operation) {
   const int index = group.index_of(control.rank());
-  host::Fd own;
+  os::Fd own;
   Status made = map_own(chunk, index);
   if (made) {
-    Result<host::Fd> shared = export_memory(chunk.own);
+    Result<os::Fd> shared = export_memory(chunk.own);
     if (shared)
       own = std::move(*shared);
     else
       made = std::unexpected(shared.error());
   }
-  PERI_TRY(agree(control, group, made, operation));
+  PERI_TRY(job::agree(control, group, made, operation));
 
   const job::MessageKey key = control.next_key(job::topic_of(group, "block of GPU memory"));
   for (int peer : group.ranks)
@@ -124,10 +111,10 @@ Status SharedBlocks::exchange_files(Chunk& chunk, job::Control& control, const G
         PERI_TRY(control.receive(group.ranks[static_cast<size_t>(m)], key, operation));
     if (mapped) mapped = map_file(chunk, m, message.file);
   }
-  return agree(control, group, mapped, operation);
+  return job::agree(control, group, mapped, operation);
 }
 
-Result<host::Fd> SharedBlocks::share() const {
+Result<os::Fd> SharedBlocks::share() const {
   return export_memory(chunks_.front().own);
 }
 
@@ -146,7 +133,7 @@ Status SharedBlocks::grow(job::Control& control, const Group& group, int64_t byt
                           const job::Operation& operation) {
   if (bytes > stride_ - bytes_)
     return operation.fail(Code::OutOfMemory, fmt::format("{} more are wanted than GPU {} has",
-                                                         host::describe_bytes(bytes), device_->index()));
+                                                         describe_bytes(bytes), device_->index()));
   Chunk chunk = next_chunk(bytes);
   Status grown = exchange_files(chunk, control, group, operation);
   if (grown)
@@ -181,7 +168,7 @@ Result<std::unique_ptr<SharedBlocks>> SharedBlocks::own(std::shared_ptr<Device> 
 }
 
 Result<std::unique_ptr<SharedBlocks>> SharedBlocks::map_others(std::shared_ptr<Device> device, int64_t bytes,
-                                                               const host::Fd& file) {
+                                                               const os::Fd& file) {
   auto blocks = PERI_TRY(reserve(std::move(device), 1, bytes));
   Chunk chunk = blocks->next_chunk(bytes);
   Status made = blocks->map_file(chunk, 0, file);

@@ -25,7 +25,7 @@ class SharedBlocks {
   // owner's.
   static Result<std::unique_ptr<SharedBlocks>> own(std::shared_ptr<Device> device, int64_t bytes);
   static Result<std::unique_ptr<SharedBlocks>> map_others(std::shared_ptr<Device> device, int64_t bytes,
-                                                          const host::Fd& file);
+                                                          const os::Fd& file);
   ~SharedBlocks();
 
   // Collective: `bytes` more, at least, at the end of all blocks; they hold zeros. OutOfMemory on all members
@@ -42,7 +42,7 @@ class SharedBlocks {
   std::byte* data(int member) const { return data_ + member * stride_; }
   int64_t bytes() const { return bytes_; }  // of each block
   // A descriptor of this rank's block, which has not grown.
-  Result<host::Fd> share() const;
+  Result<os::Fd> share() const;
 
  private:
   // What is mapped at once: this rank's memory, and everybody's at the same offset of their blocks.
@@ -55,7 +55,7 @@ class SharedBlocks {
   Status reserve_addresses(int64_t most);
   Chunk next_chunk(int64_t bytes) const;
   Status map_own(Chunk& chunk, int member);
-  Status map_file(Chunk& chunk, int member, const host::Fd& file);
+  Status map_file(Chunk& chunk, int member, const os::Fd& file);
   Status map(Chunk& chunk, int member, CUmemGenericAllocationHandle handle);
   Status exchange_files(Chunk& chunk, job::Control& control, const Group& group,
                         const job::Operation& operation);
@@ -69,12 +69,8 @@ class SharedBlocks {
   std::vector<Chunk> chunks_;
 };
 
-// Collective: the outcome of the first member, in group order, whose step failed, as "rank 1: why"; empty if
-// none did. An error means that the members could not be asked.
-Result<std::string> first_failure(job::Control& control, const Group& group, const Status& mine,
-                                  const job::Operation& operation);
 // Memory of this process's GPU as a descriptor that another process maps.
-Result<host::Fd> export_memory(CUmemGenericAllocationHandle memory);
-Result<CUmemGenericAllocationHandle> import_memory(const host::Fd& file);
+Result<os::Fd> export_memory(CUmemGenericAllocationHandle memory);
+Result<CUmemGenericAllocationHandle> import_memory(const os::Fd& file);
 
 }  // namespace peri::kernels::cuda

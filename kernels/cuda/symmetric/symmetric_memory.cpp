@@ -75,7 +75,7 @@ namespace {
 
 class SymmetricStorage final : public Storage {
  public:
-  SymmetricStorage(std::unique_ptr<CudaSymmetricMemory> memory, std::shared_ptr<host::SymmetricBlocks> known)
+  SymmetricStorage(std::unique_ptr<CudaSymmetricMemory> memory, std::shared_ptr<SymmetricBlocks> known)
       : Storage(memory->buffer(memory->index()), memory->bytes(), Place::device,
                 SymmetricAllocator{memory->group()}),
         memory_(std::move(memory)),
@@ -86,14 +86,14 @@ class SymmetricStorage final : public Storage {
 
  private:
   std::unique_ptr<CudaSymmetricMemory> memory_;
-  std::shared_ptr<host::SymmetricBlocks> known_;
+  std::shared_ptr<SymmetricBlocks> known_;
 };
 
 }  // namespace
 
 Result<std::shared_ptr<Storage>> allocate_symmetric(GroupContext& context,
-                                                    std::shared_ptr<host::SymmetricBlocks> known,
-                                                    int64_t bytes, const job::Operation& operation) {
+                                                    std::shared_ptr<SymmetricBlocks> known, int64_t bytes,
+                                                    const job::Operation& operation) {
   if (bytes < 0 || bytes > std::numeric_limits<int64_t>::max() / (2 * context.size()))
     return operation.fail(Code::InvalidArgument, fmt::format("an allocation of {} bytes", bytes));
   PERI_TRY(context.ensure(operation));  // so that signals need not, which are not collective

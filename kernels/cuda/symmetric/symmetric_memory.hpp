@@ -6,7 +6,7 @@
 
 #include "kernels/cuda/memory/device.hpp"
 #include "kernels/cuda/symmetric/group_context.hpp"
-#include "kernels/host/symmetric/symmetric_memory.hpp"
+#include "kernels/symmetric_blocks.hpp"
 
 namespace peri::kernels::cuda {
 
@@ -43,7 +43,7 @@ class CudaSymmetricMemory final : public SymmetricMemory {
 
 // Collective over the context's group.
 Result<std::shared_ptr<Storage>> allocate_symmetric(GroupContext& context,
-                                                    std::shared_ptr<host::SymmetricBlocks> known,
-                                                    int64_t bytes, const job::Operation& operation);
+                                                    std::shared_ptr<SymmetricBlocks> known, int64_t bytes,
+                                                    const job::Operation& operation);
 
 }  // namespace peri::kernels::cuda

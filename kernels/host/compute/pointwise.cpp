@@ -10,7 +10,7 @@
 #include "kernels/host/compute/threads.hpp"
 #include "kernels/host/matmul/tile_ops.hpp"
 #include "kernels/host/simd/elements.hpp"
-#include "kernels/host/space.hpp"
+#include "kernels/space.hpp"
 
 namespace peri::kernels::host {
 namespace {

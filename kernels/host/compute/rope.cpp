@@ -7,7 +7,7 @@
 #include "kernels/host/compute/threads.hpp"
 #include "kernels/host/simd/elements.hpp"
 #include "kernels/host/simd/isa.hpp"
-#include "kernels/host/space.hpp"
+#include "kernels/space.hpp"
 
 namespace peri::kernels::host {
 namespace {

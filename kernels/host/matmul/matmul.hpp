@@ -2,7 +2,7 @@
 #pragma once
 
 #include "kernels/host/compute/compile.hpp"
-#include "kernels/host/space.hpp"
+#include "kernels/space.hpp"
 
 namespace peri::kernels::host {
 

@@ -32,24 +32,6 @@ using RoundTile = void (*)(void* to, const void* from, int64_t count);
 RoundTile round_tile(DType dtype);          // nullptr: nothing to do (f32, i64, bool)
 RoundTile cast_tile(DType from, DType to);  // nullptr: the same registers
 
-// The bits of a quiet NaN (floats) or of zero, for `size_of(dtype)` bytes.
-constexpr uint64_t missing_value(DType dtype) {
-  switch (dtype) {
-    case DType::f32:
-      return 0x7FC00000u;
-    case DType::f16:
-      return 0x7E00u;
-    case DType::bf16:
-      return 0x7FC0u;
-    case DType::i32:
-    case DType::i64:
-    case DType::u8:
-    case DType::boolean:
-      return 0;
-  }
-  return 0;
-}
-
 // f16 without branches, the same bits as core's f32_to_f16 and f16_to_f32.
 PERI_SCALAR uint16_t to_f16(float f) {
   const uint32_t u = scalar::bits(f), sign = u >> 16 & 0x8000u, magnitude = u & 0x7FFFFFFFu;

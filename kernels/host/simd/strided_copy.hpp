@@ -3,7 +3,7 @@
 
 #include <cstddef>
 
-#include "kernels/host/space.hpp"
+#include "kernels/space.hpp"
 
 namespace peri::kernels::host {
 

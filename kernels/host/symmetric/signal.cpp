@@ -19,7 +19,7 @@ Status GroupContext::set_up(const job::Operation& operation) {
   size_t signals = sizeof(Signal) * members * members * kSignalChannels;
   size_t staging = static_cast<size_t>(kStagingBytes) * 2 * members;
   size_t before_staging = (pads + signals + 4095) / 4096 * 4096;
-  std::shared_ptr<Mapping> mapping =
+  std::shared_ptr<os::Mapping> mapping =
       PERI_TRY(share_memory(control_, group_, static_cast<int64_t>(before_staging + staging), operation));
   pads_ = reinterpret_cast<Pad*>(mapping->data());
   signals_ = reinterpret_cast<Signal*>(mapping->data() + pads);
@@ -77,7 +77,7 @@ Status GroupContext::wait_signal(int member, int channel, const job::Operation& 
   return {};
 }
 
-Channel::Channel(job::Control& control, int peer, std::shared_ptr<Mapping> mapping)
+Channel::Channel(job::Control& control, int peer, std::shared_ptr<os::Mapping> mapping)
     : control_(control),
       peer_(peer),
       mapping_(std::move(mapping)),
@@ -87,15 +87,15 @@ Result<std::unique_ptr<Channel>> Channel::open(job::Control& control, const Grou
                                                const job::Operation& operation) {
   const job::MessageKey key{job::topic_of(group, fmt::format("channel {} to {}", from, to)), 0};
   bool sending = control.rank() == from;
-  Fd file;
+  os::Fd file;
   if (sending) {
-    file = PERI_TRY(create_shared_file(sizeof(Ring)));
-    PERI_TRY(reserve(file, 0, sizeof(Ring)));
+    file = PERI_TRY(os::create_shared_file(sizeof(Ring)));
+    PERI_TRY(os::reserve(file, 0, sizeof(Ring)));
     PERI_TRY(control.send(to, key, "", &file, operation));
   } else {
     file = std::move(PERI_TRY(control.receive(from, key, operation)).file);
   }
-  std::shared_ptr<Mapping> mapping = PERI_TRY(Mapping::of_file(file));
+  std::shared_ptr<os::Mapping> mapping = PERI_TRY(os::Mapping::of_file(file));
   return std::unique_ptr<Channel>(new Channel(control, sending ? to : from, std::move(mapping)));
 }
 

@@ -11,6 +11,7 @@
 #include "core/types/group.hpp"
 #include "kernels/job/control.hpp"
 #include "kernels/job/futex.hpp"
+#include "kernels/os/shared_file.hpp"
 
 namespace peri::kernels::host {
 
@@ -69,7 +70,7 @@ class GroupContext {
   int index_;
   uint32_t epoch_ = 0;
   uint64_t staged_ = 0;
-  std::shared_ptr<Mapping> mapping_;
+  std::shared_ptr<os::Mapping> mapping_;
   Pad* pads_ = nullptr;
   Signal* signals_ = nullptr;
   std::byte* staging_ = nullptr;
@@ -97,11 +98,11 @@ class Channel {
   };
   job::Control& control_;
   int peer_;
-  std::shared_ptr<Mapping> mapping_;
+  std::shared_ptr<os::Mapping> mapping_;
   Ring* ring_;
   uint32_t position_ = 0;  // slots that this side has filled or emptied
 
-  Channel(job::Control& control, int peer, std::shared_ptr<Mapping> mapping);
+  Channel(job::Control& control, int peer, std::shared_ptr<os::Mapping> mapping);
 };
 
 }  // namespace peri::kernels::host

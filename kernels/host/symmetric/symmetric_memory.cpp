@@ -14,34 +14,24 @@ int64_t stride_of(int64_t bytes) {
   return std::max<int64_t>((bytes + 4095) / 4096 * 4096, 4096);
 }
 
-// All members' outcomes of one step, so that they fail together: the first failure, or none.
-Status agree(job::Control& control, const Group& group, const Status& mine, const job::Operation& operation) {
-  std::vector<std::string> outcomes =
-      PERI_TRY(control.exchange(group, mine ? "" : mine.error().message, operation));
-  for (size_t i = 0; i < outcomes.size(); ++i)
-    if (!outcomes[i].empty())
-      return operation.fail(Code::OutOfMemory, fmt::format("rank {}: {}", group.ranks[i], outcomes[i]));
-  return {};
-}
-
 // Takes this rank's equal share of the file. It does so itself so that the pages lie in memory near to it.
-Result<std::shared_ptr<Mapping>> map_and_reserve(const Fd& file, int64_t share, int index) {
-  std::shared_ptr<Mapping> mapping = PERI_TRY(Mapping::of_file(file));
-  PERI_TRY(reserve(file, share * index, std::clamp<int64_t>(mapping->bytes() - share * index, 0, share)));
+Result<std::shared_ptr<os::Mapping>> map_and_reserve(const os::Fd& file, int64_t share, int index) {
+  std::shared_ptr<os::Mapping> mapping = PERI_TRY(os::Mapping::of_file(file));
+  PERI_TRY(os::reserve(file, share * index, std::clamp<int64_t>(mapping->bytes() - share * index, 0, share)));
   return mapping;
 }
 
 }  // namespace
 
-Result<std::shared_ptr<Mapping>> share_memory(job::Control& control, const Group& group, int64_t bytes,
-                                              const job::Operation& operation) {
+Result<std::shared_ptr<os::Mapping>> share_memory(job::Control& control, const Group& group, int64_t bytes,
+                                                  const job::Operation& operation) {
   const int members = group.size();
   const int index = group.index_of(control.rank());
   // The first member makes the file. Where it cannot, everybody learns it from a message without a file.
   const job::MessageKey key = control.next_key(job::topic_of(group, "file"));
-  Fd file;
+  os::Fd file;
   if (index == 0) {
-    Result<Fd> made = create_shared_file(bytes);
+    Result<os::Fd> made = os::create_shared_file(bytes);
     for (int peer : group.ranks)
       if (peer != control.rank())
         PERI_TRY(
@@ -53,12 +43,12 @@ Result<std::shared_ptr<Mapping>> share_memory(job::Control& control, const Group
     file = std::move(message.file);
   }
   int64_t share = (bytes / members + 4095) / 4096 * 4096;
-  Result<std::shared_ptr<Mapping>> mapping = map_and_reserve(file, share, index);
-  PERI_TRY(agree(control, group, mapping ? Status() : std::unexpected(mapping.error()), operation));
+  Result<std::shared_ptr<os::Mapping>> mapping = map_and_reserve(file, share, index);
+  PERI_TRY(job::agree(control, group, mapping ? Status() : std::unexpected(mapping.error()), operation));
   return mapping;
 }
 
-HostSymmetricMemory::HostSymmetricMemory(GroupContext& context, std::shared_ptr<Mapping> mapping,
+HostSymmetricMemory::HostSymmetricMemory(GroupContext& context, std::shared_ptr<os::Mapping> mapping,
                                          int64_t bytes, uint64_t id)
     : context_(context),
       group_(context.group()),
@@ -97,30 +87,12 @@ Status HostSymmetricMemory::fill(std::byte* to, uint32_t value, int64_t count) {
   return {};
 }
 
-SymmetricMemory* SymmetricBlocks::find(const std::byte* address) const {
-  std::lock_guard lock(mutex_);
-  auto after = blocks_.upper_bound(address);
-  if (after == blocks_.begin()) return nullptr;
-  const auto& [begin, memory] = *std::prev(after);
-  return address < begin + std::max<int64_t>(memory->bytes(), 1) ? memory : nullptr;
-}
-
-void SymmetricBlocks::insert(SymmetricMemory& memory) {
-  std::lock_guard lock(mutex_);
-  blocks_[memory.buffer(memory.index())] = &memory;
-}
-
-void SymmetricBlocks::erase(const SymmetricMemory& memory) {
-  std::lock_guard lock(mutex_);
-  blocks_.erase(memory.buffer(memory.index()));
-}
-
 namespace {
 
 class SymmetricStorage final : public Storage {
  public:
   SymmetricStorage(std::unique_ptr<HostSymmetricMemory> memory, std::shared_ptr<SymmetricBlocks> blocks,
-                   std::shared_ptr<MemoryLedger> ledger)
+                   std::shared_ptr<job::MemoryLedger> ledger)
       : Storage(memory->buffer(memory->index()), memory->bytes(), Place::device,
                 SymmetricAllocator{memory->group()}),
         memory_(std::move(memory)),
@@ -130,13 +102,13 @@ class SymmetricStorage final : public Storage {
   }
   ~SymmetricStorage() override {
     blocks_->erase(*memory_);
-    release_memory(*ledger_, stride_of(bytes_));
+    job::release_memory(*ledger_, stride_of(bytes_));
   }
 
  private:
   std::unique_ptr<HostSymmetricMemory> memory_;
   std::shared_ptr<SymmetricBlocks> blocks_;
-  std::shared_ptr<MemoryLedger> ledger_;
+  std::shared_ptr<job::MemoryLedger> ledger_;
 };
 
 }  // namespace
@@ -147,15 +119,15 @@ Result<std::shared_ptr<Storage>> allocate_symmetric(GroupContext& context,
   if (bytes < 0 || bytes > std::numeric_limits<int64_t>::max() / (2 * context.size()))
     return operation.fail(Code::InvalidArgument, fmt::format("an allocation of {} bytes", bytes));
   job::Control& control = context.control();
-  std::shared_ptr<MemoryLedger> ledger = control.ledger();
+  std::shared_ptr<job::MemoryLedger> ledger = control.ledger();
   PERI_TRY(context.ensure(operation));  // so that signals need not, which are not collective
-  Status promised = promise_memory(*ledger, stride_of(bytes), "symmetric");
-  Status agreed = agree(control, context.group(), promised, operation);
-  Result<std::shared_ptr<Mapping>> mapping =
+  Status promised = job::promise_memory(*ledger, stride_of(bytes), "symmetric");
+  Status agreed = job::agree(control, context.group(), promised, operation);
+  Result<std::shared_ptr<os::Mapping>> mapping =
       agreed ? share_memory(control, context.group(), stride_of(bytes) * context.size(), operation)
              : std::unexpected(agreed.error());
   if (!mapping) {
-    if (promised) release_memory(*ledger, stride_of(bytes));
+    if (promised) job::release_memory(*ledger, stride_of(bytes));
     return std::unexpected(mapping.error());
   }
   uint64_t id = control.next_key(job::topic_of(context.group(), "allocation")).sequence;

@@ -2,26 +2,26 @@
 // them.
 #pragma once
 
-#include <map>
 #include <memory>
-#include <mutex>
 #include <string>
 
 #include "kernels/host/symmetric/signal.hpp"
-#include "kernels/symmetric_memory.hpp"
+#include "kernels/os/shared_file.hpp"
+#include "kernels/symmetric_blocks.hpp"
 #include "kernels/tensor.hpp"
 
 namespace peri::kernels::host {
 
 // Collective: a shared file of `bytes`, made by the group's first member, sent to the others and mapped by
 // all. It holds zeros. `bytes` follows from the operation's text, which is compared (RankMismatch).
-Result<std::shared_ptr<Mapping>> share_memory(job::Control& control, const Group& group, int64_t bytes,
-                                              const job::Operation& operation);
+Result<std::shared_ptr<os::Mapping>> share_memory(job::Control& control, const Group& group, int64_t bytes,
+                                                  const job::Operation& operation);
 
 // A member's view of one allocation.
 class HostSymmetricMemory final : public SymmetricMemory {
  public:
-  HostSymmetricMemory(GroupContext& context, std::shared_ptr<Mapping> mapping, int64_t bytes, uint64_t id);
+  HostSymmetricMemory(GroupContext& context, std::shared_ptr<os::Mapping> mapping, int64_t bytes,
+                      uint64_t id);
 
   const Group& group() const override { return group_; }
   int64_t bytes() const override { return bytes_; }
@@ -42,24 +42,10 @@ class HostSymmetricMemory final : public SymmetricMemory {
   GroupContext& context_;
   Group group_;  // a copy: the storage may outlive the backend and its contexts
   int index_;
-  std::shared_ptr<Mapping> mapping_;  // shared with ranks that are threads of this process
+  std::shared_ptr<os::Mapping> mapping_;  // shared with ranks that are threads of this process
   int64_t bytes_;
   int64_t stride_;
   uint64_t id_;
-};
-
-// The live allocations of a rank by address. Held by shared_ptr because storages, which may outlive the
-// backend, take themselves out of it.
-class SymmetricBlocks {
- public:
-  // The allocation whose block of this rank holds `address`, or nullptr.
-  SymmetricMemory* find(const std::byte* address) const;
-  void insert(SymmetricMemory& memory);
-  void erase(const SymmetricMemory& memory);
-
- private:
-  mutable std::mutex mutex_;
-  std::map<const std::byte*, SymmetricMemory*> blocks_;
 };
 
 // Collective over the context's group.

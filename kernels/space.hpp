@@ -8,7 +8,7 @@
 #include "core/ops/kernel.hpp"
 #include "core/types/shape.hpp"
 
-namespace peri::kernels::host {
+namespace peri::kernels {
 
 struct Space {
   Shape shape;
@@ -73,4 +73,4 @@ void for_each_run(const Space& space, int operand, int64_t begin, int64_t total,
                [&](int64_t done, int64_t count, const auto& offsets) { body(done, count, offsets[0]); });
 }
 
-}  // namespace peri::kernels::host
+}  // namespace peri::kernels

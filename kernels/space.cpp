@@ -1,11 +1,11 @@
 // How iteration spaces are simplified.
-#include "kernels/host/space.hpp"
+#include "kernels/space.hpp"
 
 #include <algorithm>
 #include <cstdlib>
 #include <numeric>
 
-namespace peri::kernels::host {
+namespace peri::kernels {
 
 int64_t Space::offset(int operand, int64_t index) const {
   int64_t offset = 0;
@@ -64,4 +64,4 @@ Strides broadcast_strides(const View& view, const Shape& shape) {
   return strides;
 }
 
-}  // namespace peri::kernels::host
+}  // namespace peri::kernels

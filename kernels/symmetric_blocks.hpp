@@ -1,0 +1,25 @@
+// Which symmetric memory of this rank an address lies in, on every backend.
+#pragma once
+
+#include <map>
+#include <mutex>
+
+#include "kernels/symmetric_memory.hpp"
+
+namespace peri::kernels {
+
+// The live allocations of a rank by address. Held by shared_ptr because storages, which may outlive the
+// backend, take themselves out of it.
+class SymmetricBlocks {
+ public:
+  // The allocation whose block of this rank holds `address`, or nullptr.
+  SymmetricMemory* find(const std::byte* address) const;
+  void insert(SymmetricMemory& memory);
+  void erase(const SymmetricMemory& memory);
+
+ private:
+  mutable std::mutex mutex_;
+  std::map<const std::byte*, SymmetricMemory*> blocks_;
+};
+
+}  // namespace peri::kernels
