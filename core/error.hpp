@@ -41,7 +41,7 @@ struct Origin {
   bool operator==(const Origin&) const = default;
 };
 
-// A message has the shape of DESIGN section 4: `where: op: message`, then one line per operand, then one
+// A message has this shape: `where: op: message`, then one line per operand, then one
 // hint.
 struct Error {
   Code code = Code::InvalidArgument;

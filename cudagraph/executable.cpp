@@ -100,7 +100,7 @@ struct Executable::Impl {
 
   Status allocate(Slot& s, const planner::Buffer& buffer) {
     if (buffer.kind == planner::BufferKind::comm)
-      s.storage = PERI_TRY(backend.allocate_symmetric(s.bytes, std::get<CommBuffer>(buffer.layout).group));
+      s.storage = PERI_TRY(backend.allocate_symmetric(s.bytes, buffer.group));
     else
       s.storage = PERI_TRY(backend.allocate(s.bytes, s.place));
     return {};
@@ -375,8 +375,7 @@ Result<std::unique_ptr<Executable>> Executable::create(planner::Plan plan, kerne
     if (o.mutated_input >= 0) impl->input_states[static_cast<size_t>(o.mutated_input)].mutated = true;
   for (size_t i = 0; i < impl->plan.inputs.size(); ++i) {
     InputState& state = impl->input_states[i];
-    state.pinned = state.mutated || !std::holds_alternative<DefaultAllocator>(
-                                        impl->plan.buffer(impl->plan.inputs[i]).allocator);
+    state.pinned = state.mutated || impl->plan.buffer(impl->plan.inputs[i]).is_symmetric();
   }
   PERI_TRY(impl->assign_slots());
   return std::unique_ptr<Executable>(new Executable(std::move(impl)));

@@ -110,19 +110,13 @@ inline size_t at(BufferId id) {
   return static_cast<size_t>(id.index);
 }
 
-inline BufferId add_buffer(Plan& plan, BufferKind kind, const TensorType& type, Layout layout) {
+inline BufferId add_buffer(Plan& plan, BufferKind kind, const TensorType& type, Group group = {}) {
   const BufferId id(static_cast<int32_t>(plan.buffers.size()));
-  plan.buffers.push_back(
-      {"v" + std::to_string(id.index), kind, type, std::move(layout), DefaultAllocator{}, -1});
+  plan.buffers.push_back({"v" + std::to_string(id.index), kind, type, std::move(group)});
   return id;
 }
 
-inline const Group* comm_group(const Buffer& buffer) {
-  const CommBuffer* comm = std::get_if<CommBuffer>(&buffer.layout);
-  return comm ? &comm->group : nullptr;
-}
-
-// All of a buffer, in order.
+// All of a buffer, in order: its first value.
 inline PlanOperand whole(const Plan& plan, BufferId id) {
   const TensorType& type = plan.buffer(id).type;
   return {id, {type.dtype, View::contiguous(type.shape)}};

@@ -123,7 +123,7 @@ Result<Plan> plan(const Graph& program, const World& world, const Policy& policy
   PERI_TRY(passed(Pass::memory, result));
 
   // Nothing that was planned wrong may run. Independent of all of the above.
-  if (runs(Pass::check)) PERI_TRY(check_plan(result));
+  if (runs(Pass::check)) PERI_TRY(check_plan(result, graph));
   return result;
 }
 

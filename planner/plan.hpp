@@ -24,20 +24,44 @@ enum class BufferKind : uint8_t {
   fallback,  // the output of an op that allocates it itself
 };
 
-struct Buffer {
-  std::string name;  // "arg0", "const3", "buf7"
+struct PoolTag {};
+using PoolId = Id<PoolTag>;
+
+// Memory of one kind in one place, in which buffers lie. An input, a constant and a fallback call's output
+// are pools of their own. Planning by reuse makes a pool per storage, so there every offset is 0.
+struct Pool {
   BufferKind kind;
-  TensorType type;
-  Layout layout;        // Fixed, or CommBuffer for kind comm (and for symmetric inputs)
-  Allocator allocator;  // of inputs and constants
-  int index = -1;       // of inputs and constants
-  int64_t bytes() const { return type.bytes(); }
+  Place place;
+  // The members that reach it: of symmetric memory. Empty for ordinary memory.
+  Group group;
+  int64_t bytes;
+  bool operator==(const Pool&) const = default;
 };
 
-// A window on a buffer.
+struct Buffer {
+  // "arg0", "const3", "buf7".
+  std::string name;
+  BufferKind kind;
+  TensorType type;
+  // The members that reach it: of comm buffers and of inputs in symmetric memory. Empty for ordinary memory.
+  Group group;
+  // Of inputs and constants: which one; else -1.
+  int index = -1;
+  // Where it lies once memory is planned: bytes [offset, offset + bytes()) of the pool.
+  PoolId pool;
+  int64_t offset = 0;
+  int64_t bytes() const { return type.bytes(); }
+  bool is_symmetric() const { return !group.ranks.empty(); }
+  bool operator==(const Buffer&) const = default;
+};
+
+// A window on a value. A buffer that is overwritten holds one value after another, numbered from 0 (what the
+// caller passed, or what the first write made): a reader says which it wants, a writer which it makes.
 struct PlanOperand {
   BufferId buffer;
-  OperandType type;  // view.offset in elements from the buffer's start
+  // view.offset in elements from the buffer's start.
+  OperandType type;
+  int32_t version = 0;
   bool operator==(const PlanOperand&) const = default;
 };
 
@@ -106,8 +130,9 @@ struct PlanOutput {
 };
 
 struct Plan {
-  // A BufferId is an index into this.
+  // A BufferId is an index into `buffers`, a PoolId into `pools`.
   std::vector<Buffer> buffers;
+  std::vector<Pool> pools;
   // By number.
   std::vector<BufferId> inputs, constants;
   std::vector<PlanLine> lines;
@@ -129,15 +154,17 @@ std::vector<std::string> pass_names();
 // Independent of the planner: every read sees its own write, no two live buffers overlap, no peer can still
 // be reading what is overwritten, collectives have their operands where their algorithms need them.
 Status check_plan(const Plan& plan);
+// And that the caller gets what the program gives: its outputs' types, and every value that it writes back.
+Status check_plan(const Plan& plan, const Graph& program);
 
 std::string print(const Plan& plan);    // one line per line, for people and goldens
 std::string explain(const Plan& plan);  // decisions with reasons, and the figures of statistics()
-std::string code(const Plan& plan);     // the plan as a Lua program over peri.runtime (DESIGN section 8)
+std::string code(const Plan& plan);     // the plan as a Lua program over peri.runtime: to read, edit and run
 // What all ranks must agree on: print() without what may differ between ranks of one program (own group's
 // members, peers of send and recv), one line per line, each ending with its origin.
 std::string agreement_text(const Plan& plan);
 
-// The static figures under the stable names of DESIGN section 11 (compile_ms and partitions are added above).
+// The static figures under the stable names that SYSTEMS.md lists; the executor adds its own.
 std::map<std::string, double> statistics(const Plan& plan);
 
 }  // namespace peri::planner

@@ -1,4 +1,4 @@
-// The primitives over which a printed plan runs (DESIGN section 8): allocate, view, launch and communicate,
+// The primitives over which a printed plan runs: allocate, view, launch and communicate,
 // straight through the backend and through nothing of the executor, so that a plan's code is an oracle for
 // it. Made from the op table; the format is described in planner/README.md, and scripts/peri/runtime.lua adds
 // rt.program.

@@ -1,18 +1,19 @@
 // The text form of a graph: `print`, and `parse`, which reads back exactly what was printed and survives
 // anything else.
 //
-//   %0 = input(index=0, dtype=f32, shape=[2,3], place=device) : f32[2,3] name "x" in symmetric{0,1}  @
-//   model.lua:3 %1 = sum(%0, dims=[2], keepdim=false) : f32[2]  @ model.lua:4 return %1, %0 -> input 0
+// clang-format off
+//   %0 = input(index=0, dtype=f32, shape=[2,3], place=device) : f32[2,3] name "x" in symmetric{0,1}  @ model.lua:3
+//   %1 = sum(%0, dims=[2], keepdim=false) : f32[2]  @ model.lua:4
+//   return %1, %0 -> input 0
+// clang-format on
 //
 // Dimensions and slice's start count from 1, as in Lua; ids, indices of inputs and ranks from 0. Name,
 // allocator and origin are left out where there are none. `-> input 0` is a value that is written back to
 // that input instead of being returned.
-#include <charconv>
-#include <limits>
-
 #include <fmt/format.h>
 
 #include "core/graph/graph.hpp"
+#include "core/graph/reader.hpp"
 
 namespace peri {
 
@@ -20,13 +21,6 @@ namespace {
 
 bool counts_from_one(Kind kind) {
   return kind == Kind::dim || kind == Kind::dims || kind == Kind::index;
-}
-
-bool is_word(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
-}
-bool is_path(char c) {
-  return is_word(c) || c == '.' || c == '/' || c == '-' || c == '+';
 }
 
 // --- printing ---
@@ -38,11 +32,6 @@ std::string print_attribute(Kind kind, AttributeValue value) {
       for (int64_t& dim : *dims) ++dim;
   }
   return to_string(value);
-}
-
-std::string print_origin(const Origin& origin) {
-  const bool plain = !origin.file.empty() && std::ranges::all_of(origin.file, is_path);
-  return fmt::format("  @ {}:{}", plain ? origin.file : quote(origin.file), origin.line);
 }
 
 void print_node(std::string& text, NodeId id, const Node& node) {
@@ -60,126 +49,22 @@ void print_node(std::string& text, NodeId id, const Node& node) {
   text += fmt::format(") : {}", node.type.to_string());
   if (!node.name.empty()) text += " name " + quote(node.name);
   if (node.allocator != Allocator(DefaultAllocator{})) text += " in " + to_string(node.allocator);
-  if (node.origin != Origin{}) text += print_origin(node.origin);
+  if (node.origin != Origin{}) text += "  @ " + origin_text(node.origin);
   text += '\n';
 }
 
 // --- parsing ---
 
-// Reads one line from left to right. Every reader either takes what it names or fails and says what it
-// expected.
-class Reader {
- public:
-  explicit Reader(std::string_view line) : line_(line) {}
-
-  bool at_end() {
-    skip_space();
-    return at_ == line_.size();
-  }
-  bool accept(std::string_view token) {
-    skip_space();
-    if (!line_.substr(at_).starts_with(token)) return false;
-    // `in` is not the beginning of `index`.
-    const size_t after = at_ + token.size();
-    if (is_word(token.back()) && after < line_.size() && is_word(line_[after])) return false;
-    at_ = after;
-    return true;
-  }
-  Status expect(std::string_view token) {
-    if (accept(token)) return {};
-    return expected(fmt::format("`{}`", token));
-  }
-  std::unexpected<Error> expected(std::string_view what) const {
-    return fail(Code::MalformedFile, fmt::format("column {}: expected {}", at_ + 1, what));
-  }
-
-  Result<std::string_view> word(std::string_view what) { return take(what, is_word); }
-
-  template <class T>
-  Result<T> number(std::string_view what) {
-    skip_space();
-    T value{};
-    const char* begin = line_.data() + at_;
-    auto [end, error] = std::from_chars(begin, line_.data() + line_.size(), value);
-    if (error != std::errc()) return expected(what);
-    at_ += static_cast<size_t>(end - begin);
-    return value;
-  }
-
-  Result<std::string> quoted() {
-    PERI_TRY(expect("\""));
-    std::string text;
-    while (at_ < line_.size() && line_[at_] != '"') {
-      char c = line_[at_++];
-      if (c == '\\') c = PERI_TRY(escaped());
-      text += c;
-    }
-    if (at_ == line_.size()) return expected("a closing `\"`");
-    ++at_;
-    return text;
-  }
-
-  Result<std::string> path() {
-    if (skip_space(); at_ < line_.size() && line_[at_] == '"') return quoted();
-    return std::string(PERI_TRY(take("a file name", is_path)));
-  }
-
-  // "[1,2]" or "{0,1}".
-  template <class T>
-  Result<std::vector<T>> list(std::string_view open, std::string_view close) {
-    PERI_TRY(expect(open));
-    std::vector<T> items;
-    if (accept(close)) return items;
-    do items.push_back(PERI_TRY(number<T>("a whole number")));
-    while (accept(","));
-    PERI_TRY(expect(close));
-    return items;
-  }
-
-  // A node that an earlier line made.
-  Result<NodeId> node(int count) {
-    PERI_TRY(expect("%"));
-    const int32_t index = PERI_TRY(number<int32_t>("the number of a node"));
-    if (index < 0 || index >= count)
-      return fail(Code::MalformedFile, fmt::format("%{} is not defined above", index));
-    return NodeId(index);
-  }
-
- private:
-  void skip_space() {
-    while (at_ < line_.size() && (line_[at_] == ' ' || line_[at_] == '\t' || line_[at_] == '\r')) ++at_;
-  }
-  Result<std::string_view> take(std::string_view what, bool (*belongs)(char)) {
-    skip_space();
-    const size_t begin = at_;
-    while (at_ < line_.size() && belongs(line_[at_])) ++at_;
-    if (at_ == begin) return expected(what);
-    return line_.substr(begin, at_ - begin);
-  }
-  // What follows a backslash: itself, or xHH.
-  Result<char> escaped() {
-    if (at_ == line_.size()) return expected("a character after the backslash");
-    const char c = line_[at_++];
-    if (c != 'x') return c;
-    const std::string_view digits = line_.substr(at_, 2);
-    uint8_t value = 0;
-    auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value, 16);
-    if (error != std::errc() || end != digits.data() + 2) return expected("two hexadecimal digits");
-    at_ += 2;
-    return static_cast<char>(value);
-  }
-
-  std::string_view line_;
-  size_t at_ = 0;
-};
-
-Result<int64_t> parse_position(Reader& reader) {
-  const int64_t position = PERI_TRY(reader.number<int64_t>("a position"));
-  if (position == 0) return fail(Code::MalformedFile, "positions count from 1, or from -1 at the last");
-  return position > 0 ? position - 1 : position;
+// A node that an earlier line made.
+Result<NodeId> parse_operand(TextReader& reader, int count) {
+  PERI_TRY(reader.expect("%"));
+  const int32_t index = PERI_TRY(reader.number<int32_t>("the number of a node"));
+  if (index < 0 || index >= count)
+    return fail(Code::MalformedFile, fmt::format("%{} is not defined above", index));
+  return NodeId(index);
 }
 
-Result<AttributeValue> parse_value(Reader& reader, Kind kind) {
+Result<AttributeValue> parse_value(TextReader& reader, Kind kind) {
   switch (kind) {
     case Kind::boolean:
       if (reader.accept("true")) return true;
@@ -197,27 +82,21 @@ Result<AttributeValue> parse_value(Reader& reader, Kind kind) {
       return PERI_TRY(reader.list<int64_t>("[", "]"));
     case Kind::dim:
     case Kind::index:
-      return PERI_TRY(parse_position(reader));
-    case Kind::dims: {
-      Ints dims = PERI_TRY(reader.list<int64_t>("[", "]"));
-      for (int64_t& dim : dims) {
-        if (dim == 0) return fail(Code::MalformedFile, "dimensions count from 1, or from -1 at the last");
-        if (dim > 0) --dim;
-      }
-      return dims;
-    }
+      return PERI_TRY(reader.position());
+    case Kind::dims:
+      return PERI_TRY(reader.positions("[", "]"));
     case Kind::dtype:
       return PERI_TRY(parse_dtype(PERI_TRY(reader.word("a dtype"))));
     case Kind::place:
       return PERI_TRY(parse_place(PERI_TRY(reader.word("a place"))));
     case Kind::group:
-      return Group{PERI_TRY(reader.list<int>("{", "}"))};
+      return PERI_TRY(reader.group());
   }
   PERI_CHECK(false, "a kind of attribute without a reader");
   return false;
 }
 
-Status parse_attribute(Reader& reader, const OpInfo& row, Attributes& attributes) {
+Status parse_attribute(TextReader& reader, const OpInfo& row, Attributes& attributes) {
   const std::string_view name = PERI_TRY(reader.word("an argument"));
   PERI_TRY(reader.expect("="));
   for (const AttributeInfo& attribute : row.attributes) {
@@ -230,7 +109,7 @@ Status parse_attribute(Reader& reader, const OpInfo& row, Attributes& attributes
   return fail(Code::NotFound, fmt::format("{} has no argument named {}", row.name, name));
 }
 
-Status parse_node(Reader& reader, Graph& graph) {
+Status parse_node(TextReader& reader, Graph& graph) {
   PERI_TRY(reader.expect("%"));
   if (PERI_TRY(reader.number<int32_t>("the number of a node")) != graph.size())
     return fail(Code::MalformedFile,
@@ -248,32 +127,25 @@ Status parse_node(Reader& reader, Graph& graph) {
   Attributes attributes;
   if (!reader.accept(")")) {
     do {
-      Reader ahead = reader;
+      TextReader ahead = reader;
       if (ahead.accept("%"))
-        operands.push_back(PERI_TRY(reader.node(graph.size())));
+        operands.push_back(PERI_TRY(parse_operand(reader, graph.size())));
       else
         PERI_TRY(parse_attribute(reader, info(*op), attributes));
     } while (reader.accept(","));
     PERI_TRY(reader.expect(")"));
   }
   PERI_TRY(reader.expect(":"));
-  const DType dtype = PERI_TRY(parse_dtype(PERI_TRY(reader.word("a dtype"))));
-  const Ints dims = PERI_TRY(reader.list<int64_t>("[", "]"));
-  TensorType written{dtype, PERI_TRY(make_shape(dims))};
-  if (reader.accept("on")) written.place = PERI_TRY(parse_place(PERI_TRY(reader.word("a place"))));
+  const TensorType written = PERI_TRY(reader.type());
   std::string label;
   if (reader.accept("name")) label = PERI_TRY(reader.quoted());
   Allocator allocator;
   if (reader.accept("in")) {
     PERI_TRY(reader.expect("symmetric"));
-    allocator = SymmetricAllocator{Group{PERI_TRY(reader.list<int>("{", "}"))}};
+    allocator = SymmetricAllocator{PERI_TRY(reader.group())};
   }
   Origin origin;
-  if (reader.accept("@")) {
-    origin.file = PERI_TRY(reader.path());
-    PERI_TRY(reader.expect(":"));
-    origin.line = PERI_TRY(reader.number<int>("a line number"));
-  }
+  if (reader.accept("@")) origin = PERI_TRY(reader.origin());
   if (!reader.at_end()) return reader.expected("the end of the line");
 
   const NodeId id = PERI_TRY(graph.add(*op, std::move(operands), std::move(attributes), std::move(origin),
@@ -284,11 +156,11 @@ Status parse_node(Reader& reader, Graph& graph) {
               fmt::format("the type is {}, and {} is written", inferred.to_string(), written.to_string()));
 }
 
-Status parse_return(Reader& reader, Graph& graph) {
+Status parse_return(TextReader& reader, Graph& graph) {
   std::vector<Output> outputs;
   if (!reader.at_end()) {
     do {
-      Output output{PERI_TRY(reader.node(graph.size()))};
+      Output output{PERI_TRY(parse_operand(reader, graph.size()))};
       if (reader.accept("->")) {
         PERI_TRY(reader.expect("input"));
         output.mutated_input = PERI_TRY(reader.number<int>("the index of an input"));
@@ -322,7 +194,7 @@ Result<Graph> parse(std::string_view text) {
   for (int number = 1; !text.empty(); ++number) {
     const std::string_view line = text.substr(0, text.find('\n'));
     text.remove_prefix(std::min(text.size(), line.size() + 1));
-    Reader reader(line);
+    TextReader reader(line);
     if (reader.at_end()) continue;
     Status parsed;
     if (returned) {

@@ -1,4 +1,4 @@
-// Which window a view op makes of its operand's storage, and how layouts print.
+// Which window a view op makes of its operand's storage, and how allocators print.
 #include "core/types/layout.hpp"
 
 #include <fmt/format.h>
@@ -90,16 +90,6 @@ std::optional<View> view_of(Op op, const Attributes& attributes, const View& in,
     }
   }
   PERI_CHECK(false, "not a view");
-}
-
-std::string to_string(const Layout& layout) {
-  return std::visit(Overloaded{[](const Flexible&) -> std::string { return "flexible"; },
-                               [](const Fixed& fixed) { return "fixed" + fixed.strides.to_string(); },
-                               [](const CommBuffer& comm) {
-                                 return fmt::format("comm{} symmetric_memory{}", comm.strides.to_string(),
-                                                    comm.group.to_string());
-                               }},
-                    layout);
 }
 
 std::string to_string(const Allocator& allocator) {

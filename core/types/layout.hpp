@@ -1,5 +1,5 @@
-// Where a value's elements lie: not decided, fixed strides, or a comm buffer that peers may read or write.
-// And which views can share their operand's storage.
+// Where a value's elements lie: which memory holds a graph input, strided windows, and which views can share
+// their operand's storage.
 #pragma once
 
 #include <optional>
@@ -13,23 +13,6 @@
 
 namespace peri {
 
-enum class CommType : uint8_t { symmetric_memory };
-
-struct Flexible {
-  bool operator==(const Flexible&) const = default;
-};
-struct Fixed {
-  Strides strides;
-  bool operator==(const Fixed&) const = default;
-};
-struct CommBuffer {
-  Strides strides;
-  CommType type = CommType::symmetric_memory;
-  Group group;
-  bool operator==(const CommBuffer&) const = default;
-};
-using Layout = std::variant<Flexible, Fixed, CommBuffer>;
-
 // Which allocator holds a graph input: ordinary memory, or symmetric memory of a group.
 struct DefaultAllocator {
   bool operator==(const DefaultAllocator&) const = default;
@@ -40,7 +23,6 @@ struct SymmetricAllocator {
 };
 using Allocator = std::variant<DefaultAllocator, SymmetricAllocator>;
 
-std::string to_string(const Layout& layout);
 std::string to_string(const Allocator& allocator);
 
 // A strided window on a buffer; offset and strides in elements of the operand's dtype.

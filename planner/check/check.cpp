@@ -1,148 +1,172 @@
-// check_plan: executes a plan symbolically over its storages and refuses what could go wrong. It shares no
-// code with the passes and believes only the names: a read of `buf7` finds what was last written to `buf7`.
+// check_plan: the rules. A plan is executed symbolically over the bytes of its pools (machine.hpp), and what
+// could go wrong is refused. It shares no code with the passes and believes only what the lines say: a read
+// of the n-th value of `buf7` must find that value, and no other, in every byte it reads.
 #include <fmt/format.h>
 
-#include "planner/check/check_line.hpp"
+#include "planner/check/call.hpp"
+#include "planner/check/machine.hpp"
 
 namespace peri::planner {
+namespace check {
 namespace {
 
-struct Storage {
-  BufferId owner, holds;  // whose storage it is; whose value lies in it
-  bool freed = false, returned = false;
-};
-
-class Checker {
+class Checker : public Machine {
  public:
-  explicit Checker(const Plan& plan)
-      : plan_(plan), storage_of_(plan.buffers.size(), 0), written_(plan.buffers.size()), mutated_(written_) {
-    storages_.push_back({{}, {}, true});  // nowhere: where a buffer lies before it has storage
-  }
+  using Machine::Machine;
 
-  Status run() {
-    for (const auto* sources : {&plan_.inputs, &plan_.constants})
-      for (BufferId id : *sources) place(id, id);
-    for (const PlanOutput& output : plan_.outputs)
-      mutated_[at(output.value.buffer)] = output.mutated_input >= 0;
-    for (; line_ < plan_.lines.size() && problem_.empty(); ++line_) {
-      if (Status alone = check_line(plan_, line_); !alone) expect(false, alone.error().message);
-      if (problem_.empty()) std::visit([&](const auto& line) { check(line); }, plan_.lines[line_].line);
+  void run() {
+    for (; line_ < plan_.lines.size() && problem().empty(); ++line_) {
+      const PlanLine& line = plan_.lines[line_];
+      captured_ = line.captured && plan_.capture;
+      std::visit([&](const auto& l) { check(l); }, line.line);
     }
-    if (problem_.empty()) check_end();
-    return problem_.empty() ? Status() : fail(Code::PlanInvalid, problem_);
+    if (problem().empty()) check_end();
   }
 
  private:
-  static size_t at(BufferId id) { return static_cast<size_t>(id.index); }
-  BufferKind kind(BufferId id) const { return plan_.buffer(id).kind; }
-  Storage& storage(BufferId id) { return storages_[storage_of_[at(id)]]; }
-  bool shared(BufferId a, BufferId b) const { return storage_of_[at(a)] == storage_of_[at(b)]; }
-  void expect(bool holds, std::string_view rule, BufferId id = {}) {
-    if (holds || !problem_.empty()) return;
-    const std::string name = id.valid() ? plan_.buffer(id).name + ": " : "";
-    problem_ = fmt::format("line {} of the plan: {}{}", line_ + 1, name, rule);
+  // --- storage ---
+
+  void check(const AllocateLine& l) {
+    const BufferKind kind = buffer(l.buffer).kind;
+    expect(kind == BufferKind::regular || kind == BufferKind::comm, "is not for the plan to allocate",
+           l.buffer);
+    give(l.buffer);
+  }
+  void check(const ReuseLine& l) {
+    const Buffer &to = buffer(l.buffer), &from = buffer(l.from);
+    const bool planned = to.kind == BufferKind::regular || to.kind == BufferKind::comm;
+    expect(planned && to.pool == from.pool && to.offset == from.offset && to.bytes() == from.bytes() &&
+               to.type.dtype == from.type.dtype,
+           "takes over storage of another kind", l.buffer);
+    end(l.from);
+    give(l.buffer);
+  }
+  void check(const FreeLine& l) {
+    expect(!is_source(l.buffer), "the caller's tensor is freed", l.buffer);
+    end(l.buffer);
+    spoil(l.buffer);
   }
 
-  void place(BufferId id, BufferId holds) {
-    expect(storage_of_[at(id)] == 0, "gets storage twice", id);
-    storage_of_[at(id)] = storages_.size();
-    storages_.push_back({id, holds});
+  // --- copies ---
+
+  void check(const InputCopyLine& l) {
+    const Buffer &from = buffer(l.from.buffer), &to = buffer(l.to.buffer);
+    expect(is_source(l.from.buffer) && to.kind == BufferKind::comm && to.type == from.type &&
+               l.from.type == l.to.type,
+           "an input copy fills a comm buffer of the input's type");
+    expect_device(l.from);
+    read(l.from);
+    write(l.to);
   }
-  void expect_own(BufferId id) {
-    expect(storage(id).owner == id && !storage(id).freed, "owns no storage", id);
-  }
-  void read(BufferId id) {
-    expect(!storage(id).freed && storage(id).holds == id, "is read, but not there", id);
-  }
-  void write(BufferId id, const View& view) {
-    const bool fills = view.is_contiguous() && numel(view.shape) == numel(plan_.buffer(id).type.shape);
-    expect_own(id);
-    expect(!exposed_.contains(storage_of_[at(id)]), "is written while peers may still be reading it", id);
-    expect(!is_source(plan_.buffer(id)) || mutated_[at(id)], "is the caller's, and is written", id);
-    expect(fills || storage(id).holds == id, "is not filled by its first write", id);
-    storage(id).holds = id;
-    written_[at(id)] = true;
+  void check(const DeviceCopyLine& l) {
+    expect(!captured_, "a copy between places is captured");
+    expect(buffer(l.from.buffer).type.place != buffer(l.to.buffer).type.place &&
+               l.from.type.dtype == l.to.type.dtype && l.from.type.view.shape == l.to.type.view.shape,
+           "a device copy changes the place and nothing else");
+    read(l.from);
+    write(l.to);
   }
 
-  void check(const AllocateLine& line) { place(line.buffer, BufferId()); }
-  void check(const ReuseLine& line) {
-    expect_own(line.from);
-    expect(storage_of_[at(line.buffer)] == 0, "gets storage twice", line.buffer);
-    storage_of_[at(line.buffer)] = storage_of_[at(line.from)];
-    storage(line.buffer).owner = line.buffer;
-  }
-  void check(const FreeLine& line) {
-    expect_own(line.buffer);
-    storage(line.buffer).freed = true;
-  }
-  void check(const InputCopyLine& line) {
-    expect(!written_[at(line.to.buffer)], "is filled twice", line.to.buffer);
-    read(line.from.buffer);
-    write(line.to.buffer, line.to.type.view);
-  }
-  void check(const DeviceCopyLine& line) {
-    read(line.from.buffer);
-    write(line.to.buffer, line.to.type.view);
-  }
-  void check(const KernelLine& line) {
-    for (const PlanOperand& in : line.inputs) read(in.buffer);
-    for (size_t i = 0; i < line.outputs.size(); ++i) {
-      const BufferId out = line.outputs[i].buffer;
-      for (size_t k = 0; k < line.inputs.size(); ++k)
-        expect(!shared(line.inputs[k].buffer, out) || may_overwrite(plan_, line, k, i), "is still read", out);
+  // --- calls ---
+
+  void check(const KernelLine& l) {
+    expect_types(wrong_types(plan_, l));
+    if (!problem().empty()) return;
+    for (const PlanOperand& in : l.inputs) {
+      expect_device(in);
+      read(in);
     }
-    for (const PlanOperand& out : line.outputs) write(out.buffer, out.type.view);
+    for (size_t i = 0; i < l.outputs.size(); ++i) {
+      const PlanOperand& out = l.outputs[i];
+      expect_device(out);
+      for (size_t k = 0; k < i; ++k)
+        expect(!overlap(l.outputs[k], out), "is written twice by one call", out.buffer);
+      for (size_t k = 0; k < l.inputs.size(); ++k)
+        expect(!overlap(l.inputs[k], out) || may_overwrite(plan_, l, k, i), "is still read", out.buffer);
+    }
+    for (const PlanOperand& out : l.outputs) write(out);
   }
-  void check(const CollectiveLine& line) {
-    const AlgorithmInfo& row = *find_algorithm(line.op, line.algorithm);
-    const BufferId in = line.input.buffer, out = line.output.buffer;
-    if (line.op == Op::recv) return write(out, line.output.type.view);
-    read(in);
-    if (line.op == Op::send) return;
-    const Group& group = line.attributes.get<Group>("group");  // all have come, so all have read
-    std::erase_if(exposed_, [&](const auto& entry) { return *entry.second == group; });
-    if (line.op == Op::barrier) return;
-    if (kind(out) == BufferKind::fallback) place(out, BufferId());
-    const bool in_place = line.input == line.output && row.clobbers_input;
-    expect(!shared(in, out) || in_place, "is written while peers read it", out);
-    write(out, line.output.type.view);
-    if (row.clobbers_input && !in_place) storage(in).holds = BufferId();
-    if (row.symmetric != kNoOperand && row.end_barrier && !line.end_barrier)
-      exposed_.emplace(storage_of_[at(row.symmetric == kInput ? in : out)], &group);
+
+  void check(const CollectiveLine& l) {
+    const AlgorithmInfo* row = find_algorithm(l.op, l.algorithm);
+    const Group& group = l.attributes.get<Group>("group");
+    const PlanOperand &in = l.input, &out = l.output;
+    expect_types(wrong_group(group, plan_.world));
+    expect(group.index_of(plan_.world.rank) >= 0, "this rank is not in the group");
+    expect(row != nullptr, "unknown algorithm " + l.algorithm);
+    expect(in.type.view.is_contiguous() && out.type.view.is_contiguous(),
+           "a collective's operand is not contiguous");
+    expect_types(wrong_types(plan_, l));
+    expect_device(in);
+    if (!problem().empty()) return;
+    const bool writes = l.op != Op::send && l.op != Op::barrier,
+               message = l.op == Op::send || l.op == Op::recv;
+    expect(writes || in == out, "it writes nothing, so it has no output of its own");
+    if (l.op != Op::recv) read(in);
+    if (!message) synchronise(group);  // all have come, so all have read what was exposed to them
+    if (!writes) return;
+    const bool fallback = buffer(out.buffer).kind == BufferKind::fallback;
+    expect(fallback != l.call_name.empty(), "only what a call allocates has a name besides its output's");
+    if (fallback) give(out.buffer);
+    if (l.op == Op::recv) return write(out);
+
+    const PlanOperand& shared = row->symmetric == kInput ? in : out;
+    expect(row->symmetric == kNoOperand || buffer(shared.buffer).group == group,
+           "is not in symmetric memory of the group", shared.buffer);
+    expect(!row->clobbers_input || !is_source(in.buffer), "the algorithm overwrites the caller's tensor",
+           in.buffer);
+    const bool in_place = in.buffer == out.buffer && in.type == out.type && row->clobbers_input;
+    expect(!overlap(in, out) || in_place, "is written while peers read it", out.buffer);
+    write(out);
+    if (row->clobbers_input && !in_place) spoil(in);
+    if (row->symmetric != kNoOperand && row->end_barrier && !l.end_barrier) expose(shared, group);
   }
+
+  void expect_types(const std::string& wrong) { expect(wrong.empty(), wrong); }
+  void expect_device(const PlanOperand& o) {
+    expect(!captured_ || buffer(o.buffer).type.place == Place::device, "work on host memory is captured",
+           o.buffer);
+  }
+
+  // --- what the caller gets ---
 
   void check_end() {
     for (const auto& [value, mutated_input] : plan_.outputs) {
-      const BufferId id = value.buffer;
-      const bool ours = kind(id) == BufferKind::regular || kind(id) == BufferKind::fallback;
-      read(id);
-      if (mutated_input >= 0)
-        expect(plan_.buffer(id).index == mutated_input && written_[at(id)], "is not written back", id);
+      const Buffer& b = buffer(value.buffer);
+      State& s = state(value.buffer);
+      read(value);
+      expect(covers(value.type.view, numel(b.type.shape)), "an output is not all of it", value.buffer);
+      const bool ours = b.kind == BufferKind::regular || b.kind == BufferKind::fallback;
+      const bool whole = value.type.view == View::contiguous(b.type.shape);
+      if (mutated_input < 0)
+        expect(ours && s.storage == Storage::owned, "is returned, but not the plan's own", value.buffer);
       else
-        expect(ours && !storage(id).returned, "is returned, but not the plan's own, or returned twice", id);
-      storage(id).returned = true;
+        expect(b.kind == BufferKind::input && b.index == mutated_input && s.version > 0 && whole,
+               "is not written back", value.buffer);
+      expect(!s.returned, "is returned twice", value.buffer);
+      s.returned = true;
     }
-    expect(exposed_.empty(), "the call ends while peers may still be reading");
-    for (size_t i = 1; i < storages_.size(); ++i) {
-      const BufferId id = storages_[i].owner;
-      const bool persistent = is_source(plan_.buffer(id)) || kind(id) == BufferKind::comm;
-      expect(storages_[i].freed || storages_[i].returned || persistent, "is neither freed nor returned", id);
+    expect(!exposes(), "the call ends while peers may still be reading");
+    for (size_t i = 0; i < plan_.buffers.size(); ++i) {
+      const BufferId id(static_cast<int32_t>(i));
+      const bool persistent = is_source(id) || buffer(id).kind == BufferKind::comm;
+      expect(state(id).storage != Storage::owned || state(id).returned || persistent,
+             "is neither freed nor returned", id);
     }
   }
 
-  const Plan& plan_;
-  std::vector<size_t> storage_of_;  // by buffer; 0: nowhere
-  std::vector<bool> written_, mutated_;
-  std::vector<Storage> storages_;
-  std::map<size_t, const Group*> exposed_;  // storages that peers of a group may still be reading
-  size_t line_ = 0;
-  std::string problem_;  // the first
+  bool captured_ = false;  // the line
 };
 
 }  // namespace
+}  // namespace check
 
 Status check_plan(const Plan& plan) {
-  return Checker(plan).run();
+  if (std::string wrong = check::wrong_tables(plan); !wrong.empty())
+    return fail(Code::PlanInvalid, "the plan's tables: " + wrong);
+  check::Checker checker(plan);
+  checker.run();
+  return checker.problem().empty() ? Status() : fail(Code::PlanInvalid, checker.problem());
 }
 
 }  // namespace peri::planner

@@ -1,4 +1,5 @@
-// The check after every pass: one walk over the lines, with what is written and what has storage so far.
+// The check after every pass: one walk over the lines, with the last value of each buffer and what has
+// storage so far.
 #include "planner/check/stage.hpp"
 
 #include <fmt/format.h>
@@ -11,10 +12,11 @@ namespace {
 class StageCheck {
  public:
   StageCheck(const Plan& plan, Buffers buffers)
-      : plan_(plan), written_(plan.buffers.size(), false), stored_(plan.buffers.size()) {
+      : plan_(plan), value_(plan.buffers.size(), -1), stored_(plan.buffers.size()) {
     for (size_t i = 0; i < plan.buffers.size(); ++i) {
-      written_[i] = plan.buffers[i].index >= 0;
-      stored_[i] = written_[i] || buffers == Buffers::virtual_only;
+      const bool source = plan.buffers[i].index >= 0;
+      if (source) value_[i] = 0;
+      stored_[i] = source || buffers == Buffers::virtual_only;
     }
   }
 
@@ -40,14 +42,19 @@ class StageCheck {
     for (const PlanOperand& operand : touched.writes) {
       if (std::string wrong = window(operand, "writes"); !wrong.empty()) return wrong;
       if (!stored_[at(operand.buffer)]) return "writes " + name(operand) + ", which has no storage";
-      written_[at(operand.buffer)] = true;
+      if (operand.version != value_[at(operand.buffer)] + 1)
+        return fmt::format("makes value {} of {} after value {}", operand.version, name(operand),
+                           value_[at(operand.buffer)]);
+      value_[at(operand.buffer)] = operand.version;
     }
     return {};
   }
 
   std::string read(const PlanOperand& operand) const {
     if (std::string wrong = window(operand, "reads"); !wrong.empty()) return wrong;
-    return written_[at(operand.buffer)] ? "" : "reads " + name(operand) + " before anything wrote it";
+    const int32_t there = value_[at(operand.buffer)];
+    if (there < operand.version) return "reads " + name(operand) + " before anything wrote it";
+    return there == operand.version ? "" : "reads " + name(operand) + " after something overwrote it";
   }
 
   std::string window(const PlanOperand& operand, const char* verb) const {
@@ -66,7 +73,9 @@ class StageCheck {
   const std::string& name(const PlanOperand& operand) const { return plan_.buffer(operand.buffer).name; }
 
   const Plan& plan_;
-  std::vector<bool> written_, stored_;  // by buffer
+  // By buffer: the number of its last value (-1: none yet), and whether it has storage.
+  std::vector<int32_t> value_;
+  std::vector<bool> stored_;
 };
 
 }  // namespace

@@ -52,22 +52,17 @@ class Lowerer {
   BufferId source(NodeId id, BufferKind kind) {
     const Node& node = graph_.node(id);
     const int index = static_cast<int>(node.attributes.get<int64_t>("index"));
-    const Strides strides = contiguous_strides(node.type.shape);
     const SymmetricAllocator* symmetric = std::get_if<SymmetricAllocator>(&node.allocator);
-    const BufferId buffer =
-        add_buffer(plan_, kind, node.type,
-                   symmetric ? Layout(CommBuffer{strides, CommType::symmetric_memory, symmetric->group})
-                             : Layout(Fixed{strides}));
+    const BufferId buffer = add_buffer(plan_, kind, node.type, symmetric ? symmetric->group : Group());
     Buffer& added = plan_.buffers.back();
     added.name = (kind == BufferKind::input ? "arg" : "const") + std::to_string(index);
-    added.allocator = node.allocator;
     added.index = index;
     value(id) = whole(plan_, buffer);
     return buffer;
   }
 
   PlanOperand result(const TensorType& type, BufferKind kind = BufferKind::regular) {
-    return whole(plan_, add_buffer(plan_, kind, type, Fixed{contiguous_strides(type.shape)}));
+    return whole(plan_, add_buffer(plan_, kind, type));
   }
 
   void emit(Line line) { plan_.lines.push_back({std::move(line), capture_}); }
@@ -242,7 +237,8 @@ class Lowerer {
       written_back.push_back({operand, output.mutated_input});
     }
     for (PlanOutput& output : written_back) {
-      const PlanOperand target = whole(plan_, plan_.inputs[static_cast<size_t>(output.mutated_input)]);
+      PlanOperand target = whole(plan_, plan_.inputs[static_cast<size_t>(output.mutated_input)]);
+      target.version = 1;
       capture_ = plan_.capture && plan_.buffer(target.buffer).type.place == Place::device;
       emit(copy_line(output.value, target, {}));
       plan_.outputs.push_back({target, output.mutated_input});

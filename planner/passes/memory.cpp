@@ -1,5 +1,6 @@
 // Memory planning by reuse: when a buffer is dead, the next one with the same key takes over its storage
-// (SYSTEMS S1, S8). Gives every virtual buffer storage and its final name, and frees what is not used again.
+// (S1 and S8 of SYSTEMS.md). Gives every virtual buffer storage and its final name, and frees what is not
+// used again.
 #include <climits>
 #include <tuple>
 
@@ -20,8 +21,8 @@ class MemoryPlanner {
     plan_.lines.clear();
     plan_.lines.reserve(3 * lines_.size());  // most need storage, and end one
     buffers_.reserve(plan_.buffers.size());
-    for (BufferId id : plan_.inputs) rename(id, plan_.buffer(id).name);
-    for (BufferId id : plan_.constants) rename(id, plan_.buffer(id).name);
+    for (const std::vector<BufferId>* sources : {&plan_.inputs, &plan_.constants})
+      for (BufferId id : *sources) add_pool(rename(id, plan_.buffer(id).name));
     allocate_header();
     for (position_ = 0; position_ < static_cast<int>(lines_.size()); ++position_) plan_line();
     return finish();
@@ -61,6 +62,17 @@ class MemoryPlanner {
     buffers_.back().name = std::move(name);
     return new_id_[at(id)] = renamed;
   }
+  BufferId add_pool(BufferId renamed) {
+    Buffer& buffer = buffers_[at(renamed)];
+    buffer.pool = PoolId(static_cast<int32_t>(plan_.pools.size()));
+    plan_.pools.push_back({buffer.kind, buffer.type.place, buffer.group, buffer.bytes()});
+    return renamed;
+  }
+  void allocate(BufferId renamed) { emit(AllocateLine{add_pool(renamed)}); }
+  void reuse(BufferId renamed, BufferId from) {
+    buffers_[at(renamed)].pool = buffers_[at(from)].pool;
+    emit(ReuseLine{renamed, from});
+  }
   std::string next_name() { return "buf" + std::to_string(names_++); }
 
   void emit(Line line) {
@@ -73,7 +85,7 @@ class MemoryPlanner {
     captured_ = lines_.empty() ? plan_.capture : lines_[0].captured;
     for (const PlanLine& line : lines_)
       if (const InputCopyLine* copy = std::get_if<InputCopyLine>(&line.line))
-        emit(AllocateLine{rename(copy->to.buffer, next_name())});
+        allocate(rename(copy->to.buffer, next_name()));
   }
 
   void plan_line() {
@@ -97,19 +109,19 @@ class MemoryPlanner {
   void give_storage(BufferId id, Line& line) {
     if (plan_.buffer(id).kind == BufferKind::fallback) {  // the call makes it: its result has a name too
       std::get<CollectiveLine>(line).call_name = next_name();
-      rename(id, next_name());
+      add_pool(rename(id, next_name()));
       return;
     }
     const BufferId renamed = rename(id, next_name());
-    if (planning_ == Planning::separate) return emit(AllocateLine{renamed});
+    if (planning_ == Planning::separate) return allocate(renamed);
     if (const BufferId operand = dying_operand(id, line); operand.valid()) {
       last_use_[at(operand)] = -1;
-      return emit(ReuseLine{renamed, new_id_[at(operand)]});
+      return reuse(renamed, new_id_[at(operand)]);
     }
     std::vector<Dead>& dead = dead_[key(plan_.buffer(id))];
-    if (dead.empty()) return emit(AllocateLine{renamed});
+    if (dead.empty()) return allocate(renamed);
     dropped_[dead.back().free_line] = true;
-    emit(ReuseLine{renamed, dead.back().buffer});
+    reuse(renamed, dead.back().buffer);
     dead.pop_back();
   }
 
@@ -136,9 +148,10 @@ class MemoryPlanner {
   }
 
   Key key(const Buffer& buffer) {
-    const Group* group = comm_group(buffer);
     const int number =
-        group ? groups_.try_emplace(*group, static_cast<int>(groups_.size()) + 1).first->second : 0;
+        buffer.is_symmetric()
+            ? groups_.try_emplace(buffer.group, static_cast<int>(groups_.size()) + 1).first->second
+            : 0;
     return {buffer.kind, buffer.type.place, buffer.type.dtype, buffer.bytes(), number};
   }
 

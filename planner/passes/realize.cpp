@@ -1,5 +1,5 @@
-// Decides where the operands that peers touch lie (SYSTEMS S1, S3, S6; DESIGN section 6): in a buffer of ours
-// that becomes a comm buffer, in one persistent copy of a graph input, or in an identity copy. Each decision
+// Decides where the operands that peers touch lie (S1, S3 and S6 of SYSTEMS.md): in a buffer of ours that
+// becomes a comm buffer, in one persistent copy of a graph input, or in an identity copy. Each decision
 // carries its reason.
 #include <climits>
 
@@ -64,14 +64,13 @@ class Realizer {
   BufferId add_comm(const TensorType& type, const Group& group) {
     last_read_.push_back(-1);
     returned_.push_back(false);
-    return add_buffer(plan_, BufferKind::comm, type,
-                      CommBuffer{contiguous_strides(type.shape), CommType::symmetric_memory, group});
+    return add_buffer(plan_, BufferKind::comm, type, group);
   }
 
   void make_comm(BufferId id, const Group& group) {
     Buffer& buffer = plan_.buffers[at(id)];
     buffer.kind = BufferKind::comm;
-    buffer.layout = CommBuffer{contiguous_strides(buffer.type.shape), CommType::symmetric_memory, group};
+    buffer.group = group;
   }
 
   // --- the operand ---
@@ -81,9 +80,8 @@ class Realizer {
     const Buffer& buffer = plan_.buffer(call.input.buffer);
     const bool read_again = last_read_[at(call.input.buffer)] > position_ || returned_[at(call.input.buffer)];
     const bool overwrites = algorithm.clobbers_input;
-    const Group* home = comm_group(buffer);
 
-    if (home && *home == group) {
+    if (buffer.group == group) {
       if (!overwrites || (buffer.kind == BufferKind::comm && !read_again))
         decide(call, "comm buffer as it is", "the operand already lies in symmetric memory of its group");
       else
@@ -94,9 +92,9 @@ class Realizer {
       input_copy(call, algorithm);
     } else if (buffer.kind == BufferKind::fallback) {
       identity_copy(call, algorithm, "the operand is the output of a call that allocates it itself");
-    } else if (home) {
+    } else if (buffer.is_symmetric()) {
       identity_copy(call, algorithm,
-                    "the operand lies in symmetric memory of another group, " + home->to_string());
+                    "the operand lies in symmetric memory of another group, " + buffer.group.to_string());
     } else if (returned_[at(call.input.buffer)]) {
       identity_copy(call, algorithm, "the operand is also returned, and a comm buffer never is");
     } else if (overwrites && read_again) {
@@ -164,10 +162,11 @@ class Realizer {
     const BufferId output = call.output.buffer;
     if (plan_.buffer(output).kind != BufferKind::regular || returned_[at(output)]) return;
     if (call.output.type.view.shape != call.input.type.view.shape) return;
-    renamed_.emplace(output.index, call.input);
+    call.output = call.input;
+    ++call.output.version;
+    renamed_.emplace(output.index, call.output);
     int& last = last_read_[at(call.input.buffer)];
     last = std::max(last, last_read_[at(output)]);
-    call.output = call.input;
     decide(call, "in place", "the algorithm overwrites its operand, which is not read again");
   }
 
@@ -179,6 +178,7 @@ class Realizer {
       auto found = renamed_.find(operand.buffer.index);
       if (found == renamed_.end()) continue;
       operand.buffer = found->second.buffer;
+      operand.version = found->second.version;
       operand.type.view.offset += found->second.type.view.offset;
     }
     // send and barrier hand their operand on.

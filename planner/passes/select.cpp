@@ -1,4 +1,4 @@
-// Decides which algorithm carries out each collective, and says why (SYSTEMS S2). An explicit choice
+// Decides which algorithm carries out each collective, and says why (S2 of SYSTEMS.md). An explicit choice
 // (peri.symm.*) is kept; otherwise the policy's function is asked, then its thresholds.
 #include <fmt/format.h>
 

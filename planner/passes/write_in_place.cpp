@@ -50,8 +50,10 @@ Plan write_in_place(Plan plan) {
   for (size_t i = 0; i < plan.lines.size(); ++i) {
     if (dropped[i]) continue;
     for_each_operand(plan.lines[i].line, [&](PlanOperand& operand) {
-      if (auto found = renamed.find(operand.buffer.index); found != renamed.end())
-        operand.buffer = found->second;
+      auto found = renamed.find(operand.buffer.index);
+      if (found == renamed.end()) return;
+      operand.buffer = found->second;
+      operand.version = 1;
     });
     lines.push_back(std::move(plan.lines[i]));
   }

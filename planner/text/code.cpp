@@ -124,10 +124,9 @@ class Writer {
 
   void write(const AllocateLine& line) {
     const Buffer& buffer = plan_.buffer(line.buffer);
-    const Group* group = comm_group(buffer);
-    if (group)
+    if (buffer.is_symmetric())
       put("{} = rt.empty_strided_p2p({}, {})", defined(buffer.name), allocation(line.buffer),
-          lua_value(Kind::group, *group));
+          lua_value(Kind::group, buffer.group));
     else
       put("{} = rt.empty_strided({})", defined(buffer.name), allocation(line.buffer));
   }

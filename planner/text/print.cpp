@@ -47,16 +47,17 @@ class Printer {
   }
   std::string described(BufferId id) const {
     const Buffer& buffer = plan_.buffer(id);
-    const Group* g = comm_group(buffer);
-    return buffer.type.to_string() + (g ? " symmetric " + group(*g) : "");
+    return buffer.type.to_string() + (buffer.is_symmetric() ? " symmetric " + group(buffer.group) : "");
   }
-  // A buffer's name, or name[shape; strides; + offset]. Offsets depend on the rank (shard).
+  // A value's name ("buf3", or "buf3.1" for what it holds once it is overwritten), or
+  // name[shape : strides + offset]. Offsets depend on the rank (shard).
   std::string window(const PlanOperand& operand) const {
-    if (is_whole(plan_, operand)) return name(operand.buffer);
+    std::string value = name(operand.buffer);
+    if (operand.version != 0) value += fmt::format(".{}", operand.version);
+    if (is_whole(plan_, operand)) return value;
     const View& view = operand.type.view;
     const std::string offset = agreement_ || view.offset == 0 ? "" : fmt::format(" + {}", view.offset);
-    return fmt::format("{}[{} : {}{}]", name(operand.buffer),
-                       fmt::join(view.shape.begin(), view.shape.end(), ","),
+    return fmt::format("{}[{} : {}{}]", value, fmt::join(view.shape.begin(), view.shape.end(), ","),
                        fmt::join(view.strides.begin(), view.strides.end(), ","), offset);
   }
   std::string windows(const std::vector<PlanOperand>& operands) const {

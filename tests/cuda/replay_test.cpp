@@ -1,5 +1,5 @@
-// SYSTEMS S3, S4 and S6 on the device: where a captured partition's buffers lie, what is copied into them,
-// and what memory of the GPU is used. Other processes on the GPUs would be measured, too.
+// S3, S4 and S6 of planner/SYSTEMS.md on the device: where a captured partition's buffers lie, what is copied
+// into them, and what memory of the GPU is used. Other processes on the GPUs would be measured, too.
 #include <fmt/format.h>
 
 #include "tests/cudagraph/rig.hpp"

@@ -108,8 +108,8 @@ inline std::vector<const std::byte*> addresses(const cudagraph::Executable& exec
   return all;
 }
 
-// SYSTEMS S5: device -> host -> device in the middle: [a b; c d] is doubled (if that is asked for),
-// transposed on the host, squared. Gives the squares and the transposed.
+// S5 of planner/SYSTEMS.md: device -> host -> device in the middle: [a b; c d] is doubled (if that is asked
+// for), transposed on the host, squared. Gives the squares and the transposed.
 inline Graph round_trip(bool captured_before = true) {
   Program p;
   NodeId x = p.input(DType::f32, {2, 2});

@@ -51,12 +51,85 @@ Graph in_place_and_host() {
   return p.returning({p.op(Op::copy_to, {e}, {{"place", Place::host}})});
 }
 
+// A kernel on host memory, beside one on the device.
+Graph host_work() {
+  Program p;
+  NodeId x = p.input(DType::f32, {8, 8});
+  NodeId host = p.op(Op::copy_to, {p.op(Op::exp, {x})}, {{"place", Place::host}});
+  return p.returning({p.op(Op::contiguous, {p.op(Op::permute, {host}, {{"dims", Ints{1, 0}}})})});
+}
+
+// The sum takes its operand's place, and is read by two calls.
+Graph in_place_sum() {
+  Program p;
+  NodeId x = p.input(DType::f32, {8, 8}), w = p.constant(DType::f32, {8, 8});
+  NodeId sum = p.all_reduce(p.op(Op::matmul, {x, w}));
+  return p.returning({p.op(Op::softmax, {sum}), p.op(Op::matmul, {sum, w})});
+}
+
+// Two groups, one after the other.
+Graph two_groups() {
+  Program p;
+  NodeId x = p.input(DType::f32, {4, 8}), w = p.constant(DType::f32, {8, 8});
+  NodeId pair = p.all_reduce(p.op(Op::matmul, {x, w}), {{0, 1}});
+  return p.returning({p.all_reduce(p.op(Op::matmul, {pair, w}), {{0, 1, 2}})});
+}
+
+// What peers write, then an operand in the same storage.
+Graph gathered() {
+  Program p;
+  NodeId all = p.op(Op::all_gather, {p.input(DType::f32, {2, 8})}, {{"group", Group{{0, 1}}}});
+  return p.returning({p.all_reduce(p.op(Op::softmax, {p.op(Op::softmax, {all})}))});
+}
+
+Graph messages() {
+  Program p;
+  const Group group{{0, 1}};
+  NodeId x = p.op(Op::softmax, {p.input(DType::f32, {8, 8})});
+  NodeId sent = p.op(Op::send, {x}, {{"peer", int64_t{1}}, {"group", group}});
+  NodeId met = p.op(Op::barrier, {sent}, {{"group", group}});
+  return p.returning({p.op(Op::matmul, {met, x})});
+}
+
+planner::Policy two_shot() {
+  planner::Policy policy;
+  policy.all_reduce = [](const planner::OpContext&) -> Result<std::string> { return "two_shot"; };
+  return policy;
+}
+planner::Policy gathers_by_multicast() {
+  planner::Policy policy = one_shot();
+  policy.all_gather = [](const planner::OpContext&) -> Result<std::string> { return "multimem"; };
+  return policy;
+}
+
+planner::Pool& pool(planner::Plan& plan, const std::string& name) {
+  return plan.pools[static_cast<size_t>(buffer(plan, name).pool.index)];
+}
+void share(planner::Plan& plan, const std::string& name, const std::string& with) {
+  buffer(plan, name).pool = buffer(plan, with).pool;
+}
+// Changes what a buffer is, and its pool with it.
+void become(planner::Plan& plan, const std::string& name, planner::BufferKind kind, Group group) {
+  pool(plan, name).kind = buffer(plan, name).kind = kind;
+  pool(plan, name).group = buffer(plan, name).group = std::move(group);
+}
+// Takes line `from` out and puts it before what is then line `to`.
+void move(planner::Plan& plan, size_t from, size_t to) {
+  planner::PlanLine line = plan.lines[from];
+  drop(plan, from);
+  plan.lines.insert(plan.lines.begin() + static_cast<ptrdiff_t>(to), std::move(line));
+}
+void repeat(planner::Plan& plan, size_t at) {
+  insert(plan, at + 1, plan.lines[at].line);
+}
+
 struct Mutant {
   const char* defect;
   Graph (*graph)();
   planner::Policy (*policy)();
   void (*plant)(planner::Plan&);
   const char* message;  // part of the refusal
+  World world = {0, 2};
 };
 
 const Mutant kMutants[] = {
@@ -87,6 +160,7 @@ const Mutant kMutants[] = {
      [](planner::Plan& p) {
        p.lines[nth<planner::AllocateLine>(p, 3)].line =
            planner::ReuseLine{named(p, "buf3"), named(p, "buf2")};
+       share(p, "buf3", "buf2");
        line<planner::ReuseLine>(p, 1).from = named(p, "buf3");
      },
      "is read, but not there"},
@@ -106,17 +180,19 @@ const Mutant kMutants[] = {
      "the call ends while peers"},
     {"an operand is in ordinary memory", two_operands_at_once, one_shot,
      [](planner::Plan& p) {
-       buffer(p, "buf0").kind = planner::BufferKind::regular;
-       buffer(p, "buf0").layout = Fixed{{8, 1}};
+       become(p, "buf0", planner::BufferKind::regular, {});
      },
      "not in symmetric memory"},
     {"an operand is in another group's memory", two_operands_at_once, one_shot,
      [](planner::Plan& p) {
-       buffer(p, "buf0").layout = CommBuffer{{8, 1}, CommType::symmetric_memory, {{0, 2}}};
+       become(p, "buf0", planner::BufferKind::comm, {{0}});
      },
      "not in symmetric memory"},
     {"an overwritten operand is read again", view_of_a_value, one_shot,
-     [](planner::Plan& p) { line<planner::CollectiveLine>(p, 0).algorithm = "two_shot"; },
+     [](planner::Plan& p) {
+       line<planner::CollectiveLine>(p, 0).algorithm = "two_shot";
+       line<planner::KernelLine>(p, 1).inputs[1].type.view.offset = 8;  // half of it is overwritten
+     },
      "is read, but not there"},
     {"an algorithm overwrites the caller's tensor", graph_inputs, one_shot,
      [](planner::Plan& p) { line<planner::CollectiveLine>(p, 2).algorithm = "two_shot"; },
@@ -124,7 +200,7 @@ const Mutant kMutants[] = {
     {"an algorithm that does not exist", eight_layers, one_shot,
      [](planner::Plan& p) { line<planner::CollectiveLine>(p, 2).algorithm = "three_shot"; },
      "unknown algorithm"},
-    {"the group lacks this rank", eight_layers, one_shot, [](planner::Plan& p) { p.world.rank = 5; },
+    {"the group lacks this rank", eight_layers, one_shot, [](planner::Plan& p) { p.world = {5, 6}; },
      "not in the group"},
     {"a collective writes where peers read", eight_layers, one_shot,
      [](planner::Plan& p) {
@@ -174,12 +250,12 @@ const Mutant kMutants[] = {
      [](planner::Plan& p) { insert(p, 3, planner::AllocateLine{named(p, "buf0")}); }, "gets storage twice"},
     {"an input copy twice", graph_inputs, one_shot,
      [](planner::Plan& p) { insert(p, 4, p.lines[nth<planner::InputCopyLine>(p, 0)].line); },
-     "is filled twice"},
+     "value 0 is made after value 0"},
     {"an input copy that comes too late", graph_inputs, one_shot,
      [](planner::Plan& p) {
        std::swap(p.lines[nth<planner::InputCopyLine>(p, 0)], p.lines[nth<planner::CollectiveLine>(p, 0)]);
      },
-     "is"},
+     "is read, but not there"},
     {"an input is written that is not to be mutated", cache_update, one_shot,
      [](planner::Plan& p) {
        for (planner::PlanOutput& o : p.outputs) o.mutated_input = -1;
@@ -187,15 +263,18 @@ const Mutant kMutants[] = {
      },
      "the caller's"},
     {"a value is not written back", cache_update, one_shot,
-     [](planner::Plan& p) { drop(p, nth<planner::KernelLine>(p, 3)); }, "is not written back"},
+     [](planner::Plan& p) {
+       drop(p, nth<planner::KernelLine>(p, 3));
+       p.outputs.back().value.version = 0;
+     },
+     "is not written back"},
     {"an input is overwritten before its old value is read", cache_update, one_shot,
      [](planner::Plan& p) {
-       for (planner::KernelLine* k = &line<planner::KernelLine>(p, 0);
-            !k->outputs.empty() && k->outputs[0].buffer != p.inputs[0];)
-         k->outputs[0].buffer = p.inputs[0];
-       line<planner::KernelLine>(p, 1).inputs[0].buffer = p.inputs[0];
+       planner::PlanOperand& made = line<planner::KernelLine>(p, 0).outputs[0];
+       made = p.outputs.back().value;
+       line<planner::KernelLine>(p, 1).inputs[0] = made;
      },
-     "is"},
+     "value 0 is read, and value 1 lies there"},
     {"an instruction reads a later register", in_place_and_host, one_shot,
      [](planner::Plan& p) { line<planner::KernelLine>(p, 2).spec.fused.instructions[0].operands[0] = 2; },
      "not made yet"},
@@ -213,17 +292,176 @@ const Mutant kMutants[] = {
      [](planner::Plan& p) {
        p.lines[nth<planner::AllocateLine>(p, 1)].line =
            planner::ReuseLine{named(p, "buf1"), named(p, "buf0")};
+       share(p, "buf1", "buf0");
      },
      "is still read"},
     {"a captured copy between places", in_place_and_host, one_shot,
      [](planner::Plan& p) { p.lines[nth<planner::DeviceCopyLine>(p, 0)].captured = true; }, "is captured"},
     {"a comm buffer handed on in place", three_siblings, one_shot,
      [](planner::Plan& p) {
-       for (planner::KernelLine* k = &line<planner::KernelLine>(p, 1);
-            k->inputs[0].buffer != named(p, "buf2");)
-         k->inputs[0].buffer = named(p, "buf2");
+       line<planner::KernelLine>(p, 1).inputs[0].buffer = named(p, "buf2");
      },
      "is still read"},
+    // What is returned.
+    {"an output lies outside its buffer", two_operands_at_once, one_shot,
+     [](planner::Plan& p) { p.outputs[0].value.type.view.offset = 1; }, "reaches outside"},
+    {"an output of another dtype", two_operands_at_once, one_shot,
+     [](planner::Plan& p) { p.outputs[0].value.type.dtype = DType::f16; }, "another dtype"},
+    {"an output that is a part", two_operands_at_once, one_shot,
+     [](planner::Plan& p) { p.outputs[0].value.type.view = View::contiguous({2, 8}); },
+     "an output is not all of it"},
+    {"an output that is one element many times", two_operands_at_once, one_shot,
+     [](planner::Plan& p) { p.outputs[0].value.type.view.strides = {0, 0}; }, "an output is not all of it"},
+    {"a value is written back to another input", cache_update, one_shot,
+     [](planner::Plan& p) { p.outputs.back().mutated_input = 1; }, "is not written back"},
+
+    // Values of one buffer.
+    {"a reader moved before an in-place collective", in_place_sum, two_shot,
+     [](planner::Plan& p) {
+       const size_t reader = nth<planner::KernelLine>(p, 1);
+       move(p, reader - 1, 0);  // its storage
+       move(p, reader, nth<planner::CollectiveLine>(p, 0));
+     },
+     "value 1 is read, and value 0 lies there"},
+    {"an in-place collective twice", in_place_sum, two_shot,
+     [](planner::Plan& p) { repeat(p, nth<planner::CollectiveLine>(p, 0)); },
+     "value 0 is read, and value 1 lies there"},
+    {"an in-place collective that is missing", in_place_sum, two_shot,
+     [](planner::Plan& p) { drop(p, nth<planner::CollectiveLine>(p, 0)); },
+     "value 1 is read, and value 0 lies there"},
+    {"the old value of an input is read after its update", cache_update, one_shot,
+     [](planner::Plan& p) {
+       move(p, nth<planner::KernelLine>(p, 2), nth<planner::KernelLine>(p, 3));
+     },
+     "value 0 is read, and value 1 lies there"},
+    {"an input is updated twice", cache_update, one_shot,
+     [](planner::Plan& p) { repeat(p, nth<planner::KernelLine>(p, 3)); }, "value 1 is made after value 1"},
+
+    // Windows.
+    {"a window that wraps round", two_operands_at_once, one_shot,
+     [](planner::Plan& p) {
+       line<planner::KernelLine>(p, 1).inputs[0].type.view.strides = {int64_t{1} << 62, 1};
+     },
+     "reaches outside"},
+    {"a window whose end wraps round", two_operands_at_once, one_shot,
+     [](planner::Plan& p) { line<planner::KernelLine>(p, 1).inputs[0].type.view.offset = INT64_MAX - 20; },
+     "reaches outside"},
+    {"a negative stride", two_operands_at_once, one_shot,
+     [](planner::Plan& p) {
+       line<planner::KernelLine>(p, 1).inputs[0].type.view = {{4, 8}, {-8, 1}, 24};
+     },
+     "reaches outside"},
+    {"a negative offset", two_operands_at_once, one_shot,
+     [](planner::Plan& p) { line<planner::KernelLine>(p, 1).inputs[0].type.view.offset = -1; },
+     "reaches outside"},
+    {"a first write that does not fill", two_operands_at_once, one_shot,
+     [](planner::Plan& p) {
+       planner::KernelLine& exp = line<planner::KernelLine>(p, 1);
+       exp.inputs[0].type.view = exp.outputs[0].type.view = View::contiguous({2, 8});
+     },
+     "is not filled by its first write"},
+    {"a first write that fills but leaves holes", two_operands_at_once, one_shot,
+     [](planner::Plan& p) {
+       planner::KernelLine& exp = line<planner::KernelLine>(p, 1);
+       exp.inputs[0].type.view = exp.outputs[0].type.view = {{2}, {31}, 0};
+     },
+     "is not filled by its first write"},
+
+    // Calls.
+    {"work on host memory is captured", host_work, one_shot,
+     [](planner::Plan& p) { p.lines[nth<planner::KernelLine>(p, 1)].captured = true; },
+     "work on host memory is captured"},
+    {"an instruction that reads itself", in_place_and_host, one_shot,
+     [](planner::Plan& p) { line<planner::KernelLine>(p, 2).spec.fused.instructions[0].operands[0] = 1; },
+     "not made yet"},
+    {"an instruction that is not pointwise", in_place_and_host, one_shot,
+     [](planner::Plan& p) { line<planner::KernelLine>(p, 2).spec.fused.instructions[0].op = Op::softmax; },
+     "no instruction of a fused call"},
+    {"an instruction without its operands", in_place_and_host, one_shot,
+     [](planner::Plan& p) { line<planner::KernelLine>(p, 2).spec.fused.instructions[0].operands.clear(); },
+     "has 0 operands"},
+    {"one call that writes a buffer twice", three_siblings, one_shot,
+     [](planner::Plan& p) {
+       line<planner::KernelLine>(p, 0).outputs[1].buffer = line<planner::KernelLine>(p, 0).outputs[0].buffer;
+     },
+     "is written twice by one call"},
+    {"a call of one op with two outputs", two_operands_at_once, one_shot,
+     [](planner::Plan& p) {
+       planner::KernelLine& matmul = line<planner::KernelLine>(p, 0);
+       matmul.outputs.push_back(matmul.outputs[0]);
+     },
+     "has one output"},
+    {"a device copy within a place", in_place_and_host, one_shot,
+     [](planner::Plan& p) {
+       const std::string to = p.buffer(line<planner::DeviceCopyLine>(p, 0).to.buffer).name;
+       buffer(p, to).type.place = pool(p, to).place = Place::device;
+     },
+     "changes the place"},
+
+    // Collectives.
+    {"any group synchronises another", two_groups, one_shot,
+     [](planner::Plan& p) { line<planner::CollectiveLine>(p, 0).end_barrier = false; },
+     "the call ends while peers", {0, 3}},
+    {"what peers write is overwritten too early", gathered, gathers_by_multicast,
+     [](planner::Plan& p) { line<planner::CollectiveLine>(p, 0).end_barrier = false; },
+     "is written while peers may still be reading it"},
+    {"a send with an output", messages, one_shot,
+     [](planner::Plan& p) {
+       line<planner::CollectiveLine>(p, 0).output.buffer = p.outputs[0].value.buffer;
+     },
+     "writes nothing"},
+    {"a barrier with an output", messages, one_shot,
+     [](planner::Plan& p) {
+       line<planner::CollectiveLine>(p, 1).output.buffer = p.outputs[0].value.buffer;
+     },
+     "writes nothing"},
+    {"a group beyond the world", eight_layers, one_shot,
+     [](planner::Plan& p) {
+       line<planner::CollectiveLine>(p, 3).attributes.set("group", Group{{0, 7}});
+     },
+     "not of ranks of a world of 2"},
+    {"a group with a rank twice", eight_layers, one_shot,
+     [](planner::Plan& p) {
+       line<planner::CollectiveLine>(p, 3).attributes.set("group", Group{{0, 0}});
+     },
+     "not of ranks of a world of 2"},
+
+    // Storage and tables.
+    {"storage that is another buffer's", two_operands_at_once, one_shot,
+     [](planner::Plan& p) { share(p, "buf1", "buf0"); }, "gets storage that is another buffer's"},
+    {"storage is reused in another place", in_place_and_host, one_shot,
+     [](planner::Plan& p) {
+       const BufferId host = line<planner::DeviceCopyLine>(p, 0).to.buffer;
+       drop(p, nth<planner::FreeLine>(p, 0));
+       p.lines[nth<planner::AllocateLine>(p, 2)].line = planner::ReuseLine{host, named(p, "buf0")};
+     },
+     "storage of another kind"},
+    {"a buffer in a pool of another place", in_place_and_host, one_shot,
+     [](planner::Plan& p) { buffer(p, "buf0").type.place = Place::host; }, "a pool of another kind"},
+    {"a buffer that reaches outside its pool", two_operands_at_once, one_shot,
+     [](planner::Plan& p) { buffer(p, "buf0").offset = 4; }, "reaches outside its pool"},
+    {"a buffer in no pool", two_operands_at_once, one_shot,
+     [](planner::Plan& p) { buffer(p, "buf0").pool = {}; }, "lies in no pool"},
+    {"a buffer without a size", two_operands_at_once, one_shot,
+     [](planner::Plan& p) { buffer(p, "buf0").type.shape = {-4, 8}; }, "has no size"},
+    {"two buffers of one name", two_operands_at_once, one_shot,
+     [](planner::Plan& p) { buffer(p, "buf1").name = "buf0"; }, "two buffers have this name"},
+    {"a call's result has a buffer's name", eight_layers, fallback,
+     [](planner::Plan& p) { line<planner::CollectiveLine>(p, 0).call_name = "buf0"; },
+     "two buffers have this name"},
+    {"a line names a buffer that is not in the table", two_operands_at_once, one_shot,
+     [](planner::Plan& p) { line<planner::KernelLine>(p, 0).inputs[1].buffer = BufferId(1000); },
+     "not in the table"},
+    {"a free of a buffer that is not in the table", two_operands_at_once, one_shot,
+     [](planner::Plan& p) { line<planner::FreeLine>(p, 0).buffer = {}; }, "not in the table"},
+    {"an output that is not in the table", two_operands_at_once, one_shot,
+     [](planner::Plan& p) { p.outputs[0].value.buffer = BufferId(-3); }, "not in the table"},
+    {"an input that is not in the table", two_operands_at_once, one_shot,
+     [](planner::Plan& p) { p.inputs[0] = BufferId(1000); }, "not in the table"},
+    {"inputs exchanged", cache_update, one_shot,
+     [](planner::Plan& p) { std::swap(p.inputs[0], p.inputs[2]); }, "of another number"},
+    {"a world that lacks the rank", eight_layers, one_shot, [](planner::Plan& p) { p.world.rank = 2; },
+     "not in a world of 2"},
     {"a call with another attribute makes another type", cache_update, one_shot,
      [](planner::Plan& p) { line<planner::KernelLine>(p, 2).spec.attributes.set("keepdim", true); }, "makes"},
 };
@@ -233,7 +471,7 @@ const Mutant kMutants[] = {
 TEST_CASE("check_plan refuses every mutant, and says why") {
   for (const Mutant& mutant : kMutants) {
     INFO(mutant.defect);
-    planner::Plan plan = planned(mutant.graph(), mutant.policy());
+    planner::Plan plan = planned(mutant.graph(), mutant.policy(), mutant.world);
     REQUIRE(check_plan(plan));
     mutant.plant(plan);
     INFO(print(plan));
@@ -264,6 +502,39 @@ TEST_CASE("check_plan knows that a message between two is no synchronisation of 
   const Status status = check_plan(plan);
   REQUIRE(!status);
   CHECK(status.error().message.find("the call ends while peers") != std::string::npos);
+}
+
+// A plan that is right in itself may still be another program's.
+TEST_CASE("check_plan compares what the caller gets with the program") {
+  const Graph graph = cache_update();
+  const planner::Plan good = planned(graph);
+  REQUIRE(check_plan(good, graph));
+  auto said = [&](void (*breaks)(planner::Plan&)) {
+    planner::Plan plan = good;
+    breaks(plan);
+    REQUIRE(check_plan(plan));
+    const Status status = check_plan(plan, graph);
+    REQUIRE_FALSE(status);
+    return status.error().message;
+  };
+  CHECK(said([](planner::Plan& p) {
+          p.outputs.pop_back();
+          drop(p, nth<planner::KernelLine>(p, 3));
+        }) == "the program writes a value back to input 0, and the plan does not");
+  CHECK(said([](planner::Plan& p) { std::swap(p.outputs[0], p.outputs[1]); }) ==
+        "output 1 of the plan is f32[], and the program's is f32[16,4]");
+  CHECK(said([](planner::Plan& p) { p.outputs[0].value.type.view = View::contiguous({4, 16}); }) ==
+        "output 1 of the plan is f32[4,16], and the program's is f32[16,4]");
+  CHECK(said([](planner::Plan& p) {
+          insert(p, p.lines.size(), planner::FreeLine{p.outputs[1].value.buffer});
+          p.outputs.erase(p.outputs.begin() + 1);
+        }) == "the program returns 2 values, and the plan 1");
+
+  Program p;  // what is written back is the input itself
+  NodeId x = p.input(DType::f32, {4});
+  p.write_back(p.op(Op::contiguous, {x}), 0);
+  const Graph same = p.returning({p.op(Op::exp, {x})});
+  CHECK(check_plan(planned(same), same));
 }
 
 // Any line left out or exchanged with its neighbour is noticed, unless the plan stays right.

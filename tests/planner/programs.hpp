@@ -1,4 +1,4 @@
-// Programs that several planner tests plan: a small builder, and the known examples of SYSTEMS.
+// Programs that several planner tests plan: a small builder, and the known examples of planner/SYSTEMS.md.
 #pragma once
 
 #include <catch2/catch.hpp>
@@ -72,7 +72,7 @@ inline planner::Plan planned(const Graph& graph, const planner::Policy& policy =
   return std::move(*result);
 }
 
-// SYSTEMS S8: eight layers of matmul and all-reduce, hidden 4096, sequence 128, bf16, two ranks.
+// S8: eight layers of matmul and all-reduce, hidden 4096, sequence 128, bf16, two ranks.
 inline Graph eight_layers() {
   Program p;
   NodeId x = p.input(DType::bf16, {128, 4096});
@@ -86,7 +86,7 @@ inline planner::Policy fallback() {
   return policy;
 }
 
-// SYSTEMS S1: both operands are made before the first collective runs, so both comm buffers are alive at
+// S1: both operands are made before the first collective runs, so both comm buffers are alive at
 // once.
 inline Graph two_operands_at_once() {
   Program p;
@@ -95,14 +95,14 @@ inline Graph two_operands_at_once() {
   return p.returning({p.op(Op::add, {p.all_reduce(a), p.all_reduce(b)})});
 }
 
-// SYSTEMS S1: the second operand is made from the first result.
+// S1: the second operand is made from the first result.
 inline Graph operands_in_sequence() {
   Program p;
   NodeId x = p.input(DType::f32, {4, 8}), w = p.constant(DType::f32, {8, 8});
   return p.returning({p.all_reduce(p.op(Op::exp, {p.all_reduce(p.op(Op::matmul, {x, w}))}))});
 }
 
-// SYSTEMS S1: what is reduced is a part of a value that is also read whole; its base becomes symmetric.
+// S1: what is reduced is a part of a value that is also read whole; its base becomes symmetric.
 inline Graph view_of_a_value() {
   Program p;
   NodeId x = p.input(DType::f32, {4, 8}), a = p.op(Op::exp, {x});
@@ -110,7 +110,7 @@ inline Graph view_of_a_value() {
   return p.returning({p.op(Op::add, {part, p.slice(a, 0, 0, 2)})});
 }
 
-// SYSTEMS S3: another group's buffer, and one that is also returned.
+// S3: another group's buffer, and one that is also returned.
 inline Graph operands_not_ours() {
   Program p;
   NodeId x = p.input(DType::f32, {4, 8}), a = p.op(Op::exp, {x}), b = p.op(Op::sigmoid, {a});
@@ -119,7 +119,7 @@ inline Graph operands_not_ours() {
   return p.returning({p.op(Op::add, {p.op(Op::add, {pair, world}), again}), p.all_reduce(b), b});
 }
 
-// SYSTEMS S6: graph inputs: one wanted twice, one already symmetric, and a constant.
+// S6: graph inputs: one wanted twice, one already symmetric, and a constant.
 inline Graph graph_inputs() {
   Program p;
   NodeId x = p.input(DType::f32, {4, 8}), y = p.input(DType::f32, {4, 8}, SymmetricAllocator{{{0, 1}}}),
@@ -128,7 +128,7 @@ inline Graph graph_inputs() {
   return p.returning({a, b, p.all_reduce(y), p.all_reduce(c), p.op(Op::exp, {x})});
 }
 
-// SYSTEMS S7's example: three values from one kernel, each reduced, and the reduced sum of the results.
+// S7's example: three values from one kernel, each reduced, and the reduced sum of the results.
 inline Graph three_siblings() {
   Program p;
   NodeId x = p.input(DType::f32, {4, 4});

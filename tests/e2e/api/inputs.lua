@@ -1,5 +1,5 @@
 -- run: peri run -n 2 $FILE
--- Where a collective's operand is an argument (SYSTEMS S3, S6): one persistent buffer and one copy per argument that is not
+-- Where a collective's operand is an argument (S3, S6 of planner/SYSTEMS.md): one persistent buffer and one copy per argument that is not
 -- symmetric, none for one that is; another symmetric address on the next call is followed, never read stale.
 local peri = require "peri"
 local check = dofile(arg[0]:match "^(.-)[^/]*$" .. "../check.lua")

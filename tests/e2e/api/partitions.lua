@@ -1,5 +1,5 @@
 -- run: peri run -n 2 $FILE
--- A round trip through host memory inside a compiled function (SYSTEMS S5): two captured partitions around an eager one,
+-- A round trip through host memory inside a compiled function (S5 of planner/SYSTEMS.md): two captured partitions around an eager one,
 -- which allocates nothing: its buffers are hoisted, and lie at one address on every replay.
 local peri = require "peri"
 local check = dofile(arg[0]:match "^(.-)[^/]*$" .. "../check.lua")

@@ -11,4 +11,4 @@
 -- stdout: [0] captured_partitions                1             1
 -- stdout: [0] ms per iteration *
 -- stdout: [0] largest difference between the two results: 0
--- SYSTEMS S8's table, both columns.
+-- The table of S8 in planner/SYSTEMS.md, both columns.

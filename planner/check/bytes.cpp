@@ -1,0 +1,77 @@
+// Bytes of memory for check_plan. Sizes come from whatever text a plan was read from, so products may wrap.
+#include "planner/check/bytes.hpp"
+
+#include <algorithm>
+#include <vector>
+
+namespace peri::planner::check {
+
+std::optional<Interval> extent(const View& view, int64_t elements, int64_t element_size) {
+  bool wraps = view.shape.rank() != view.strides.rank() || view.offset < 0, none = false;
+  int64_t last = view.offset;
+  for (int i = 0; !wraps && i < view.shape.rank(); ++i) {
+    int64_t span = 0;
+    wraps = view.shape[i] < 0 || view.strides[i] < 0;
+    if (view.shape[i] > 0)
+      wraps = wraps || __builtin_mul_overflow(view.shape[i] - 1, view.strides[i], &span) ||
+              __builtin_add_overflow(last, span, &last);
+    none = none || view.shape[i] == 0;
+  }
+  if (wraps || view.offset > elements || (!none && last >= elements)) return std::nullopt;
+  return Interval{view.offset * element_size, none ? view.offset * element_size : (last + 1) * element_size};
+}
+
+bool covers(const View& view, int64_t elements) {
+  std::vector<std::pair<int64_t, int64_t>> dims;  // (stride, size)
+  for (int i = 0; i < view.shape.rank(); ++i) {
+    if (view.shape[i] == 0) return elements == 0;
+    if (view.shape[i] != 1) dims.emplace_back(view.strides[i], view.shape[i]);
+  }
+  std::ranges::sort(dims);
+  int64_t reached = 1;
+  for (auto [stride, size] : dims)
+    if (stride != reached || __builtin_mul_overflow(reached, size, &reached)) return false;
+  return view.offset == 0 && reached == elements;
+}
+
+void Contents::cut(int64_t at) {
+  auto piece = pieces_.upper_bound(at);
+  if (piece == pieces_.begin()) return;
+  --piece;
+  if (piece->first == at || piece->second.end <= at) return;
+  pieces_.emplace(at, piece->second);
+  piece->second.end = at;
+}
+
+void Contents::clear(const Interval& bytes) {
+  if (bytes.empty()) return;
+  cut(bytes.begin);
+  cut(bytes.end);
+  pieces_.erase(pieces_.lower_bound(bytes.begin), pieces_.lower_bound(bytes.end));
+}
+
+void Contents::put(const Interval& bytes, ValueId value) {
+  if (bytes.empty()) return;
+  clear(bytes);
+  pieces_.emplace(bytes.begin, Piece{bytes.end, value});
+}
+
+bool Contents::hold(const Interval& bytes, ValueId value) const {
+  int64_t at = bytes.begin;
+  for (auto piece = pieces_.upper_bound(at); at < bytes.end; ++piece) {
+    if (piece == pieces_.begin()) return false;
+    const auto& [begin, found] = *std::prev(piece);
+    if (begin > at || found.end <= at || found.value != value) return false;
+    at = found.end;
+    if (piece == pieces_.end()) break;
+  }
+  return at >= bytes.end;
+}
+
+ValueId Contents::first(const Interval& bytes) const {
+  auto piece = pieces_.upper_bound(bytes.begin);
+  if (piece != pieces_.begin() && std::prev(piece)->second.end > bytes.begin) --piece;
+  return piece == pieces_.end() || piece->first >= bytes.end ? ValueId() : piece->second.value;
+}
+
+}  // namespace peri::planner::check

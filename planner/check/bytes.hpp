@@ -1,0 +1,55 @@
+// Bytes of memory for check_plan: intervals, and what lies in them. Shares no code with the passes.
+#pragma once
+
+#include <map>
+#include <optional>
+
+#include "planner/plan.hpp"
+
+namespace peri::planner::check {
+
+// [begin, end), in bytes from a pool's start; empty if end <= begin.
+struct Interval {
+  int64_t begin = 0, end = 0;
+  bool empty() const { return end <= begin; }
+  bool overlaps(const Interval& other) const {
+    return !empty() && !other.empty() && begin < other.end && other.begin < end;
+  }
+  bool contains(const Interval& other) const { return begin <= other.begin && other.end <= end; }
+};
+
+// The bytes of its buffer between a window's first element and its last, or nothing if it is no window on
+// `elements` elements: outside of them, with a negative step, or wrapped round.
+std::optional<Interval> extent(const View& view, int64_t elements, int64_t element_size);
+
+// Whether the window reaches every one of `elements` elements exactly once, in whatever order.
+bool covers(const View& view, int64_t elements);
+
+// A value: what its buffer held, as it was written the n-th time.
+struct ValueId {
+  BufferId buffer;
+  int32_t version = 0;
+  bool operator==(const ValueId&) const = default;
+};
+
+// Which value lies in which bytes of one pool.
+class Contents {
+ public:
+  void put(const Interval& bytes, ValueId value);
+  void clear(const Interval& bytes);
+  // Whether every byte is of `value`. An empty interval is of any.
+  bool hold(const Interval& bytes, ValueId value) const;
+  // What lies in the first of the bytes that hold anything; not valid if none does.
+  ValueId first(const Interval& bytes) const;
+
+ private:
+  struct Piece {
+    int64_t end;
+    ValueId value;
+  };
+  // Ends the piece round `at` there and begins another.
+  void cut(int64_t at);
+  std::map<int64_t, Piece> pieces_;  // by begin; they do not overlap
+};
+
+}  // namespace peri::planner::check

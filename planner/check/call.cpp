@@ -1,0 +1,102 @@
+// What one call asks of its operands: types by the ops' own rules, fused programs register by register.
+#include "planner/check/call.hpp"
+
+#include <fmt/format.h>
+
+namespace peri::planner::check {
+namespace {
+
+template <class... Fs>
+struct Overloaded : Fs... {
+  using Fs::operator()...;
+};
+
+TensorType type_of(const Plan& plan, const PlanOperand& operand) {
+  return {operand.type.dtype, operand.type.view.shape, plan.buffer(operand.buffer).type.place};
+}
+
+std::string wrong_result(const Plan& plan, Op op, const Attributes& attributes,
+                         std::span<const PlanOperand> inputs, const PlanOperand& output) {
+  std::vector<TensorType> types;
+  for (const PlanOperand& in : inputs) types.push_back(type_of(plan, in));
+  const Result<TensorType> made = infer(op, types, attributes);
+  if (!made) return made.error().message;
+  const TensorType stored = type_of(plan, output);
+  return *made == stored ? ""
+                         : fmt::format("{} makes {}, and its output is {}", to_string(op), made->to_string(),
+                                       stored.to_string());
+}
+
+// Registers: the operands, then one per instruction.
+std::string wrong_program(const FusedProgram& program, const KernelLine& line) {
+  const size_t operands = line.inputs.size();
+  if (program.operand_dtypes.size() != operands || program.results.size() != line.outputs.size() ||
+      line.outputs.empty())
+    return "a fused call has another number of operands than its program";
+  const Shape& shape = line.outputs[0].type.view.shape;
+  for (size_t i = 0; i < operands; ++i)
+    if (line.inputs[i].type.dtype != program.operand_dtypes[i] || line.inputs[i].type.view.shape != shape)
+      return "a fused call's operand has another type than its program's";
+  for (size_t i = 0; i < program.instructions.size(); ++i) {
+    const FusedInstruction& step = program.instructions[i];
+    const OpInfo& row = info(step.op);
+    if (!row.has(kPointwise) && step.op != Op::full)
+      return fmt::format("{} is no instruction of a fused call", row.name);
+    if (static_cast<int>(step.operands.size()) != row.min_operands)
+      return fmt::format("{} has {} operands in a fused call", row.name, step.operands.size());
+    for (int operand : step.operands)
+      if (operand < 0 || static_cast<size_t>(operand) >= operands + i)
+        return "an instruction reads a register that is not made yet";
+  }
+  for (size_t i = 0; i < line.outputs.size(); ++i) {
+    const int64_t made = program.results[i] - static_cast<int64_t>(operands);
+    const OperandType& out = line.outputs[i].type;
+    if (made < 0 || made >= static_cast<int64_t>(program.instructions.size()) ||
+        program.instructions[static_cast<size_t>(made)].dtype != out.dtype || out.view.shape != shape)
+      return "a fused call's result has another type than its output";
+  }
+  return {};
+}
+
+}  // namespace
+
+std::vector<BufferId> buffers_of(const Line& line) {
+  return std::visit(
+      Overloaded{[](const AllocateLine& l) { return std::vector{l.buffer}; },
+                 [](const ReuseLine& l) { return std::vector{l.buffer, l.from}; },
+                 [](const FreeLine& l) { return std::vector{l.buffer}; },
+                 [](const InputCopyLine& l) { return std::vector{l.from.buffer, l.to.buffer}; },
+                 [](const KernelLine& l) {
+                   std::vector<BufferId> ids;
+                   for (const PlanOperand& in : l.inputs) ids.push_back(in.buffer);
+                   for (const PlanOperand& out : l.outputs) ids.push_back(out.buffer);
+                   return ids;
+                 },
+                 [](const CollectiveLine& l) { return std::vector{l.input.buffer, l.output.buffer}; },
+                 [](const DeviceCopyLine& l) { return std::vector{l.from.buffer, l.to.buffer}; }},
+      line);
+}
+
+std::string wrong_types(const Plan& plan, const KernelLine& line) {
+  if (line.spec.is_fused()) return wrong_program(line.spec.fused, line);
+  if (line.outputs.size() != 1) return "a call of one op has one output";
+  return wrong_result(plan, line.spec.op, line.spec.attributes, line.inputs, line.outputs[0]);
+}
+
+std::string wrong_types(const Plan& plan, const CollectiveLine& line) {
+  return wrong_result(plan, line.op, line.attributes, std::span(&line.input, 1), line.output);
+}
+
+bool may_overwrite(const Plan& plan, const KernelLine& line, size_t input, size_t output) {
+  const PlanOperand &in = line.inputs[input], &out = line.outputs[output];
+  if (in.type != out.type || plan.buffer(out.buffer).is_symmetric()) return false;
+  if (!line.spec.is_fused()) return line.spec.op == Op::index_copy && input == 0;
+  const std::vector<FusedInstruction>& steps = line.spec.fused.instructions;
+  for (size_t i = static_cast<size_t>(line.spec.fused.results[output]) + 1 - line.inputs.size();
+       i < steps.size(); ++i)
+    for (int operand : steps[i].operands)
+      if (static_cast<size_t>(operand) == input) return false;
+  return true;
+}
+
+}  // namespace peri::planner::check
