@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "core/error.hpp"
+#include "core/ops/attributes_of.hpp"
 #include "core/ops/kernel.hpp"
 #include "kernels/symmetric_memory.hpp"
 #include "kernels/tensor.hpp"
@@ -38,7 +39,7 @@ struct CollectiveSpec {
   bool end_barrier =
       true;       // false only where the planner proved that nobody overwrites what peers may still read
   Origin origin;  // for messages
-  const Group& group() const { return attributes.get<Group>("group"); }
+  const Group& group() const { return attributes.get<"group">(); }
 };
 
 // A captured sequence of launches, collectives and copies with fixed addresses.

@@ -59,7 +59,7 @@ Status check_program(const Call& call) {
                   fmt::format("{}: {} is not pointwise", call.spec.name(), to_string(instruction.op)));
     if (!is_immediate) {
       Attributes attributes;
-      if (instruction.op == Op::cast) attributes.set("dtype", instruction.dtype);
+      if (instruction.op == Op::cast) attributes = AttributesOf<Op::cast>{.dtype = instruction.dtype};
       if (TensorType type = PERI_TRY(infer(instruction.op, operands, attributes));
           type.dtype != instruction.dtype)
         return fail(Code::DTypeMismatch,

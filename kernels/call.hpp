@@ -5,6 +5,7 @@
 #include <span>
 
 #include "core/error.hpp"
+#include "core/ops/attributes_of.hpp"
 #include "core/ops/families.hpp"
 #include "core/ops/kernel.hpp"
 
@@ -17,7 +18,6 @@ struct Call {
   const View& in(size_t i) const { return inputs[i].view; }
   const View& out() const { return outputs[0].view; }
   DType dtype() const { return outputs[0].dtype; }
-  int dim() const { return static_cast<int>(spec.attributes.get<int64_t>("dim")); }
 };
 
 // The family whose compiler gets this spec: a kernel family. InvalidArgument for a view, a collective, a

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "core/ops/attributes_of.hpp"
+
 namespace peri::kernels {
 namespace {
 
@@ -9,14 +11,13 @@ namespace {
 std::string describe(const CollectiveSpec& spec, const TensorType& input) {
   std::string text = fmt::format("{} {}", to_string(spec.op), input.to_string());
   const Attributes& a = spec.attributes;
-  if (a.has("reduce")) text += fmt::format(" {}", a.get<std::string>("reduce"));
-  if (a.has("dim")) text += fmt::format(" along dim {}", a.get<int64_t>("dim") + 1);
-  if (a.has("split_dim"))
-    text += fmt::format(" from dim {} to dim {}", a.get<int64_t>("split_dim") + 1,
-                        a.get<int64_t>("concat_dim") + 1);
-  if (a.has("root")) text += fmt::format(" from rank {}", a.get<int64_t>("root"));
-  if (a.has("peer"))
-    text += fmt::format(" {} rank {}", spec.op == Op::send ? "to" : "from", a.get<int64_t>("peer"));
+  if (const auto reduce = a.find<"reduce">()) text += fmt::format(" {}", to_string(*reduce));
+  if (const auto dim = a.find<"dim">()) text += fmt::format(" along dim {}", *dim + 1);
+  if (const auto split = a.find<"split_dim">())
+    text += fmt::format(" from dim {} to dim {}", *split + 1, a.get<"concat_dim">() + 1);
+  if (const auto root = a.find<"root">()) text += fmt::format(" from rank {}", *root);
+  if (const auto peer = a.find<"peer">())
+    text += fmt::format(" {} rank {}", spec.op == Op::send ? "to" : "from", *peer);
   text += fmt::format(" over {}", spec.group().to_string());
   if (!spec.algorithm.empty() && spec.algorithm != "ll") text += fmt::format(" by {}", spec.algorithm);
   return text;
@@ -135,16 +136,15 @@ Result<CollectiveCall> check_collective(const CollectiveSpec& spec, const Operan
                    .end_barrier = spec.end_barrier};
   c.signature = hash_of(c.operation.text());
   const Attributes& a = spec.attributes;
-  if (a.has("reduce")) {
-    c.reduction = PERI_TRY(parse_reduce(a.get<std::string>("reduce")));
+  if ((c.reduction = a.find<"reduce">())) {
     if (c.dtype == DType::boolean || (*c.reduction == Reduce::avg && !is_float(c.dtype)))
       return c.operation.fail(Code::DTypeMismatch, fmt::format("not defined for {}", to_string(c.dtype)));
   }
-  if (a.has("dim")) c.dim = c.concat_dim = static_cast<int>(a.get<int64_t>("dim"));
-  if (a.has("split_dim")) c.dim = static_cast<int>(a.get<int64_t>("split_dim"));
-  if (a.has("concat_dim")) c.concat_dim = static_cast<int>(a.get<int64_t>("concat_dim"));
-  if (a.has("root")) c.root = c.group.index_of(static_cast<int>(a.get<int64_t>("root")));
-  if (a.has("peer")) c.peer = static_cast<int>(a.get<int64_t>("peer"));
+  if (const auto dim = a.find<"dim">()) c.dim = c.concat_dim = *dim;
+  if (const auto split = a.find<"split_dim">()) c.dim = *split;
+  if (const auto concat = a.find<"concat_dim">()) c.concat_dim = *concat;
+  if (const auto root = a.find<"root">()) c.root = c.group.index_of(static_cast<int>(*root));
+  if (const auto peer = a.find<"peer">()) c.peer = static_cast<int>(*peer);
   if (c.peer == job.rank) return c.operation.fail(Code::InvalidArgument, "a message to oneself");
   PERI_TRY(find_symmetric(c, find));
   if (c.members() > 1) PERI_TRY(check_overlap(c));

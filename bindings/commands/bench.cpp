@@ -82,12 +82,9 @@ Status check_result(Op op, DType dtype, const Shapes& shapes, int rank, int rank
 }
 
 kernels::CollectiveSpec spec_of(Op op, const std::string& algorithm, int ranks) {
-  Attributes attributes;
-  if (op == Op::all_reduce || op == Op::reduce_scatter) attributes.set("reduce", std::string("sum"));
-  if (op == Op::all_gather || op == Op::reduce_scatter) attributes.set("dim", int64_t(0));
-  if (op == Op::all_to_all) attributes.set("split_dim", int64_t(0));
-  if (op == Op::all_to_all) attributes.set("concat_dim", int64_t(0));
-  if (op == Op::broadcast) attributes.set("root", int64_t(0));
+  Attributes attributes;  // the row's defaults: sum, dimension 0, root 0
+  for (const AttributeInfo& attribute : info(op).attributes)
+    if (attribute.fallback) attributes.set(attribute.name, *attribute.fallback);
   attributes.set("group", world_group(ranks));
   attributes.set("algorithm", algorithm);
   return {.op = op, .attributes = std::move(attributes), .algorithm = algorithm};

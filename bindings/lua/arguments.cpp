@@ -7,6 +7,7 @@
 
 #include "bindings/lua/tensor.hpp"
 #include "bindings/session/session.hpp"
+#include "core/ops/attributes_of.hpp"
 
 namespace peri::lua {
 namespace {
@@ -235,13 +236,13 @@ Result<OpArguments> read_arguments(lua_State* L, Op op, int first) {
   }
   PERI_TRY(read_positional(L, next, last, op, result.attributes));
   for (const AttributeInfo& a : row.attributes)
-    if (a.kind == Kind::group && !result.attributes.has(a.name))
+    if (a.kind == Kind::group && !result.attributes.find(a.name))
       result.attributes.set(a.name, session(L).world());
-  if (result.attributes.has("algorithm"))
-    PERI_TRY(check_algorithm(op, result.attributes.get<std::string>("algorithm"), origin(L)));
+  if (const std::optional<std::string> algorithm = result.attributes.find<"algorithm">())
+    PERI_TRY(check_algorithm(op, *algorithm, origin(L)));
   if (op == Op::slice) {  // x:slice(dim) is all of it, x:slice(dim, 2) all from the second on
-    if (!result.attributes.has("start")) result.attributes.set("start", int64_t{0});
-    if (!result.attributes.has("stop")) result.attributes.set("stop", int64_t{-1});
+    if (!result.attributes.find("start")) result.attributes.set("start", int64_t{0});
+    if (!result.attributes.find("stop")) result.attributes.set("stop", int64_t{-1});
   }
   return result;
 }

@@ -14,6 +14,7 @@
 #include "bindings/lua/tensor.hpp"
 #include "bindings/session/print_tensor.hpp"
 #include "bindings/session/session.hpp"
+#include "core/ops/attributes_of.hpp"
 
 namespace peri::lua {
 namespace {
@@ -236,9 +237,11 @@ Result<int> make_zeros(lua_State* L) {
   const Shape shape = PERI_TRY(read_shape(L, 1, (name + ": shape").c_str()));
   const DType dtype = PERI_TRY(dtype_option(L, 2, name.c_str(), DType::f32));
   push_tensor(
-      L, PERI_TRY(session(L).apply(
-             Op::full, {}, {{"shape", Ints(shape.begin(), shape.end())}, {"value", value}, {"dtype", dtype}},
-             origin(L))));
+      L,
+      PERI_TRY(session(L).apply(
+          Op::full, {},
+          AttributesOf<Op::full>{.shape = Ints(shape.begin(), shape.end()), .value = value, .dtype = dtype},
+          origin(L))));
   return 1;
 }
 
@@ -248,8 +251,8 @@ Result<int> barrier(lua_State* L) {
   if (!lua_isnoneornil(L, 1)) group = PERI_TRY(to_group(L, 1));
   const Origin here = origin(L);
   session::ScriptValue token =
-      PERI_TRY(session(L).apply(Op::full, {}, {{"shape", Ints{}}, {"value", 0.0}}, here));
-  PERI_TRY(session(L).apply(Op::barrier, {token}, {{"group", group}}, here));
+      PERI_TRY(session(L).apply(Op::full, {}, AttributesOf<Op::full>{.shape = {}, .value = 0}, here));
+  PERI_TRY(session(L).apply(Op::barrier, {token}, AttributesOf<Op::barrier>{.group = group}, here));
   if (!session(L).trace())
     PERI_TRY(session(L).backend().synchronize());  // passed means passed, on a device too
   return 0;

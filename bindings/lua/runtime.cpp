@@ -11,6 +11,7 @@
 #include "bindings/lua/module.hpp"
 #include "bindings/lua/tensor.hpp"
 #include "bindings/session/session.hpp"
+#include "core/ops/attributes_of.hpp"
 
 namespace peri::lua {
 namespace {
@@ -171,7 +172,7 @@ Result<Attributes> check_call(Op op, const Call& call, std::span<const kernels::
 Status communicate(lua_State* L, Op op, const Call& call, const Attributes& attributes,
                    const kernels::Operand& in, const kernels::Operand& out) {
   kernels::CollectiveSpec spec{op, attributes, "ll", call.end_barrier, origin(L)};
-  if (call.attributes.has("algorithm")) spec.algorithm = call.attributes.get<std::string>("algorithm");
+  if (const auto algorithm = call.attributes.find<"algorithm">()) spec.algorithm = *algorithm;
   return session(L).backend().collective(spec, in, out);
 }
 
@@ -204,8 +205,8 @@ Result<int> call_fallback(lua_State* L) {
   Call call = PERI_TRY(read_call(L, op, name));
   session::Session& s = session(L);
   if (op == Op::barrier) {
-    Group group = call.attributes.has("group") ? call.attributes.get<Group>("group") : s.world();
-    PERI_TRY(communicate(L, op, call, {{"group", group}}, {}, {}));
+    const Group group = call.attributes.find<"group">().value_or(s.world());
+    PERI_TRY(communicate(L, op, call, AttributesOf<Op::barrier>{.group = group}, {}, {}));
     return 0;
   }
   if (call.tensors.size() != 1) return fail(Code::InvalidArgument, name + ": takes one operand", origin(L));

@@ -7,6 +7,7 @@
 #include "bindings/lua/arguments.hpp"
 #include "bindings/session/print_tensor.hpp"
 #include "bindings/session/session.hpp"
+#include "core/ops/attributes_of.hpp"
 
 namespace peri::lua {
 namespace {
@@ -190,7 +191,8 @@ Result<int> tensor_to(lua_State* L) {
   if (auto place = parse_place(word)) {
     push_tensor(L, operand.type().place == *place
                        ? operand
-                       : PERI_TRY(session(L).apply(Op::copy_to, {operand}, {{"place", *place}}, here)));
+                       : PERI_TRY(session(L).apply(Op::copy_to, {operand},
+                                                   AttributesOf<Op::copy_to>{.place = *place}, here)));
     return 1;
   }
   auto dtype = parse_dtype(word);
@@ -199,7 +201,8 @@ Result<int> tensor_to(lua_State* L) {
         "dtype or place", word, {"f32", "f16", "bf16", "i32", "i64", "u8", "bool", "host", "device"}, here));
   push_tensor(L, operand.type().dtype == *dtype
                      ? operand
-                     : PERI_TRY(session(L).apply(Op::cast, {operand}, {{"dtype", *dtype}}, here)));
+                     : PERI_TRY(session(L).apply(Op::cast, {operand}, AttributesOf<Op::cast>{.dtype = *dtype},
+                                                 here)));
   return 1;
 }
 
@@ -226,10 +229,11 @@ Result<int> tensor_index(lua_State* L) {
                   origin(L));
     const int64_t at = i > 0 ? i - 1 : size + i;
     const Origin here = origin(L);
-    session::ScriptValue row = PERI_TRY(
-        session(L).apply(Op::slice, {*value}, {{"dim", int64_t{0}}, {"start", at}, {"stop", at + 1}}, here));
-    push_tensor(L, PERI_TRY(session(L).apply(Op::reshape, {row},
-                                             {{"shape", Ints(shape.begin() + 1, shape.end())}}, here)));
+    session::ScriptValue row = PERI_TRY(session(L).apply(
+        Op::slice, {*value}, AttributesOf<Op::slice>{.dim = 0, .start = at, .stop = at + 1}, here));
+    push_tensor(L, PERI_TRY(session(L).apply(
+                       Op::reshape, {row},
+                       AttributesOf<Op::reshape>{.shape = Ints(shape.begin() + 1, shape.end())}, here)));
     return 1;
   }
   lua_pushvalue(L, 2);

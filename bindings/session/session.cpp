@@ -5,6 +5,8 @@
 
 #include <algorithm>
 
+#include "core/ops/attributes_of.hpp"
+
 namespace peri::session {
 namespace {
 
@@ -183,9 +185,7 @@ Result<kernels::Tensor> Session::staged(const kernels::Tensor& operand, const Gr
 Result<kernels::Tensor> Session::collective(Op op, const kernels::Tensor& operand,
                                             const Attributes& attributes, const TensorType& type,
                                             const Origin& origin) {
-  kernels::CollectiveSpec spec{op, attributes,
-                               attributes.has("algorithm") ? attributes.get<std::string>("algorithm") : "",
-                               true, origin};
+  kernels::CollectiveSpec spec{op, attributes, attributes.find<"algorithm">().value_or(""), true, origin};
   if (spec.algorithm.empty()) spec.algorithm = "ll";
   const AlgorithmInfo* algorithm = find_algorithm(op, spec.algorithm);
   PERI_CHECK(algorithm, "an op's arguments name one of its algorithms");

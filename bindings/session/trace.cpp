@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "core/ops/attributes_of.hpp"
+
 namespace peri::session {
 
 DType scalar_dtype(Op op, const std::vector<Argument>& operands) {
@@ -14,10 +16,10 @@ DType scalar_dtype(Op op, const std::vector<Argument>& operands) {
 Result<ScriptValue> Trace::input(const TensorType& type, const Allocator& allocator, const Origin& origin) {
   const auto index = static_cast<int64_t>(inputs_.size());
   NodeId id = PERI_TRY(graph_.add(Op::input, {},
-                                  {{"index", index},
-                                   {"dtype", type.dtype},
-                                   {"shape", Ints(type.shape.begin(), type.shape.end())},
-                                   {"place", type.place}},
+                                  AttributesOf<Op::input>{.index = index,
+                                                          .dtype = type.dtype,
+                                                          .shape = Ints(type.shape.begin(), type.shape.end()),
+                                                          .place = type.place},
                                   origin, "arg" + std::to_string(index + 1), allocator));
   inputs_.push_back(id);
   return ScriptValue{Symbol{shared_from_this(), id, type}, origin};
@@ -49,7 +51,7 @@ Result<NodeId> Trace::constant(const ScriptValue& value) {
   if (!t.view.is_contiguous() || value.tensor().view.is_contiguous())
     return constant(value.tensor(), value.made);
   const NodeId id = PERI_TRY(constant(t, value.made));
-  return graph_.add(Op::permute, {id}, {{"dims", back}}, value.made);
+  return graph_.add(Op::permute, {id}, AttributesOf<Op::permute>{.dims = back}, value.made);
 }
 
 // The same window of the same storage is one constant, however often it is used.
@@ -59,12 +61,13 @@ Result<NodeId> Trace::constant(const kernels::Tensor& t, const Origin& made) {
     if (c.storage == t.storage && c.view == t.view && c.type == t.type) return constant_nodes_[i];
   }
   const auto index = static_cast<int64_t>(constants_.size());
-  NodeId id = PERI_TRY(graph_.add(Op::constant, {},
-                                  {{"index", index},
-                                   {"dtype", t.type.dtype},
-                                   {"shape", Ints(t.type.shape.begin(), t.type.shape.end())},
-                                   {"place", t.type.place}},
-                                  made, "const" + std::to_string(index + 1), t.storage->allocator()));
+  NodeId id =
+      PERI_TRY(graph_.add(Op::constant, {},
+                          AttributesOf<Op::constant>{.index = index,
+                                                     .dtype = t.type.dtype,
+                                                     .shape = Ints(t.type.shape.begin(), t.type.shape.end()),
+                                                     .place = t.type.place},
+                          made, "const" + std::to_string(index + 1), t.storage->allocator()));
   constants_.push_back(t);
   constant_nodes_.push_back(id);
   return id;
@@ -72,7 +75,8 @@ Result<NodeId> Trace::constant(const kernels::Tensor& t, const Origin& made) {
 
 Result<NodeId> Trace::node_of(const Argument& argument, DType scalar_dtype, const Origin& origin) {
   if (const double* number = std::get_if<double>(&argument))
-    return graph_.add(Op::full, {}, {{"shape", Ints{}}, {"value", *number}, {"dtype", scalar_dtype}}, origin);
+    return graph_.add(Op::full, {},
+                      AttributesOf<Op::full>{.shape = {}, .value = *number, .dtype = scalar_dtype}, origin);
   const ScriptValue& value = std::get<ScriptValue>(argument);
   if (!value.is_symbol()) return constant(value);
   if (value.symbol().trace.get() != this)

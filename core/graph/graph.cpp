@@ -9,6 +9,8 @@
 #include <fmt/format.h>
 #include <boost/graph/adjacency_list.hpp>
 
+#include "core/ops/attributes_of.hpp"
+
 namespace peri {
 
 namespace {
@@ -74,9 +76,9 @@ Result<NodeId> Graph::add(Op op, std::vector<NodeId> operands, Attributes attrib
   for (NodeId operand : operands)
     boost::add_edge(static_cast<size_t>(operand.index), static_cast<size_t>(id.index), impl_->edges);
   if (info(op).has(kSource)) {
-    auto index = [&](NodeId source) { return node(source).attributes.get<int64_t>("index"); };
+    auto index = [&](NodeId source) { return node(source).attributes.get<"index">(); };
     std::vector<NodeId>& sources = op == Op::input ? impl_->inputs : impl_->constants;
-    const int64_t mine = attributes.get<int64_t>("index");
+    const int64_t mine = attributes.get<"index">();
     auto at = std::upper_bound(sources.begin(), sources.end(), mine,
                                [&](int64_t i, NodeId s) { return i < index(s); });
     sources.insert(at, id);

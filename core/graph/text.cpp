@@ -101,7 +101,7 @@ Status parse_attribute(TextReader& reader, const OpInfo& row, Attributes& attrib
   PERI_TRY(reader.expect("="));
   for (const AttributeInfo& attribute : row.attributes) {
     if (attribute.name != name) continue;
-    if (attributes.has(name))
+    if (attributes.find(name))
       return fail(Code::MalformedFile, fmt::format("argument {} is given twice", name));
     attributes.set(name, PERI_TRY(parse_value(reader, attribute.kind)));
     return {};

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "core/graph/graph.hpp"
+#include "core/ops/attributes_of.hpp"
 
 namespace peri {
 
@@ -32,7 +33,7 @@ Status verify_node(const Graph& graph, NodeId id) {
 Status verify_indices(const Graph& graph, const std::vector<NodeId>& sources, const char* what) {
   for (size_t i = 0; i < sources.size(); ++i) {
     const Node& node = graph.node(sources[i]);
-    if (const int64_t index = node.attributes.get<int64_t>("index"); index != static_cast<int64_t>(i))
+    if (const int64_t index = node.attributes.get<"index">(); index != static_cast<int64_t>(i))
       return fail(
           Code::InvalidArgument,
           fmt::format("the {}s' indices are not 0, 1, 2, ...: {} where {} is expected", what, index, i),

@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 
 #include "core/interpreter/interpreter_ops.hpp"
+#include "core/ops/attributes_of.hpp"
 #include "core/ops/families.hpp"
 #include "core/types/random.hpp"
 
@@ -167,7 +168,7 @@ Result<bool> Interpreter::advance(int r) {
     PERI_TRY(source(rank));
     return true;
   }
-  if (node.attributes.has("group")) PERI_TRY(check_group(r));
+  if (node.attributes.find<"group">()) PERI_TRY(check_group(r));
   if (info(node.op).family == Family::message) return pass_message(r);
   if (info(node.op).has(kCollective)) return meet(r);
   compute(r);
@@ -177,7 +178,7 @@ Result<bool> Interpreter::advance(int r) {
 Status Interpreter::source(Rank& rank) {
   const Node& node = rank.node();
   const auto& given = node.op == Op::input ? rank.arguments->inputs : rank.arguments->constants;
-  auto index = static_cast<size_t>(node.attributes.get<int64_t>("index"));
+  auto index = static_cast<size_t>(node.attributes.get<"index">());
   if (index >= given.size())
     return fail(Code::InvalidArgument, fmt::format("{} {} is not given", to_string(node.op), index),
                 node.origin);
@@ -196,7 +197,7 @@ Status Interpreter::source(Rank& rank) {
 
 Status Interpreter::check_group(int r) const {
   const Node& node = ranks_[r].node();
-  const Group& group = node.attributes.get<Group>("group");
+  const Group& group = node.attributes.get<"group">();
   if (group.index_of(r) < 0)
     return fail(Code::InvalidArgument,
                 fmt::format("{}: rank {} is not in {}", to_string(node.op), r, group.to_string()),
@@ -240,14 +241,14 @@ void Interpreter::disturb_result(const Node& node, const Value* operand, Value& 
 // changes no value.
 bool same_collective(const Node& a, const Node& b, const TensorType& a_operand, const TensorType& b_operand) {
   Attributes left = a.attributes, right = b.attributes;
-  if (left.has("algorithm")) left.set("algorithm", std::string());
-  if (right.has("algorithm")) right.set("algorithm", std::string());
+  if (left.find<"algorithm">()) left.set("algorithm", std::string());
+  if (right.find<"algorithm">()) right.set("algorithm", std::string());
   return a.op == b.op && left == right && a_operand == b_operand;
 }
 
 Result<bool> Interpreter::meet(int r) {
   const Node& node = ranks_[r].node();
-  const Group group = node.attributes.get<Group>("group");
+  const Group group = node.attributes.get<"group">();
   for (int member : group.ranks) {
     const Rank& other = ranks_[member];
     if (other.is_done() || other.node().operands.empty() ||
@@ -277,8 +278,7 @@ Result<bool> Interpreter::pass_message(int r) {
   Rank& rank = ranks_[r];
   switch (op_of<MessageOp>(rank.node().op)) {
     case MessageOp::send:
-      messages_[{r, static_cast<int>(rank.node().attributes.get<int64_t>("peer"))}].push_back(
-          rank.operand(0));
+      messages_[{r, static_cast<int>(rank.node().attributes.get<"peer">())}].push_back(rank.operand(0));
       rank.finish(rank.operand(0));
       return true;
     case MessageOp::recv:
@@ -292,7 +292,7 @@ Result<bool> Interpreter::pass_message(int r) {
 Result<bool> Interpreter::receive(int r) {
   Rank& rank = ranks_[r];
   const Node& node = rank.node();
-  auto peer = static_cast<int>(node.attributes.get<int64_t>("peer"));
+  auto peer = static_cast<int>(node.attributes.get<"peer">());
   std::deque<Value>& queue = messages_[{peer, r}];
   if (queue.empty()) return false;
   if (queue.front().type != node.type)

@@ -25,11 +25,12 @@ Value embedded(const Call& call) {
 }
 
 Value selected(const Call& call) {
+  const int dim = call.attributes.as<Op::index_select>().dim;
   const Value::Integers& chosen = call.operand(1).integers();
   return gather(call.operand(0), call.type, [&](Index index) -> int64_t {
-    int64_t at = chosen[index[call.dim()]];
-    if (at < 0 || at >= call.shape(0)[call.dim()]) return -1;
-    index[call.dim()] = at;
+    int64_t at = chosen[index[dim]];
+    if (at < 0 || at >= call.shape(0)[dim]) return -1;
+    index[dim] = at;
     return element_of(index, call.shape(0));
   });
 }
@@ -72,31 +73,34 @@ Value retyped(const Call& call) {
 Value transposed(const Call& call) {
   Ints dims;
   for (int d = 0; d < call.type.shape.rank(); ++d) dims.push_back(d);
-  std::swap(dims[call.dim("dim0")], dims[call.dim("dim1")]);
+  const auto [dim0, dim1] = call.attributes.as<Op::transpose>();
+  std::swap(dims[dim0], dims[dim1]);
   return permuted(call, dims);
 }
 
 Value stacked(const Call& call) {
+  const int dim = call.attributes.as<Op::stack>().dim;
   std::vector<Value> with_dim;
   for (const Value* operand : call.operands) {
     with_dim.push_back(*operand);
-    with_dim.back().type.shape.insert(call.dim(), 1);
+    with_dim.back().type.shape.insert(dim, 1);
   }
   std::vector<const Value*> pointers;
   for (const Value& value : with_dim) pointers.push_back(&value);
-  return join(pointers, call.dim(), call.type);
+  return join(pointers, dim, call.type);
 }
 
 // Where an index comes twice, the later slice stays.
 static Value with_slices(const Call& call) {
+  const int dim = call.attributes.as<Op::index_copy>().dim;
   const Value::Integers& chosen = call.operand(1).integers();
   Value result = call.operand(0);
   auto write = [&](auto& out, const auto& source) {
     for (size_t i = 0; i < source.size(); ++i) {
       Index index = index_of(static_cast<int64_t>(i), call.shape(2));
-      int64_t at = chosen[index[call.dim()]];
-      if (at < 0 || at >= call.shape(0)[call.dim()]) continue;
-      index[call.dim()] = at;
+      int64_t at = chosen[index[dim]];
+      if (at < 0 || at >= call.shape(0)[dim]) continue;
+      index[dim] = at;
       out[element_of(index, call.shape(0))] = source[i];
     }
   };
@@ -121,17 +125,18 @@ Value viewed(const Call& call) {
     case ViewOp::reshape:
       return retyped(call);
     case ViewOp::permute:
-      return permuted(call, attributes.get<Ints>("dims"));
-    case ViewOp::slice:
-      return part(call.operand(0), call.dim(), attributes.get<int64_t>("start"),
-                  attributes.get<int64_t>("step"), call.type);
+      return permuted(call, attributes.as<Op::permute>().dims);
+    case ViewOp::slice: {
+      const auto slice = attributes.as<Op::slice>();
+      return part(call.operand(0), slice.dim, slice.start, slice.step, call.type);
+    }
     case ViewOp::expand:
       return gather(call.operand(0), call.type, [&](const Index& index) {
         return broadcast_element(index, call.type.shape.rank(), call.shape(0));
       });
     case ViewOp::shard: {
-      int64_t member = attributes.get<Group>("group").index_of(call.rank);
-      return part(call.operand(0), call.dim(), member * call.type.shape[call.dim()], 1, call.type);
+      const auto [dim, group] = attributes.as<Op::shard>();
+      return part(call.operand(0), dim, group.index_of(call.rank) * call.type.shape[dim], 1, call.type);
     }
   }
   PERI_CHECK(false, "not a view");
@@ -142,7 +147,7 @@ Value copied(const Call& call) {
     case CopyOp::contiguous:
       return retyped(call);
     case CopyOp::cat:
-      return join(call.operands, call.dim(), call.type);
+      return join(call.operands, call.attributes.as<Op::cat>().dim, call.type);
   }
   PERI_CHECK(false, "not a copy");
 }

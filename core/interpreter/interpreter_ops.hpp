@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "core/interpreter/interpreter.hpp"
+#include "core/ops/attributes_of.hpp"
 
 namespace peri::reference {
 
@@ -18,7 +19,6 @@ struct Call {
 
   const Value& operand(size_t i) const { return *operands[i]; }
   const Shape& shape(size_t i) const { return operands[i]->type.shape; }
-  int dim(const char* name = "dim") const { return static_cast<int>(attributes.get<int64_t>(name)); }
 };
 
 // Every op but sources and collectives.

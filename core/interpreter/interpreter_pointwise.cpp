@@ -111,19 +111,19 @@ Value cast(const Call& call) {
 template <class Fill>
 static Value random(const Call& call, Fill fill_numbers) {
   std::vector<float> numbers(static_cast<size_t>(numel(call.type.shape)));
-  fill_numbers(static_cast<uint64_t>(call.attributes.get<int64_t>("seed")), std::span(numbers));
+  fill_numbers(static_cast<uint64_t>(call.attributes.as<Op::rand, Op::randn>().seed), std::span(numbers));
   return fill(call.type, [&](int64_t i) { return numbers[static_cast<size_t>(i)]; });
 }
 
 Value create(const Call& call) {
   switch (op_of<CreationOp>(call.op)) {
     case CreationOp::full: {
-      double value = call.attributes.get<double>("value");
+      double value = call.attributes.as<Op::full>().value;
       return fill(call.type, [&](int64_t) { return value; });
     }
     case CreationOp::arange: {
-      double start = call.attributes.get<double>("start"), step = call.attributes.get<double>("step");
-      return fill(call.type, [&](int64_t i) { return start + static_cast<double>(i) * step; });
+      const auto arange = call.attributes.as<Op::arange>();
+      return fill(call.type, [&](int64_t i) { return arange.start + static_cast<double>(i) * arange.step; });
     }
     case CreationOp::rand:
       return random(call, [&](uint64_t seed, std::span<float> numbers) {

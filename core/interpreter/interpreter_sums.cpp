@@ -20,9 +20,9 @@ Value::Integers& integers(Value& value) {
 
 // The reduced dimensions as a bit set.
 uint32_t reduced_dims(const Call& call) {
-  if (call.attributes.has("dim")) return 1u << call.dim();
+  if (const std::optional<int> dim = call.attributes.find<"dim">()) return 1u << *dim;
   uint32_t dims = 0;
-  for (int64_t d : call.attributes.get<Ints>("dims")) dims |= 1u << d;
+  for (int64_t d : call.attributes.get<"dims">()) dims |= 1u << d;
   return dims ? dims : ~0u;
 }
 
@@ -136,7 +136,7 @@ Value arg_reduction(const Call& call) {
 static void scale_line(const Call& call, double mean, std::vector<double>& x) {
   double square = 0;
   for (double v : x) square += (v - mean) * (v - mean) / static_cast<double>(x.size());
-  double scale = 1 / std::sqrt(square + call.attributes.get<double>("eps"));
+  double scale = 1 / std::sqrt(square + call.attributes.get<"eps">());
   for (size_t i = 0; i < x.size(); ++i) {
     double bias = call.operands.size() == 3 ? call.operand(2).floats()[i] : 0.0;
     x[i] = (x[i] - mean) * scale * call.operand(1).floats()[i] + bias;
@@ -160,7 +160,7 @@ static void normalise_line(const Call& call, std::vector<double>& x) {
 
 Value normalised(const Call& call) {
   Value result = zeros(call.type);
-  int dim = call.attributes.has("dim") ? call.dim() : call.type.shape.rank() - 1;
+  int dim = call.attributes.find<"dim">().value_or(call.type.shape.rank() - 1);
   const Value::Floats& in = call.operand(0).floats();
   for_each_line(call.type.shape, dim, [&](int64_t offset, int64_t stride, int64_t length) {
     std::vector<double> x;
@@ -222,12 +222,13 @@ static Value rotated(const Call& call) {
   const Value::Floats& in = call.operand(0).floats();
   int rank = call.type.shape.rank();
   int64_t width = call.type.shape[rank - 1], half = width / 2;
+  const double base = call.attributes.as<Op::rope>().base;
   for (int64_t i = 0; i < numel(call.type.shape); ++i) {
     Index index = index_of(i, call.type.shape);
     int64_t d = index[rank - 1];
     auto position = static_cast<double>(call.operand(1).integers()[index[rank - 3]]);
-    double angle = position * std::pow(call.attributes.get<double>("base"),
-                                       -2.0 * static_cast<double>(d % half) / static_cast<double>(width));
+    double angle =
+        position * std::pow(base, -2.0 * static_cast<double>(d % half) / static_cast<double>(width));
     double partner = d < half ? -in[i + half] : in[i - half];
     floats(result)[i] = store(call.type.dtype, in[i] * std::cos(angle) + partner * std::sin(angle));
   }
@@ -248,8 +249,7 @@ static Value attended(const Call& call) {
                       &v = call.operand(2).floats();
   int64_t queries = call.shape(0)[0], heads = call.shape(0)[1], width = call.shape(0)[2];
   int64_t keys = call.shape(1)[0], key_heads = call.shape(1)[1];
-  bool causal = call.attributes.get<bool>("causal");
-  double scale = call.attributes.get<double>("scale");
+  auto [scale, causal] = call.attributes.as<Op::attention>();
   if (scale == 0) scale = 1 / std::sqrt(static_cast<double>(width));
   for (int64_t i = 0; i < queries; ++i)
     for (int64_t h = 0; h < heads; ++h) {

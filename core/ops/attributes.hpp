@@ -1,6 +1,9 @@
 // The named arguments of an op: `dims`, `keepdim`, `group`, ... An op's row in ops.def declares which it has.
+// This is the list that Lua and the text form fill and print; C++ reads it through attributes_of.hpp.
 #pragma once
 
+#include <algorithm>
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -12,6 +15,20 @@
 #include "core/types/group.hpp"
 
 namespace peri {
+
+enum class Op : uint8_t;
+template <Op op>
+struct AttributesOf;
+
+// The name of an attribute as a template argument.
+struct AttributeName {
+  char text[16]{};
+  template <size_t n>
+  consteval AttributeName(const char (&name)[n]) {  // NOLINT(google-explicit-constructor)
+    static_assert(n <= sizeof text);
+    std::copy_n(name, n, text);
+  }
+};
 
 using Ints = std::vector<int64_t>;
 using AttributeValue = std::variant<bool, int64_t, double, std::string, Ints, DType, Place, Group>;
@@ -25,14 +42,17 @@ class Attributes {
 
   void set(std::string_view name, AttributeValue value);  // adds or replaces
   const AttributeValue* find(std::string_view name) const;
-  bool has(std::string_view name) const { return find(name) != nullptr; }
-  // The attribute as T; a PERI_CHECK if it is absent or of another type (the verifier has looked before).
-  template <class T>
-  const T& get(std::string_view name) const {
-    const AttributeValue* value = find(name);
-    PERI_CHECK(value && std::holds_alternative<T>(*value), "attribute absent or of another type");
-    return std::get<T>(*value);
-  }
+  // As the struct that the op's row declares (attributes_of.hpp). The attributes are completed. Several ops
+  // may be named where their rows declare the same.
+  template <Op op, Op... same>
+  AttributesOf<op> as() const;
+  // The attribute of this name, in the type that the rows declare: for what many ops share, as
+  // `get<"group">()`. It does not build if no row declares the name, or if two rows declare it of different
+  // kinds.
+  template <AttributeName name>
+  decltype(auto) get() const;
+  template <AttributeName name>
+  auto find() const;  // nothing where there is none
   const auto& items() const { return items_; }
   bool operator==(const Attributes& other) const;  // numbers compared by `same_number`
 

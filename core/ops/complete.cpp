@@ -3,6 +3,7 @@
 // the table.
 #include <fmt/format.h>
 
+#include "core/ops/attributes_of.hpp"
 #include "core/ops/shape_rules.hpp"
 
 namespace peri {
@@ -92,10 +93,11 @@ Result<Attributes> complete(Op op, const Attributes& given, std::span<const Tens
     completed.set(attribute.name, std::move(value));
   }
   if (op == Op::slice) {
-    const int64_t size = operands[0].shape[static_cast<int>(completed.get<int64_t>("dim"))];
-    const int64_t start = completed.get<int64_t>("start"), stop = completed.get<int64_t>("stop");
-    if (start < 0) completed.set("start", start + size);
-    if (stop < 0) completed.set("stop", stop + size + 1);
+    auto slice = completed.as<Op::slice>();
+    const int64_t size = operands[0].shape[slice.dim];
+    if (slice.start < 0) slice.start += size;
+    if (slice.stop < 0) slice.stop += size + 1;
+    return slice;
   }
   return completed;
 }

@@ -1,4 +1,5 @@
 // Composite ops in terms of others: where a new one is written. They never stand in a Graph.
+#include "core/ops/attributes_of.hpp"
 #include "core/ops/families.hpp"
 
 namespace peri {
@@ -20,36 +21,36 @@ class Steps {
   int next_;
 };
 
-Ints to_ints(const Shape& shape) {
-  return {shape.begin(), shape.end()};
+AttributesOf<Op::reshape> of_shape(const Shape& shape) {
+  return {.shape = Ints(shape.begin(), shape.end())};
 }
 
 void linear(Steps& steps, std::span<const TensorType> operands, const Shape& result) {
   int x = 0;
   const bool is_vector = operands[0].shape.rank() == 1;
-  if (is_vector) x = steps.add(Op::reshape, {x}, {{"shape", Ints{1, -1}}});
-  const int weight = steps.add(Op::permute, {1}, {{"dims", Ints{1, 0}}});
+  if (is_vector) x = steps.add(Op::reshape, {x}, AttributesOf<Op::reshape>{.shape = {1, -1}});
+  const int weight = steps.add(Op::permute, {1}, AttributesOf<Op::permute>{.dims = {1, 0}});
   int y = steps.add(Op::matmul, {x, weight});
-  if (is_vector) y = steps.add(Op::reshape, {y}, {{"shape", to_ints(result)}});
+  if (is_vector) y = steps.add(Op::reshape, {y}, of_shape(result));
   if (operands.size() == 3) steps.add(Op::add, {y, 2});
 }
 
 void transpose(Steps& steps, const Shape& result, const Attributes& attributes) {
-  Ints dims;
-  for (int i = 0; i < result.rank(); ++i) dims.push_back(i);
-  std::swap(dims[static_cast<size_t>(attributes.get<int64_t>("dim0"))],
-            dims[static_cast<size_t>(attributes.get<int64_t>("dim1"))]);
-  steps.add(Op::permute, {0}, {{"dims", std::move(dims)}});
+  const auto [dim0, dim1] = attributes.as<Op::transpose>();
+  AttributesOf<Op::permute> permute;
+  for (int i = 0; i < result.rank(); ++i) permute.dims.push_back(i);
+  std::swap(permute.dims[static_cast<size_t>(dim0)], permute.dims[static_cast<size_t>(dim1)]);
+  steps.add(Op::permute, {0}, permute);
 }
 
 void stack(Steps& steps, std::span<const TensorType> operands, const Attributes& attributes) {
-  const int64_t dim = attributes.get<int64_t>("dim");
+  const int dim = attributes.as<Op::stack>().dim;
   Shape part = operands[0].shape;
-  part.insert(static_cast<int>(dim), 1);
+  part.insert(dim, 1);
   std::vector<int> parts;
   for (size_t i = 0; i < operands.size(); ++i)
-    parts.push_back(steps.add(Op::reshape, {static_cast<int>(i)}, {{"shape", to_ints(part)}}));
-  steps.add(Op::cat, std::move(parts), {{"dim", dim}});
+    parts.push_back(steps.add(Op::reshape, {static_cast<int>(i)}, of_shape(part)));
+  steps.add(Op::cat, std::move(parts), AttributesOf<Op::cat>{.dim = dim});
 }
 
 }  // namespace

@@ -11,19 +11,6 @@ namespace peri {
 
 namespace {
 
-constexpr std::array<std::pair<std::string_view, Kind>, 13> kKinds = {{{"bool", Kind::boolean},
-                                                                       {"int", Kind::integer},
-                                                                       {"float", Kind::number},
-                                                                       {"string", Kind::string},
-                                                                       {"ints", Kind::ints},
-                                                                       {"shape", Kind::shape},
-                                                                       {"dim", Kind::dim},
-                                                                       {"dims", Kind::dims},
-                                                                       {"index", Kind::index},
-                                                                       {"dtype", Kind::dtype},
-                                                                       {"place", Kind::place},
-                                                                       {"group", Kind::group},
-                                                                       {"reduce", Kind::reduce}}};
 constexpr std::array<const char*, 5> kReduceNames = {"sum", "avg", "min", "max", "prod"};
 
 template <class T>
@@ -34,8 +21,59 @@ T parse_number(std::string_view text) {
   return value;
 }
 
-// A default as ops.def writes it. Lists can only default to the empty one, groups to nothing.
-AttributeValue parse_fallback(Kind kind, std::string_view text) {
+// "" where the row has no default.
+AttributeInfo argument(const char* name, Kind kind, std::string_view fallback) {
+  if (fallback.empty()) return {name, kind, std::nullopt};
+  return {name, kind, parse_default(kind, fallback)};
+}
+
+uint32_t traits_of(Family family) {
+  switch (family) {
+#define PERI_FAMILY(name, Enum, traits) \
+  case Family::name:                    \
+    return traits;
+#include "core/ops/families.def"
+  }
+  PERI_CHECK(false, "every family is a row");
+}
+
+std::vector<OpInfo> build_table() {
+  constexpr double kUnit = 1e-6;  // of the tolerance column
+  std::vector<OpInfo> table;
+  table.reserve(kOpCount);
+#define PERI_LIST(...) {__VA_ARGS__}
+#define ARG(name, kind, ...) argument(#name, Kind::kind, #__VA_ARGS__),
+#define PERI_OP(name, family, min_operands, max_operands, attributes, dtypes, rule, tolerance,               \
+                documentation)                                                                               \
+  table.push_back({Op::name, #name, Family::family, min_operands, max_operands, PERI_LIST attributes,        \
+                   DTypes::dtypes, #rule, traits_of(Family::family), (tolerance) * kUnit, documentation, "", \
+                   ResultDType::same});
+#define PERI_POINTWISE(name, arity, attributes, dtypes, result, tolerance, expression, documentation)      \
+  table.push_back({Op::name, #name, Family::pointwise, arity, arity, PERI_LIST attributes, DTypes::dtypes, \
+                   "pointwise", kPointwise, (tolerance) * kUnit, documentation, #expression,               \
+                   ResultDType::result});
+#include "core/ops/ops.def"
+#undef PERI_LIST
+  return table;
+}
+
+const std::vector<OpInfo>& table() {
+  static const std::vector<OpInfo> rows = build_table();
+  return rows;
+}
+
+constexpr bool kPreservesInput = false;
+constexpr bool kClobbersInput = true;
+constexpr AlgorithmInfo kAlgorithms[] = {
+#define PERI_ALGORITHM(op, name, symmetric, effect, end_barrier, documentation) \
+  {Op::op, #name, symmetric, effect, end_barrier, documentation},
+#include "core/ops/algorithms.def"
+};
+
+}  // namespace
+
+// Lists and strings can only default to the empty one, groups to nothing.
+AttributeValue parse_default(Kind kind, std::string_view text) {
   switch (kind) {
     case Kind::boolean:
       PERI_CHECK(text == "true" || text == "false", "ops.def: a default is not a bool");
@@ -48,9 +86,10 @@ AttributeValue parse_fallback(Kind kind, std::string_view text) {
       return parse_number<double>(text);
     case Kind::reduce:
       PERI_CHECK(parse_reduce(text), "ops.def: a default is not a reduction");
-      [[fallthrough]];
-    case Kind::string:
       return std::string(text);
+    case Kind::string:
+      PERI_CHECK(text == "\"\"", "ops.def: a string's default is not empty");
+      return std::string();
     case Kind::ints:
     case Kind::shape:
     case Kind::dims:
@@ -72,72 +111,6 @@ AttributeValue parse_fallback(Kind kind, std::string_view text) {
   PERI_CHECK(false, "ops.def: a group has no default");
   return false;
 }
-
-// "name:kind=default name:kind ..."
-std::vector<AttributeInfo> parse_attributes(std::string_view spec) {
-  std::vector<AttributeInfo> attributes;
-  while (!spec.empty()) {
-    std::string_view item = spec.substr(0, spec.find(' '));
-    spec.remove_prefix(std::min(spec.size(), item.size() + 1));
-    const size_t colon = item.find(':');
-    PERI_CHECK(colon != std::string_view::npos && colon > 0, "ops.def: an attribute is not name:kind");
-    const size_t equals = item.find('=');
-    std::string_view kind_name = item.substr(colon + 1, equals == item.npos ? equals : equals - colon - 1);
-    AttributeInfo attribute{std::string(item.substr(0, colon)), Kind::boolean, std::nullopt};
-    bool known = false;
-    for (auto [name, kind] : kKinds)
-      if (name == kind_name) {
-        attribute.kind = kind;
-        known = true;
-      }
-    PERI_CHECK(known, "ops.def: no such kind of attribute");
-    if (equals != item.npos) attribute.fallback = parse_fallback(attribute.kind, item.substr(equals + 1));
-    attributes.push_back(std::move(attribute));
-  }
-  return attributes;
-}
-
-uint32_t traits_of(Family family) {
-  switch (family) {
-#define PERI_FAMILY(name, Enum, traits) \
-  case Family::name:                    \
-    return traits;
-#include "core/ops/families.def"
-  }
-  PERI_CHECK(false, "every family is a row");
-}
-
-std::vector<OpInfo> build_table() {
-  constexpr double kUnit = 1e-6;  // of the tolerance column
-  std::vector<OpInfo> table;
-  table.reserve(kOpCount);
-#define PERI_OP(name, family, min_operands, max_operands, attributes, dtypes, rule, tolerance,     \
-                documentation)                                                                     \
-  table.push_back({Op::name, #name, Family::family, min_operands, max_operands,                    \
-                   parse_attributes(attributes), DTypes::dtypes, #rule, traits_of(Family::family), \
-                   (tolerance) * kUnit, documentation, "", ResultDType::same});
-#define PERI_POINTWISE(name, arity, attributes, dtypes, result, tolerance, expression, documentation)        \
-  table.push_back({Op::name, #name, Family::pointwise, arity, arity, parse_attributes(attributes),           \
-                   DTypes::dtypes, "pointwise", kPointwise, (tolerance) * kUnit, documentation, #expression, \
-                   ResultDType::result});
-#include "core/ops/ops.def"
-  return table;
-}
-
-const std::vector<OpInfo>& table() {
-  static const std::vector<OpInfo> rows = build_table();
-  return rows;
-}
-
-constexpr bool kPreservesInput = false;
-constexpr bool kClobbersInput = true;
-constexpr AlgorithmInfo kAlgorithms[] = {
-#define PERI_ALGORITHM(op, name, symmetric, effect, end_barrier, documentation) \
-  {Op::op, #name, symmetric, effect, end_barrier, documentation},
-#include "core/ops/algorithms.def"
-};
-
-}  // namespace
 
 const OpInfo& info(Op op) {
   // The table is read millions of times while planning, so its guard is passed once.

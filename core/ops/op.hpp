@@ -89,6 +89,9 @@ inline std::string_view to_string(Op op) {
 std::optional<Op> find_op(std::string_view name);
 std::vector<std::string> op_names();
 
+// A default as a row of ops.def writes it.
+AttributeValue parse_default(Kind kind, std::string_view text);
+
 const char* to_string(Kind kind);  // as people read it: "a bool", "an int", "a list of dimensions", ...
 const char* to_string(Reduce r);
 Result<Reduce> parse_reduce(std::string_view name);

@@ -64,7 +64,7 @@ Status check_places(const OpInfo& row, std::span<const TensorType> operands) {
 
 Status check_dtypes(const OpInfo& row, std::span<const TensorType> operands, const Attributes& attributes) {
   if (row.has(kCreation)) {
-    DType dtype = attributes.get<DType>("dtype");
+    const DType dtype = attributes.get<"dtype">();
     if (!accepts(row.dtypes, dtype))
       return fail(Code::DTypeMismatch,
                   fmt::format("makes {}, not {}", describe(row.dtypes), to_string(dtype)));
@@ -82,9 +82,9 @@ Status check_dtypes(const OpInfo& row, std::span<const TensorType> operands, con
 }
 
 Status check_group(const Attributes& attributes) {
-  const AttributeValue* value = attributes.find("group");
-  if (!value) return {};
-  std::vector<int> ranks = std::get<Group>(*value).ranks;
+  const std::optional<Group> group = attributes.find<"group">();
+  if (!group) return {};
+  std::vector<int> ranks = group->ranks;
   std::sort(ranks.begin(), ranks.end());
   if (ranks.empty()) return fail(Code::InvalidArgument, "the group is empty");
   if (ranks.front() < 0)
@@ -145,20 +145,20 @@ Status check_equal_dtypes(std::span<const TensorType> operands, size_t first) {
 // --- sources and creation ---
 
 Result<TensorType> source(const Call& call) {
-  if (call.attributes.get<int64_t>("index") < 0) return fail(Code::InvalidArgument, "the index is negative");
-  Shape shape = PERI_TRY(make_shape(call.attributes.get<Ints>("shape")));
-  return TensorType{call.attributes.get<DType>("dtype"), shape, call.attributes.get<Place>("place")};
+  const auto [index, dtype, dims, place] = call.attributes.as<Op::input, Op::constant>();
+  if (index < 0) return fail(Code::InvalidArgument, "the index is negative");
+  return TensorType{dtype, PERI_TRY(make_shape(dims)), place};
 }
 
 Result<TensorType> filled(const Call& call) {
-  Shape shape = PERI_TRY(make_shape(call.attributes.get<Ints>("shape")));
-  return TensorType{call.attributes.get<DType>("dtype"), shape};
+  Shape shape = PERI_TRY(make_shape(call.attributes.get<"shape">()));
+  return TensorType{call.attributes.get<"dtype">(), shape};
 }
 
 Result<TensorType> arange(const Call& call) {
-  const int64_t count = call.attributes.get<int64_t>("count");
+  const auto [count, start, step, dtype] = call.attributes.as<Op::arange>();
   if (count < 0) return fail(Code::InvalidArgument, fmt::format("count is {}; it cannot be negative", count));
-  return TensorType{call.attributes.get<DType>("dtype"), Shape{count}};
+  return TensorType{dtype, Shape{count}};
 }
 
 // --- pointwise ---
@@ -178,7 +178,7 @@ Result<TensorType> pointwise(const Call& call) {
     case ResultDType::boolean:
       break;
     case ResultDType::attribute:
-      result.dtype = call.attributes.get<DType>("dtype");
+      result.dtype = call.attributes.get<"dtype">();
       break;
   }
   return result;
@@ -194,9 +194,8 @@ Result<TensorType> same_as_operand(const Call& call) {
 
 // The shape after reducing `dims` of operand a; refuses an empty slice where the reduction of nothing has no
 // value.
-static Result<Shape> reduce(const Call& call, const Ints& dims, bool empty_has_value) {
+static Result<Shape> reduce(const Call& call, const Ints& dims, bool keepdim, bool empty_has_value) {
   const Shape& shape = call.shape(0);
-  const bool keepdim = call.attributes.get<bool>("keepdim");
   uint32_t reduced = dims.empty() ? (1u << shape.rank()) - 1 : 0;
   for (int64_t dim : dims) {
     if (reduced >> dim & 1u)
@@ -218,17 +217,20 @@ static Result<Shape> reduce(const Call& call, const Ints& dims, bool empty_has_v
 }
 
 Result<TensorType> total(const Call& call) {
+  const auto [dims, keepdim] = call.attributes.as<Op::sum, Op::mean, Op::prod>();
   const DType t = call.type(0).dtype;
-  Shape shape = PERI_TRY(reduce(call, call.attributes.get<Ints>("dims"), true));
+  Shape shape = PERI_TRY(reduce(call, dims, keepdim, true));
   return TensorType{is_float(t) ? t : DType::i64, shape};
 }
 
 Result<TensorType> extremum(const Call& call) {
-  return TensorType{call.type(0).dtype, PERI_TRY(reduce(call, call.attributes.get<Ints>("dims"), false))};
+  const auto [dims, keepdim] = call.attributes.as<Op::max, Op::min>();
+  return TensorType{call.type(0).dtype, PERI_TRY(reduce(call, dims, keepdim, false))};
 }
 
 Result<TensorType> arg_extremum(const Call& call) {
-  return TensorType{DType::i64, PERI_TRY(reduce(call, Ints{call.attributes.get<int64_t>("dim")}, false))};
+  const auto [dim, keepdim] = call.attributes.as<Op::argmax, Op::argmin>();
+  return TensorType{DType::i64, PERI_TRY(reduce(call, Ints{dim}, keepdim, false))};
 }
 
 // --- normalisation ---
@@ -301,7 +303,7 @@ Result<TensorType> index_select(const Call& call) {
   PERI_TRY(check_index_dtype(call, 1));
   PERI_TRY(check_rank(call, 1, 1));
   TensorType result = call.type(0);
-  result.shape[call.dim()] = call.shape(1)[0];
+  result.shape[call.attributes.as<Op::index_select>().dim] = call.shape(1)[0];
   return result;
 }
 
@@ -315,8 +317,9 @@ Result<TensorType> index_copy(const Call& call) {
         Code::DTypeMismatch,
         fmt::format("dtypes differ: {} (a) and {} (c)", to_string(pair[0].dtype), to_string(pair[1].dtype)),
         {}, fmt::format("cast one of them: c:to(\"{}\")", to_string(pair[0].dtype)));
+  const int dim = call.attributes.as<Op::index_copy>().dim;
   for (int i = 0; i < call.shape(0).rank(); ++i) {
-    if (i == call.dim())
+    if (i == dim)
       PERI_TRY(check_same_size(call, 2, i, 1, 0));
     else
       PERI_TRY(check_same_size(call, 2, i, 0, i));
@@ -364,7 +367,7 @@ Result<TensorType> attention(const Call& call) {
     PERI_TRY(check_same_size(call, 3, 0, 0, 0));
   }
   if (s > 0 && t == 0) return fail(Code::ShapeMismatch, "there are no keys (dim 1 of b is 0) to attend to");
-  if (s > t && call.operands.size() == 3 && call.attributes.get<bool>("causal"))
+  if (s > t && call.operands.size() == 3 && call.attributes.as<Op::attention>().causal)
     return fail(
         Code::ShapeMismatch,
         fmt::format("{} queries (dim 1 of a) but {} keys (dim 1 of b): the first would see none", s, t), {},

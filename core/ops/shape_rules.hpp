@@ -1,6 +1,7 @@
 // What shape rules share. A function per rule, declared from the table: an op without its rule does not link.
 #pragma once
 
+#include "core/ops/attributes_of.hpp"
 #include "core/ops/op.hpp"
 
 namespace peri::shape_rules {
@@ -13,7 +14,6 @@ struct Call {
 
   const TensorType& type(size_t i) const { return operands[i]; }
   const Shape& shape(size_t i) const { return operands[i].shape; }
-  int dim(const char* name = "dim") const { return static_cast<int>(attributes.get<int64_t>(name)); }
 };
 
 using Rule = Result<TensorType> (*)(const Call&);

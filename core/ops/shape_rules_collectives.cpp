@@ -10,11 +10,11 @@ namespace peri::shape_rules {
 namespace {
 
 int64_t group_size(const Call& call) {
-  return call.attributes.get<Group>("group").size();
+  return call.attributes.get<"group">().size();
 }
 
 Status check_algorithm(const Call& call) {
-  const std::string& name = call.attributes.get<std::string>("algorithm");
+  const std::string& name = call.attributes.get<"algorithm">();
   if (name.empty() || find_algorithm(call.op, name)) return {};
   std::vector<std::string> names;
   for (const AlgorithmInfo& row : algorithms())
@@ -24,16 +24,15 @@ Status check_algorithm(const Call& call) {
 }
 
 Status check_reduce(const Call& call) {
-  if (call.attributes.get<std::string>("reduce") == "avg" && !is_float(call.type(0).dtype))
+  if (call.attributes.get<"reduce">() == Reduce::avg && !is_float(call.type(0).dtype))
     return fail(Code::DTypeMismatch,
                 fmt::format("avg of {}: an average of integers is not one", to_string(call.type(0).dtype)),
                 {}, "cast it: a:to(\"f32\"), or take the sum");
   return {};
 }
 
-Status check_member(const Call& call, const char* attribute) {
-  const int64_t rank = call.attributes.get<int64_t>(attribute);
-  const Group& group = call.attributes.get<Group>("group");
+Status check_member(const Call& call, const char* attribute, int64_t rank) {
+  const Group& group = call.attributes.get<"group">();
   if (rank >= 0 && rank <= std::numeric_limits<int>::max() && group.index_of(static_cast<int>(rank)) >= 0)
     return {};
   return fail(Code::InvalidArgument,
@@ -64,7 +63,7 @@ Status multiply(const Call& call, Shape& shape, int dim) {
 
 Result<TensorType> shard(const Call& call) {
   TensorType result = call.type(0);
-  PERI_TRY(divide(call, result.shape, call.dim()));
+  PERI_TRY(divide(call, result.shape, call.attributes.as<Op::shard>().dim));
   return result;
 }
 
@@ -77,7 +76,7 @@ Result<TensorType> all_reduce(const Call& call) {
 Result<TensorType> all_gather(const Call& call) {
   PERI_TRY(check_algorithm(call));
   TensorType result = call.type(0);
-  PERI_TRY(multiply(call, result.shape, call.dim()));
+  PERI_TRY(multiply(call, result.shape, call.attributes.as<Op::all_gather>().dim));
   return result;
 }
 
@@ -85,26 +84,27 @@ Result<TensorType> reduce_scatter(const Call& call) {
   PERI_TRY(check_algorithm(call));
   PERI_TRY(check_reduce(call));
   TensorType result = call.type(0);
-  PERI_TRY(divide(call, result.shape, call.dim()));
+  PERI_TRY(divide(call, result.shape, call.attributes.as<Op::reduce_scatter>().dim));
   return result;
 }
 
 Result<TensorType> all_to_all(const Call& call) {
   PERI_TRY(check_algorithm(call));
+  const auto given = call.attributes.as<Op::all_to_all>();
   TensorType result = call.type(0);
-  PERI_TRY(divide(call, result.shape, call.dim("split_dim")));
-  PERI_TRY(multiply(call, result.shape, call.dim("concat_dim")));
+  PERI_TRY(divide(call, result.shape, given.split_dim));
+  PERI_TRY(multiply(call, result.shape, given.concat_dim));
   return result;
 }
 
 Result<TensorType> broadcast(const Call& call) {
   PERI_TRY(check_algorithm(call));
-  PERI_TRY(check_member(call, "root"));
+  PERI_TRY(check_member(call, "root", call.attributes.as<Op::broadcast>().root));
   return call.type(0);
 }
 
 Result<TensorType> message(const Call& call) {
-  PERI_TRY(check_member(call, "peer"));
+  PERI_TRY(check_member(call, "peer", call.attributes.as<Op::send, Op::recv>().peer));
   return call.type(0);
 }
 

@@ -8,7 +8,7 @@
 namespace peri::shape_rules {
 
 Result<TensorType> reshape(const Call& call) {
-  Ints dims = call.attributes.get<Ints>("shape");
+  Ints dims = call.attributes.as<Op::reshape>().shape;
   const std::string wanted = to_string(dims);
   const int64_t count = numel(call.shape(0));
   int64_t* inferred = nullptr;
@@ -37,7 +37,7 @@ Result<TensorType> reshape(const Call& call) {
 }
 
 Result<TensorType> permute(const Call& call) {
-  const Ints& dims = call.attributes.get<Ints>("dims");
+  const Ints dims = call.attributes.as<Op::permute>().dims;
   const Shape& shape = call.shape(0);
   if (dims.size() != static_cast<size_t>(shape.rank()))
     return fail(Code::InvalidArgument, fmt::format("{} dims given, and a has {}", dims.size(), shape.rank()));
@@ -53,10 +53,8 @@ Result<TensorType> permute(const Call& call) {
 }
 
 Result<TensorType> slice(const Call& call) {
-  const int dim = call.dim();
+  const auto [dim, start, stop, step] = call.attributes.as<Op::slice>();
   const int64_t size = call.shape(0)[dim];
-  const int64_t start = call.attributes.get<int64_t>("start"), stop = call.attributes.get<int64_t>("stop");
-  const int64_t step = call.attributes.get<int64_t>("step");
   if (step < 1) return fail(Code::InvalidArgument, fmt::format("step is {}; it must be at least 1", step));
   // Where a user counts from 1 and includes the last, an empty slice is one that stops just before its start.
   if (start < 0 || start > stop || stop > size)
@@ -70,7 +68,7 @@ Result<TensorType> slice(const Call& call) {
 }
 
 Result<TensorType> expand(const Call& call) {
-  Ints dims = call.attributes.get<Ints>("shape");
+  Ints dims = call.attributes.as<Op::expand>().shape;
   const Shape& shape = call.shape(0);
   const int added = static_cast<int>(std::min<size_t>(dims.size(), kMaxRank + 1)) - shape.rank();
   if (added < 0)
@@ -91,19 +89,20 @@ Result<TensorType> expand(const Call& call) {
 }
 
 Result<TensorType> transpose(const Call& call) {
+  const auto [dim0, dim1] = call.attributes.as<Op::transpose>();
   TensorType result = call.type(0);
-  std::swap(result.shape[call.dim("dim0")], result.shape[call.dim("dim1")]);
+  std::swap(result.shape[dim0], result.shape[dim1]);
   return result;
 }
 
 Result<TensorType> copy_to(const Call& call) {
   TensorType result = call.type(0);
-  result.place = call.attributes.get<Place>("place");
+  result.place = call.attributes.as<Op::copy_to>().place;
   return result;
 }
 
 Result<TensorType> cat(const Call& call) {
-  const int dim = call.dim();
+  const int dim = call.attributes.as<Op::cat>().dim;
   TensorType result = call.type(0);
   for (size_t i = 1; i < call.operands.size(); ++i) {
     PERI_TRY(check_rank(call, i, result.shape.rank()));
@@ -126,7 +125,7 @@ Result<TensorType> stack(const Call& call) {
     return fail(Code::Unsupported, fmt::format("the result has {} dimensions; at most {} are supported",
                                                kMaxRank + 1, kMaxRank));
   TensorType result = call.type(0);
-  result.shape.insert(call.dim(), static_cast<int64_t>(call.operands.size()));
+  result.shape.insert(call.attributes.as<Op::stack>().dim, static_cast<int64_t>(call.operands.size()));
   return result;
 }
 

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include "core/ops/attributes_of.hpp"
 #include "core/ops/families.hpp"
 
 namespace peri {
@@ -73,20 +74,22 @@ std::optional<View> reshaped(const View& in, const Shape& result) {
 
 std::optional<View> view_of(Op op, const Attributes& attributes, const View& in, const Shape& result,
                             int rank) {
-  auto dim = [&] { return static_cast<int>(attributes.get<int64_t>("dim")); };
   switch (op_of<ViewOp>(op)) {
     case ViewOp::reshape:
       return reshaped(in, result);
     case ViewOp::permute:
-      return permuted(in, attributes.get<Ints>("dims"));
+      return permuted(in, attributes.as<Op::permute>().dims);
     case ViewOp::expand:
       return expanded(in, result);
-    case ViewOp::slice:
-      return sliced(in, result, dim(), attributes.get<int64_t>("start"), attributes.get<int64_t>("step"));
+    case ViewOp::slice: {
+      const auto slice = attributes.as<Op::slice>();
+      return sliced(in, result, slice.dim, slice.start, slice.step);
+    }
     case ViewOp::shard: {
-      const int part = attributes.get<Group>("group").index_of(rank);
+      const auto shard = attributes.as<Op::shard>();
+      const int part = shard.group.index_of(rank);
       PERI_CHECK(part >= 0, "shard on a rank outside its group");
-      return sliced(in, result, dim(), part * result[dim()], 1);
+      return sliced(in, result, shard.dim, part * result[shard.dim], 1);
     }
   }
   PERI_CHECK(false, "not a view");

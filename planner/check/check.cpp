@@ -3,6 +3,7 @@
 // of the n-th value of `buf7` must find that value, and no other, in every byte it reads.
 #include <fmt/format.h>
 
+#include "core/ops/attributes_of.hpp"
 #include "planner/check/call.hpp"
 #include "planner/check/machine.hpp"
 
@@ -89,7 +90,7 @@ class Checker : public Machine {
 
   void check(const CollectiveLine& l) {
     const AlgorithmInfo* row = find_algorithm(l.op, l.algorithm);
-    const Group& group = l.attributes.get<Group>("group");
+    const Group& group = l.attributes.get<"group">();
     const PlanOperand &in = l.input, &out = l.output;
     expect_types(wrong_group(group, plan_.world));
     expect(group.index_of(plan_.world.rank) >= 0, "this rank is not in the group");

@@ -1,6 +1,7 @@
 // check_plan against the program: a plan that is right in itself must also be this program's.
 #include <fmt/format.h>
 
+#include "core/ops/attributes_of.hpp"
 #include "planner/plan.hpp"
 
 namespace peri::planner {
@@ -9,7 +10,7 @@ namespace {
 // Whether a node may be its operand unchanged, perhaps in another order.
 bool passes_on(const Node& node) {
   const OpInfo& row = info(node.op);
-  const bool alone = row.has(kCollective) && node.attributes.get<Group>("group").size() == 1;
+  const bool alone = row.has(kCollective) && node.attributes.get<"group">().size() == 1;
   return alone || row.has(kView) || row.has(kDeviceCopy) || node.op == Op::contiguous ||
          node.op == Op::send || node.op == Op::barrier;
 }

@@ -3,6 +3,7 @@
 // FusedProgram's definition no bit changes.
 #include <algorithm>
 
+#include "core/ops/attributes_of.hpp"
 #include "planner/lines.hpp"
 #include "planner/passes/passes.hpp"
 
@@ -234,7 +235,7 @@ class Fuser {
         const int from = writer(in.buffer);
         operand = from < 0 ? -1 : find(from);
         if (operand < 0 && immediate(from)) {
-          operand = add({Op::full, {}, in.type.dtype, immediate(from)->spec.attributes.get<double>("value")});
+          operand = add({Op::full, {}, in.type.dtype, immediate(from)->spec.attributes.as<Op::full>().value});
           registers.emplace_back(from, operand);
         }
         if (operand < 0) operand = input_of.at({member, number});

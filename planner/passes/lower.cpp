@@ -3,6 +3,7 @@
 // each output in a buffer of its own.
 #include <algorithm>
 
+#include "core/ops/attributes_of.hpp"
 #include "planner/lines.hpp"
 #include "planner/passes/passes.hpp"
 
@@ -51,7 +52,7 @@ class Lowerer {
 
   BufferId source(NodeId id, BufferKind kind) {
     const Node& node = graph_.node(id);
-    const int index = static_cast<int>(node.attributes.get<int64_t>("index"));
+    const int index = static_cast<int>(node.attributes.get<"index">());
     const SymmetricAllocator* symmetric = std::get_if<SymmetricAllocator>(&node.allocator);
     const BufferId buffer = add_buffer(plan_, kind, node.type, symmetric ? symmetric->group : Group());
     Buffer& added = plan_.buffers.back();
@@ -77,11 +78,11 @@ class Lowerer {
     const Node& node = graph_.node(id);
     const OpInfo& op = info(node.op);
     if (op.has(kSource)) return {};
-    if (const AttributeValue* group = node.attributes.find("group"))
-      if (std::get<Group>(*group).index_of(plan_.world.rank) < 0)
+    if (const std::optional<Group> group = node.attributes.find<"group">())
+      if (group->index_of(plan_.world.rank) < 0)
         return fail(Code::InvalidArgument,
                     std::string(op.name) + ": rank " + std::to_string(plan_.world.rank) +
-                        " is not in group " + std::get<Group>(*group).to_string(),
+                        " is not in group " + group->to_string(),
                     node.origin, "call it on the members of the group only");
     capture_ = choices_.captured[static_cast<size_t>(id.index)];
     if (op.has(kView))

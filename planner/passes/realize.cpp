@@ -3,6 +3,7 @@
 // carries its reason.
 #include <climits>
 
+#include "core/ops/attributes_of.hpp"
 #include "planner/lines.hpp"
 #include "planner/passes/passes.hpp"
 
@@ -50,7 +51,7 @@ class Realizer {
       const CollectiveLine* call = std::get_if<CollectiveLine>(&line);
       const AlgorithmInfo* algorithm = call ? find_algorithm(call->op, call->algorithm) : nullptr;
       if (algorithm && algorithm->symmetric == kInput)
-        last_wanted_[{call->input.buffer.index, call->attributes.get<Group>("group")}] = static_cast<int>(i);
+        last_wanted_[{call->input.buffer.index, call->attributes.get<"group">()}] = static_cast<int>(i);
     }
     for (const PlanOutput& output : plan_.outputs) returned_[at(output.value.buffer)] = true;
   }
@@ -76,7 +77,7 @@ class Realizer {
   // --- the operand ---
 
   void realize_input(CollectiveLine& call, const AlgorithmInfo& algorithm) {
-    const Group& group = call.attributes.get<Group>("group");
+    const Group& group = call.attributes.get<"group">();
     const Buffer& buffer = plan_.buffer(call.input.buffer);
     const bool read_again = last_read_[at(call.input.buffer)] > position_ || returned_[at(call.input.buffer)];
     const bool overwrites = algorithm.clobbers_input;
@@ -109,7 +110,7 @@ class Realizer {
 
   // Another collective of the group will want the same value: what stands for it must not be overwritten.
   bool wanted_later(const CollectiveLine& call) const {
-    auto last = last_wanted_.find({call.input.buffer.index, call.attributes.get<Group>("group")});
+    auto last = last_wanted_.find({call.input.buffer.index, call.attributes.get<"group">()});
     return last != last_wanted_.end() && last->second > position_;
   }
 
@@ -118,7 +119,7 @@ class Realizer {
     if (algorithm.clobbers_input && wanted_later(call))
       return identity_copy(call, algorithm,
                            "the algorithm overwrites its operand, which another collective wants");
-    const Group group = call.attributes.get<Group>("group");
+    const Group group = call.attributes.get<"group">();
     const BufferId input = call.input.buffer;
     auto [home, added] = input_homes_.try_emplace({input.index, group}, BufferId());
     if (added) {
@@ -136,7 +137,7 @@ class Realizer {
   // Path 3. Copies of the same window for the same group are shared, except those that the algorithm
   // overwrites.
   void identity_copy(CollectiveLine& call, const AlgorithmInfo& algorithm, std::string reason) {
-    const Group group = call.attributes.get<Group>("group");
+    const Group group = call.attributes.get<"group">();
     const bool shared = !algorithm.clobbers_input || !wanted_later(call);
     std::vector<std::pair<View, BufferId>>& copies = copies_[{call.input.buffer.index, group}];
     if (shared)
@@ -189,7 +190,7 @@ class Realizer {
   // --- the result, for algorithms in which peers write it ---
 
   void realize_output(CollectiveLine call) {
-    const Group group = call.attributes.get<Group>("group");
+    const Group group = call.attributes.get<"group">();
     const PlanOperand output = call.output;
     if (!returned_[at(output.buffer)]) {
       make_comm(output.buffer, group);

@@ -2,6 +2,7 @@
 // (peri.symm.*) is kept; otherwise the policy's function is asked, then its thresholds.
 #include <fmt/format.h>
 
+#include "core/ops/attributes_of.hpp"
 #include "planner/passes/passes.hpp"
 
 namespace peri::planner {
@@ -10,8 +11,8 @@ OpContext op_context(const Graph& graph, NodeId id, const Policy& policy) {
   const Node& node = graph.node(id);
   const TensorType& type = node.operands.empty() ? node.type : graph.node(node.operands[0]).type;
   OpContext context{node.op, type.dtype, type.shape, type.bytes(), 1, "", policy.machine, node.origin};
-  if (info(node.op).has(kCollective)) context.group_size = node.attributes.get<Group>("group").size();
-  if (node.attributes.has("reduce")) context.reduce = node.attributes.get<std::string>("reduce");
+  if (info(node.op).has(kCollective)) context.group_size = node.attributes.get<"group">().size();
+  if (const auto reduce = node.attributes.find<"reduce">()) context.reduce = to_string(*reduce);
   return context;
 }
 
@@ -138,8 +139,8 @@ Result<Selection> select_algorithms(const Graph& graph, const Policy& policy, Se
       decide("identity", "the group has one rank");
       continue;
     }
-    if (node.attributes.has("algorithm") && !node.attributes.get<std::string>("algorithm").empty()) {
-      algorithm = find_algorithm(node.op, node.attributes.get<std::string>("algorithm"));
+    if (const std::string named = node.attributes.find<"algorithm">().value_or(""); !named.empty()) {
+      algorithm = find_algorithm(node.op, named);
       decide(std::string(algorithm->name), "named in the script");
       continue;
     }

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "core/ops/attributes_of.hpp"
 #include "planner/lines.hpp"
 #include "planner/text/format.hpp"
 
@@ -177,7 +178,7 @@ class Writer {
     if (writes_output(line) && !fallback) arguments.push_back(window(line.output));
     std::string options = lua_attributes(line.op, line.attributes);
     options += fmt::format("{}group = {}, algorithm = \"{}\"", options.empty() ? "" : ", ",
-                           lua_value(Kind::group, line.attributes.get<Group>("group")), line.algorithm);
+                           lua_value(Kind::group, line.attributes.get<"group">()), line.algorithm);
     const AlgorithmInfo* row = find_algorithm(line.op, line.algorithm);
     if (row && row->end_barrier && !line.end_barrier) options += ", end_barrier = false";
     arguments.push_back("{" + options + "}");

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "core/ops/attributes_of.hpp"
 #include "planner/lines.hpp"
 #include "planner/text/format.hpp"
 
@@ -89,8 +90,8 @@ class Printer {
     put("{}({})", to_string(line.op), reads ? window(line.input) : "");
     if (writes)
       put(" -> {}{}", window(line.output), line.call_name.empty() ? "" : " = " + line.call_name + "[1]");
-    put("  {{{}group = {}, algorithm = \"{}\"}}", attributes(line),
-        group(line.attributes.get<Group>("group")), line.algorithm);
+    put("  {{{}group = {}, algorithm = \"{}\"}}", attributes(line), group(line.attributes.get<"group">()),
+        line.algorithm);
     const AlgorithmInfo* row = find_algorithm(line.op, line.algorithm);
     if (row && row->end_barrier) put("{}", line.end_barrier ? "  end barrier" : "  no end barrier");
   }
@@ -98,9 +99,9 @@ class Printer {
   std::string attributes(const CollectiveLine& line) const {
     std::string text;
     if (agreement_ && line.op == Op::broadcast)
-      text = fmt::format("root = member {}", line.attributes.get<Group>("group").index_of(
-                                                 static_cast<int>(line.attributes.get<int64_t>("root"))));
-    else if (!agreement_ || !line.attributes.has("peer"))
+      text = fmt::format("root = member {}", line.attributes.get<"group">().index_of(
+                                                 static_cast<int>(line.attributes.get<"root">())));
+    else if (!agreement_ || !line.attributes.find<"peer">())
       text = lua_attributes(line.op, line.attributes);
     return text.empty() ? text : text + ", ";
   }

@@ -3,6 +3,7 @@
 
 #include <set>
 
+#include "core/ops/attributes_of.hpp"
 #include "tests/core/types.hpp"
 
 using namespace peri;
@@ -42,6 +43,40 @@ TEST_CASE("rows say what ops.def says") {
   CHECK(*info(Op::rms_norm).attributes[0].fallback == AttributeValue(1e-5));
   CHECK(!info(Op::slice).attributes[1].fallback);
   CHECK(*info(Op::all_reduce).attributes[2].fallback == AttributeValue(std::string()));
+}
+
+namespace {
+
+template <class A>
+concept HasDims = requires(A a) { a.dims; };
+static_assert(HasDims<AttributesOf<Op::sum>> && !HasDims<AttributesOf<Op::argmax>>);
+static_assert(std::is_same_v<decltype(AttributesOf<Op::slice>::dim), int>);
+static_assert(std::is_same_v<decltype(AttributesOf<Op::arange>::step), double>);
+static_assert(std::is_same_v<decltype(AttributesOf<Op::all_reduce>::reduce), Reduce>);
+
+}  // namespace
+
+TEST_CASE("a row's attributes are a struct") {
+  const Attributes made = AttributesOf<Op::slice>{.dim = 1, .start = 2, .stop = 5};
+  CHECK(made ==
+        Attributes{{"dim", int64_t(1)}, {"start", int64_t(2)}, {"stop", int64_t(5)}, {"step", int64_t(1)}});
+  const Attributes shuffled{
+      {"step", int64_t(3)}, {"stop", int64_t(9)}, {"dim", int64_t(2)}, {"start", int64_t(4)}};
+  const auto [dim, start, stop, step] = shuffled.as<Op::slice>();
+  CHECK((dim == 2 && start == 4 && stop == 9 && step == 3));
+
+  const Attributes collective =
+      AttributesOf<Op::reduce_scatter>{.reduce = Reduce::max, .dim = 3, .group = {{0, 2}}};
+  CHECK(collective == Attributes{{"reduce", std::string("max")},
+                                 {"dim", int64_t(3)},
+                                 {"group", Group{{0, 2}}},
+                                 {"algorithm", std::string()}});
+  CHECK(collective.get<"group">() == Group{{0, 2}});
+  CHECK(collective.find<"reduce">() == Reduce::max);
+  CHECK(!collective.find<"root">());
+  CHECK(Attributes(AttributesOf<Op::contiguous>()) == Attributes());
+  CHECK(AttributesOf<Op::rms_norm>().eps == 1e-5);
+  CHECK(AttributesOf<Op::attention>().causal);
 }
 
 TEST_CASE("algorithms belong to collectives and are found by name") {

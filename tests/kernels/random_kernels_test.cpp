@@ -2,6 +2,7 @@
 #include <catch2/catch.hpp>
 #include <map>
 
+#include "core/ops/attributes_of.hpp"
 #include "tests/kernels/kernel_runner.hpp"
 
 using namespace peri;
@@ -20,7 +21,7 @@ Result<std::vector<Window>> run_program(const Graph& graph, const Arguments& arg
     std::vector<Window> operands;
     for (NodeId operand : node.operands) operands.push_back(values.at(operand.index));
     if (node.op == Op::input || node.op == Op::constant) {
-      const auto index = static_cast<size_t>(node.attributes.get<int64_t>("index"));
+      const auto index = static_cast<size_t>(node.attributes.get<"index">());
       values[id.index] = place((node.op == Op::input ? arguments.inputs : arguments.constants)[index],
                                random.pick<Style>({Style::plain, Style::gapped, Style::column_major}));
       continue;

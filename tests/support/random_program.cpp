@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "core/ops/attributes_of.hpp"
 #include "core/ops/families.hpp"
 #include "tests/support/random.hpp"
 #include "tests/support/value_range.hpp"
@@ -399,7 +400,7 @@ class Builder {
     if (op == Op::transpose)
       return add(op, {x}, {{"dim0", random_.below(rank)}, {"dim1", -1 - random_.below(rank)}});
     Attributes attributes = of_dim(x);
-    int64_t dim = attributes.get<int64_t>("dim");
+    int64_t dim = attributes.get<"dim">();
     int64_t size = shape[static_cast<int>(dim < 0 ? dim + rank : dim)];
     int64_t start = random_.between(0, size), stop = random_.between(start, size);
     attributes.set("start", start > 0 && start < size && random_.chance(20) ? start - size : start);

@@ -6,6 +6,7 @@
 
 #include "core/interpreter/interpreter.hpp"
 #include "core/interpreter/interpreter_ops.hpp"
+#include "core/ops/attributes_of.hpp"
 #include "tests/support/interval.hpp"
 #include "tests/support/random.hpp"
 
@@ -114,7 +115,7 @@ Value compute(Op op, const std::vector<Value>& operands, const Attributes& attri
     Result<TensorType> type = infer(op, types, attributes);
     PERI_CHECK(type, "the generator gives valid operands");
     const Node node{.op = op, .operands = {}, .attributes = attributes, .type = *type};
-    const auto members = static_cast<size_t>(attributes.get<Group>("group").size());
+    const auto members = static_cast<size_t>(attributes.get<"group">().size());
     return reference::collective(node, std::vector<const Value*>(members, operands.data()))[0];
   }
   Result<Value> value = interpret(op, operands, attributes);
@@ -163,7 +164,7 @@ std::optional<Range> unlimited(Op op, std::span<const Item> operands, const Attr
     case Family::pointwise:
       return jumps ? std::nullopt : pointwise_range(op, operands);
     case Family::arg_reduction: {
-      const auto dim = static_cast<int>(attributes.get<int64_t>("dim"));
+      const int dim = attributes.as<Op::argmax, Op::argmin>().dim;
       const Range positions{0, static_cast<double>(operands[0].type.shape[dim] - 1)};
       return jumps ? std::nullopt : std::optional(positions);
     }

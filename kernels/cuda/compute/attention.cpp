@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "core/ops/attributes_of.hpp"
 #include "kernels/cuda/compute/kernel_compile.hpp"
 
 namespace peri::kernels::cuda {
@@ -33,13 +34,13 @@ static Compiled make_attention(const Call& call) {
   if (rows * width == 0) return make_kernel({});
   const bool by_chunks = chunks > 1 && rows < 2 * multiprocessors();
 
-  const double given = call.spec.attributes.get<double>("scale");
+  const auto [given, causal] = call.spec.attributes.as<Op::attention>();
   Constants constants;
   constants.add(queries).add(heads).add(keys).add(heads / k.shape[1]).add(width).add(chunks);
   for (const View* view : {&q, &k, &v, &out})
     for (int64_t stride : view->strides) constants.add(stride);
   constants.add(has_positions ? call.in(3).strides[0] : int64_t(0));
-  constants.add(static_cast<int64_t>(call.spec.attributes.get<bool>("causal")));
+  constants.add(static_cast<int64_t>(causal));
   constants.add(given != 0 ? given : 1 / std::sqrt(static_cast<double>(width)));
 
   Generated generated;

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include "core/ops/attributes_of.hpp"
 #include "kernels/cuda/compute/kernel_compile.hpp"
 
 namespace peri::kernels::cuda {
@@ -122,12 +123,13 @@ Compiled make_copy(const Shape& shape, const Strides& in, const Strides& out, in
 static Compiled make_cat(const Call& call) {
   const int64_t bytes = size_of(call.dtype());
   const Strides& strides = call.out().strides;
+  const int dim = call.spec.attributes.as<Op::cat>().dim;
   std::vector<CatKernel::Part> parts;
   int64_t at = 0;  // along the joined dimension
   for (const OperandType& input : call.inputs) {
     auto copy = PERI_TRY(make_copy(input.view.shape, input.view.strides, strides, bytes));
-    parts.push_back({std::move(copy), at * strides[call.dim()] * bytes});
-    at += input.view.shape[call.dim()];
+    parts.push_back({std::move(copy), at * strides[dim] * bytes});
+    at += input.view.shape[dim];
   }
   return std::make_shared<CatKernel>(std::move(parts));
 }

@@ -2,6 +2,7 @@
 // layout.
 #include <fmt/format.h>
 
+#include "core/ops/attributes_of.hpp"
 #include "kernels/cuda/compute/kernel_compile.hpp"
 
 namespace peri::kernels::cuda {
@@ -19,15 +20,16 @@ Creator creator_of(const Call& call) {
   const char* type = element(call.dtype());
   auto random = [&](const char* numbers) {
     return Creator{.function = fmt::format("create_random<{0}, {1}<{0}>>", type, numbers),
-                   .seed = attributes.get<int64_t>("seed")};
+                   .seed = attributes.as<Op::rand, Op::randn>().seed};
   };
   switch (op_of<CreationOp>(call.spec.op)) {
     case CreationOp::full:
-      return {.function = fmt::format("create_numbers<{}>", type), .value = attributes.get<double>("value")};
-    case CreationOp::arange:
-      return {.function = fmt::format("create_numbers<{}>", type),
-              .value = attributes.get<double>("start"),
-              .step = attributes.get<double>("step")};
+      return {.function = fmt::format("create_numbers<{}>", type), .value = attributes.as<Op::full>().value};
+    case CreationOp::arange: {
+      const auto arange = attributes.as<Op::arange>();
+      return {
+          .function = fmt::format("create_numbers<{}>", type), .value = arange.start, .step = arange.step};
+    }
     case CreationOp::rand:
       return random("Uniform");
     case CreationOp::randn:

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "core/ops/attributes_of.hpp"
 #include "kernels/cuda/compute/kernel_compile.hpp"
 
 namespace peri::kernels::cuda {
@@ -81,13 +82,13 @@ Compiled compile_gather(const Call& call) {
     case GatherOp::embedding:
       return make_gather(call, 1, 0);
     case GatherOp::index_select:
-      return make_gather(call, 0, call.dim());
+      return make_gather(call, 0, call.spec.attributes.as<Op::index_select>().dim);
   }
   PERI_CHECK(false, "not a gather");
 }
 
 static Compiled make_index_copy(const Call& call) {
-  const int dim = call.dim();
+  const int dim = call.spec.attributes.as<Op::index_copy>().dim;
   const View &x = call.in(0), &index = call.in(1), &source = call.in(2), &out = call.out();
   const int64_t bytes = size_of(call.dtype()), row_stride = out.strides[dim],
                 source_stride = source.strides[dim];

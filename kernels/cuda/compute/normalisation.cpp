@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "core/ops/attributes_of.hpp"
 #include "kernels/cuda/compute/kernel_compile.hpp"
 
 namespace peri::kernels::cuda {
@@ -33,7 +34,7 @@ Compiled compile_normalisation(const Call& call) {
   constexpr int kMostWarps = 16, kLinesPerBlock = 4;
   constexpr int64_t kBlock = 1024;  // elements that a warp folds at a time
   const Shape& shape = call.out().shape;
-  const int dim = call.spec.attributes.has("dim") ? call.dim() : shape.rank() - 1;
+  const int dim = call.spec.attributes.find<"dim">().value_or(shape.rank() - 1);
   Space lines{{}, std::vector<Strides>(2)};  // operands out, in
   int64_t length = 1, in_stride = 1, out_stride = 1;
   for (int i = 0; i < shape.rank(); ++i) {
@@ -57,8 +58,7 @@ Compiled compile_normalisation(const Call& call) {
   for (size_t i = 1; i < 3; ++i) constants.add(i < call.inputs.size() ? call.in(i).strides[0] : int64_t(0));
   bool unit = in_stride == 1 && out_stride == 1;
   for (size_t i = 1; i < call.inputs.size(); ++i) unit &= call.in(i).strides[0] == 1;
-  const AttributeValue* eps = call.spec.attributes.find("eps");
-  constants.add(eps ? std::get<double>(*eps) : 0.0);
+  constants.add(call.spec.attributes.find<"eps">().value_or(0));
   const size_t addresses = call.inputs.size() + 1;
   const Function function = function_of(op_of<NormalisationOp>(call.spec.op));
   std::string arguments;

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "core/ops/attributes_of.hpp"
 #include "kernels/cuda/compute/kernel_compile.hpp"
 
 namespace peri::kernels::cuda {
@@ -73,7 +74,7 @@ const char* comparison_of(ArgReductionOp op) {
 }  // namespace
 
 Compiled compile_reduction(const Call& call) {
-  const Ints& dims = call.spec.attributes.get<Ints>("dims");
+  const Ints& dims = call.spec.attributes.get<"dims">();
   std::vector<char> is_reduced(call.in(0).shape.rank(), dims.empty());
   for (int64_t dim : dims) is_reduced[dim] = true;
   const Spaces spaces = split(call, is_reduced);
@@ -110,10 +111,11 @@ Compiled compile_reduction(const Call& call) {
 }
 
 Compiled compile_arg_reduction(const Call& call) {
+  const int dim = call.spec.attributes.as<Op::argmax, Op::argmin>().dim;
   std::vector<char> is_reduced(call.in(0).shape.rank(), false);
-  is_reduced[call.dim()] = true;
+  is_reduced[dim] = true;
   const Space kept = split(call, is_reduced).kept;
-  const int64_t length = call.in(0).shape[call.dim()];
+  const int64_t length = call.in(0).shape[dim];
   const int warps = length > 8 * kBlock ? 32 : length > kBlock ? kWarps : 1, lines = warps == 1 ? kWarps : 1;
   Generated generated;
   generated.text = fmt::format(
@@ -124,7 +126,7 @@ Compiled compile_arg_reduction(const Call& call) {
       rank_of(kept), element(call.inputs[0].dtype), comparison_of(op_of<ArgReductionOp>(call.spec.op)), warps,
       lines);
   Constants constants;
-  constants.add(kept).add(length).add(call.in(0).strides[call.dim()]);
+  constants.add(kept).add(length).add(call.in(0).strides[dim]);
   generated.launches = {{"find", blocks_for(kept.total(), lines), 32 * warps * lines, constants}};
   return make_kernel(std::move(generated));
 }

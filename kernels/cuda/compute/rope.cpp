@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include "core/ops/attributes_of.hpp"
 #include "kernels/cuda/compute/kernel_compile.hpp"
 #include "kernels/cuda/memory/device.hpp"
 
@@ -22,7 +23,7 @@ static Compiled make_rope(const Call& call) {
   pairs = reordered(std::move(pairs));
   Generated generated;
   if (half > 0) {
-    const double base = call.spec.attributes.get<double>("base");
+    const double base = call.spec.attributes.as<Op::rope>().base;
     std::vector<double> frequencies;  // quarter turns per position
     for (int64_t j = 0; j < half; ++j)
       frequencies.push_back(std::pow(base, -static_cast<double>(j) / static_cast<double>(half)) *

@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <optional>
 
+#include "core/ops/attributes_of.hpp"
+
 namespace peri::kernels::cuda {
 namespace {
 
@@ -97,7 +99,9 @@ class ZeroKernel final : public Kernel {
 Compiled compile_zeros(const Call& call) {
   const Shape& shape = call.out().shape;
   const KernelSpec spec{
-      Op::full, {{"shape", Ints(shape.begin(), shape.end())}, {"value", 0.0}, {"dtype", call.dtype()}}, {}};
+      Op::full,
+      AttributesOf<Op::full>{.shape = Ints(shape.begin(), shape.end()), .value = 0, .dtype = call.dtype()},
+      {}};
   auto fill = PERI_TRY(compile_creation({spec, {}, call.outputs}));
   return std::make_shared<ZeroKernel>(std::move(fill));
 }

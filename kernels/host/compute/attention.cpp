@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/ops/attributes_of.hpp"
 #include "kernels/host/compute/compile.hpp"
 #include "kernels/host/compute/fold.hpp"
 #include "kernels/host/compute/threads.hpp"
@@ -79,7 +80,7 @@ class AttentionKernel final : public Kernel {
         v_(call.in(2)),
         out_(call.out()),
         dtype_(call.dtype()),
-        causal_(call.spec.attributes.get<bool>("causal")),
+        causal_(call.spec.attributes.as<Op::attention>().causal),
         load_(load_tile(dtype_)),
         store_(store_tile(dtype_)),
         scores_(for_this_cpu<Scores>()),
@@ -93,7 +94,7 @@ class AttentionKernel final : public Kernel {
     heads_per_key_ = q_.shape[1] / key_heads_;
     padded_ = std::max<int64_t>(1, (width_ + kVectorWidth - 1) / kVectorWidth) * kVectorWidth;
     rows_ = std::clamp<int64_t>(kScores / std::max<int64_t>(1, keys_), 1, kMostRows);
-    const double scale = call.spec.attributes.get<double>("scale");
+    const double scale = call.spec.attributes.as<Op::attention>().scale;
     scale_ = static_cast<float>(scale != 0 ? scale : 1 / std::sqrt(static_cast<double>(width_)));
     if (call.inputs.size() == 4) {
       load_position_ = load_tile(call.inputs[3].dtype);

@@ -1,4 +1,5 @@
 // contiguous and cat: every input is copied to its part of the output.
+#include "core/ops/attributes_of.hpp"
 #include "kernels/host/compute/compile.hpp"
 #include "kernels/host/simd/strided_copy.hpp"
 
@@ -32,12 +33,13 @@ static Compiled compile_contiguous(const Call& call) {
 static Compiled compile_cat(const Call& call) {
   const int64_t bytes = size_of(call.dtype());
   const Strides& strides = call.out().strides;
+  const int dim = call.spec.attributes.as<Op::cat>().dim;
   std::vector<CopyKernel::Part> parts;
   int64_t at = 0;  // along the joined dimension
   for (const OperandType& input : call.inputs) {
-    parts.push_back({StridedCopy(input.view.shape, input.view.strides, strides, bytes),
-                     at * strides[call.dim()] * bytes});
-    at += input.view.shape[call.dim()];
+    parts.push_back(
+        {StridedCopy(input.view.shape, input.view.strides, strides, bytes), at * strides[dim] * bytes});
+    at += input.view.shape[dim];
   }
   return std::make_unique<CopyKernel>(std::move(parts));
 }

@@ -4,6 +4,7 @@
 #include <span>
 #include <vector>
 
+#include "core/ops/attributes_of.hpp"
 #include "core/types/random.hpp"
 #include "kernels/host/compute/compile.hpp"
 #include "kernels/host/compute/threads.hpp"
@@ -68,15 +69,16 @@ Compiled make_numbers(const Call& call, Value value) {
 
 Compiled compile_creation(const Call& call) {
   const Attributes& attributes = call.spec.attributes;
-  auto seed = [&] { return static_cast<uint64_t>(attributes.get<int64_t>("seed")); };
+  auto seed = [&] { return static_cast<uint64_t>(attributes.as<Op::rand, Op::randn>().seed); };
   switch (op_of<CreationOp>(call.spec.op)) {
     case CreationOp::full:
-      return make_numbers(call, [value = attributes.get<double>("value")](int64_t) { return value; });
-    case CreationOp::arange:
-      return make_numbers(
-          call, [start = attributes.get<double>("start"), step = attributes.get<double>("step")](int64_t i) {
-            return start + step * static_cast<double>(i);
-          });
+      return make_numbers(call, [value = attributes.as<Op::full>().value](int64_t) { return value; });
+    case CreationOp::arange: {
+      const auto arange = attributes.as<Op::arange>();
+      return make_numbers(call, [start = arange.start, step = arange.step](int64_t i) {
+        return start + step * static_cast<double>(i);
+      });
+    }
     case CreationOp::rand:
       return make(call, [seed = seed(), dtype = call.dtype()](int64_t first, int64_t count, void* registers) {
         fill_uniform(seed, static_cast<uint64_t>(first), dtype,

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "core/ops/attributes_of.hpp"
 #include "kernels/host/compute/compile.hpp"
 #include "kernels/host/compute/threads.hpp"
 #include "kernels/host/simd/elements.hpp"
@@ -91,16 +92,16 @@ class GatherKernel final : public Kernel {
 
 class IndexCopyKernel final : public Kernel {
  public:
-  explicit IndexCopyKernel(const Call& call)
+  IndexCopyKernel(const Call& call, int dim)
       : indices_(call.inputs[1]),
         bytes_(size_of(call.dtype())),
-        rows_(call.out().shape[call.dim()]),
-        row_stride_(call.out().strides[call.dim()]),
-        source_stride_(call.in(2).strides[call.dim()]),
+        rows_(call.out().shape[dim]),
+        row_stride_(call.out().strides[dim]),
+        source_stride_(call.in(2).strides[dim]),
         same_window_(call.in(0) == call.out()),
         copy_all_(call.out().shape, call.in(0).strides, call.out().strides, bytes_) {
-    const View slice = without(call.out(), call.dim());
-    copy_slice_ = StridedCopy(slice.shape, without(call.in(2), call.dim()).strides, slice.strides, bytes_);
+    const View slice = without(call.out(), dim);
+    copy_slice_ = StridedCopy(slice.shape, without(call.in(2), dim).strides, slice.strides, bytes_);
   }
 
   void run(Addresses inputs, Addresses outputs) const override {
@@ -129,7 +130,7 @@ Compiled compile_gather(const Call& call) {
     case GatherOp::embedding:
       return std::make_unique<GatherKernel>(call, 1, 0, 0);
     case GatherOp::index_select:
-      return std::make_unique<GatherKernel>(call, 0, 1, call.dim());
+      return std::make_unique<GatherKernel>(call, 0, 1, call.spec.attributes.as<Op::index_select>().dim);
   }
   PERI_CHECK(false, "not a gather");
 }
@@ -137,7 +138,7 @@ Compiled compile_gather(const Call& call) {
 Compiled compile_index_copy(const Call& call) {
   switch (op_of<IndexCopyOp>(call.spec.op)) {
     case IndexCopyOp::index_copy:
-      return std::make_unique<IndexCopyKernel>(call);
+      return std::make_unique<IndexCopyKernel>(call, call.spec.attributes.as<Op::index_copy>().dim);
   }
   PERI_CHECK(false, "not an index copy");
 }

@@ -3,6 +3,7 @@
 #include <array>
 #include <cmath>
 
+#include "core/ops/attributes_of.hpp"
 #include "kernels/host/compute/compile.hpp"
 #include "kernels/host/compute/fold.hpp"
 #include "kernels/host/compute/threads.hpp"
@@ -92,8 +93,7 @@ class NormalisationKernel final : public Kernel {
     }
     lines_ = reordered(std::move(lines_));
     for (size_t i = 1; i < call.inputs.size(); ++i) parameter_strides_.push_back(call.in(i).strides[0]);
-    if (const AttributeValue* eps = call.spec.attributes.find("eps"))
-      eps_ = static_cast<float>(std::get<double>(*eps));
+    eps_ = static_cast<float>(call.spec.attributes.find<"eps">().value_or(0));
   }
 
   void run(Addresses inputs, Addresses outputs) const override {
@@ -139,7 +139,7 @@ class NormalisationKernel final : public Kernel {
   Space lines_;  // operands out, in
   int64_t length_, in_stride_, out_stride_;
   std::vector<int64_t> parameter_strides_;
-  float eps_ = 0;
+  float eps_;
 };
 
 }  // namespace
@@ -148,7 +148,8 @@ Compiled compile_normalisation(const Call& call) {
   const int last = call.out().shape.rank() - 1;
   switch (op_of<NormalisationOp>(call.spec.op)) {
     case NormalisationOp::softmax:
-      return std::make_unique<NormalisationKernel>(call, call.dim(), for_this_cpu<Softmax>());
+      return std::make_unique<NormalisationKernel>(call, call.spec.attributes.as<Op::softmax>().dim,
+                                                   for_this_cpu<Softmax>());
     case NormalisationOp::rms_norm:
       return std::make_unique<NormalisationKernel>(call, last, for_this_cpu<RmsNorm>());
     case NormalisationOp::layer_norm:

@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <vector>
 
+#include "core/ops/attributes_of.hpp"
 #include "kernels/host/compute/compile.hpp"
 #include "kernels/host/compute/fold.hpp"
 #include "kernels/host/compute/threads.hpp"
@@ -156,11 +157,11 @@ template <Op comparison, class T>
 class ArgReductionKernel final : public Kernel {
  public:
   // `kept`: operands out, in.
-  ArgReductionKernel(const Call& call, Space kept)
+  ArgReductionKernel(const Call& call, int dim, Space kept)
       : kept_(std::move(kept)),
         dtype_(call.inputs[0].dtype),
-        length_(call.in(0).shape[call.dim()]),
-        stride_(call.in(0).strides[call.dim()]),
+        length_(call.in(0).shape[dim]),
+        stride_(call.in(0).strides[dim]),
         load_(load_tile(dtype_)) {}
 
   void run(Addresses inputs, Addresses outputs) const override {
@@ -251,16 +252,16 @@ Compiled make_reduction(const Call& call, Spaces spaces, Finish finish = Finish:
 }
 
 template <Op comparison>
-Compiled make_arg_reduction(const Call& call, Space kept) {
+Compiled make_arg_reduction(const Call& call, int dim, Space kept) {
   if (is_float(call.inputs[0].dtype))
-    return std::make_unique<ArgReductionKernel<comparison, float>>(call, std::move(kept));
-  return std::make_unique<ArgReductionKernel<comparison, int64_t>>(call, std::move(kept));
+    return std::make_unique<ArgReductionKernel<comparison, float>>(call, dim, std::move(kept));
+  return std::make_unique<ArgReductionKernel<comparison, int64_t>>(call, dim, std::move(kept));
 }
 
 }  // namespace
 
 Compiled compile_reduction(const Call& call) {
-  const Ints& dims = call.spec.attributes.get<Ints>("dims");
+  const Ints& dims = call.spec.attributes.get<"dims">();
   std::vector<char> is_reduced(call.in(0).shape.rank(), dims.empty());
   for (int64_t dim : dims) is_reduced[dim] = true;
   Spaces spaces = split(call, is_reduced);
@@ -280,14 +281,15 @@ Compiled compile_reduction(const Call& call) {
 }
 
 Compiled compile_arg_reduction(const Call& call) {
+  const int dim = call.spec.attributes.as<Op::argmax, Op::argmin>().dim;
   std::vector<char> is_reduced(call.in(0).shape.rank(), false);
-  is_reduced[call.dim()] = true;
+  is_reduced[dim] = true;
   Spaces spaces = split(call, is_reduced);
   switch (op_of<ArgReductionOp>(call.spec.op)) {
     case ArgReductionOp::argmax:
-      return make_arg_reduction<Op::gt>(call, std::move(spaces.kept));
+      return make_arg_reduction<Op::gt>(call, dim, std::move(spaces.kept));
     case ArgReductionOp::argmin:
-      return make_arg_reduction<Op::lt>(call, std::move(spaces.kept));
+      return make_arg_reduction<Op::lt>(call, dim, std::move(spaces.kept));
   }
   PERI_CHECK(false, "not an arg-reduction");
 }

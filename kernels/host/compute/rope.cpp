@@ -3,6 +3,7 @@
 #include <array>
 #include <cmath>
 
+#include "core/ops/attributes_of.hpp"
 #include "kernels/host/compute/compile.hpp"
 #include "kernels/host/compute/threads.hpp"
 #include "kernels/host/simd/elements.hpp"
@@ -67,7 +68,7 @@ class RopeKernel final : public Kernel {
       lines_.strides[2].push_back(i == last - 2 ? half_ : 0);
     }
     lines_ = reordered(std::move(lines_));
-    const double base = call.spec.attributes.get<double>("base");
+    const double base = call.spec.attributes.as<Op::rope>().base;
     for (int64_t j = 0; j < half_; ++j)
       frequencies_.push_back(std::pow(base, -static_cast<double>(j) / static_cast<double>(half_)) *
                              0.63661977236758134308);
