@@ -9,7 +9,11 @@
 #include <vector>
 
 #include "core/error.hpp"
+#include "cudagraph/inputs.hpp"
+#include "cudagraph/outputs.hpp"
 #include "cudagraph/partition.hpp"
+#include "cudagraph/recordings.hpp"
+#include "cudagraph/storage.hpp"
 #include "kernels/backend.hpp"
 #include "planner/plan.hpp"
 
@@ -20,26 +24,43 @@ class Executable {
   // Collective over the plan's comm groups: allocates comm buffers and everything else the plan asks for.
   static Result<std::unique_ptr<Executable>> create(planner::Plan plan, kernels::Backend& backend,
                                                     std::vector<kernels::Tensor> constants);
-  ~Executable();
 
   // Inputs match the plan's types (the caller's cache guarantees it). Records at the first call and whenever
   // an address that a recording holds has changed, else replays. InvalidArgument if an input that is written
   // in place is not contiguous, or is also read as another input or as a constant. After an error the next
   // call starts anew; what inputs that are written in place hold is undefined.
+  Result<std::vector<kernels::Tensor>> call(InputTensors inputs);
   Result<std::vector<kernels::Tensor>> call(std::span<const kernels::Tensor> inputs);
 
-  const planner::Plan& plan() const;
-  const std::vector<Partition>& partitions() const;
-  // Address of a plan's buffer (of an input: in the last call's recording), for tests of pointer stability;
+  // Whether the next call writes its outputs where nobody holds any. If not, the contents of earlier ones are
+  // copied, which the caller may avoid by collecting what it no longer uses.
+  bool has_free_outputs() const { return outputs_.has_free(); }
+
+  const planner::Plan& plan() const { return plan_; }
+  const std::vector<Partition>& partitions() const { return partitions_; }
+  // Address of a plan's buffer (of an input or output: in the last call), for tests of pointer stability;
   // nullptr if it has none.
   const std::byte* address(BufferId buffer) const;
   // The plan's statistics and: partitions, captured_partitions, hoisted_allocs, recordings, replays.
   std::map<std::string, double> statistics() const;
 
  private:
-  struct Impl;
-  explicit Executable(std::unique_ptr<Impl> impl);
-  std::unique_ptr<Impl> impl_;
+  Executable(planner::Plan plan, kernels::Backend& backend, std::vector<kernels::Tensor> constants);
+
+  Status run(InputTensors inputs, size_t outputs);
+  Result<const RecordedCall*> recording_for(InputTensors inputs, size_t outputs);
+  Result<RecordedCall> record();
+  Status run_lines(const Partition& partition);
+  Status run_line(const planner::Line& line);
+
+  planner::Plan plan_;
+  kernels::Backend& backend_;
+  std::vector<Partition> partitions_;
+  PlanStorage storage_;
+  Inputs inputs_;
+  Outputs outputs_;
+  Recordings recordings_;
+  int64_t recorded_ = 0, calls_ = 0;
 };
 
 }  // namespace peri::cudagraph

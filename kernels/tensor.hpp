@@ -27,7 +27,14 @@ class Storage {
   bool is_symmetric() const { return std::holds_alternative<SymmetricAllocator>(allocator_); }
   // Exchanges the memory of two ordinary blocks of equal size: how an executable keeps its fixed address when
   // the tensor it returned is still held (the holder's block gets the copy).
-  void exchange_memory(Storage& other) { std::swap(data_, other.data_); }
+  void exchange_memory(Storage& other) {
+    std::swap(data_, other.data_);
+    std::swap(recurring_, other.recurring_);
+  }
+  // Whether an executable returns tensors in this memory again and again. What records addresses may then
+  // expect to meet it again.
+  bool is_recurring() const { return recurring_; }
+  void set_recurring() { recurring_ = true; }
 
  protected:
   Storage(std::byte* data, int64_t bytes, Place place, Allocator allocator)
@@ -36,6 +43,9 @@ class Storage {
   int64_t bytes_;
   Place place_;
   Allocator allocator_;
+
+ private:
+  bool recurring_ = false;
 };
 
 struct Tensor {

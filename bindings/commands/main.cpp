@@ -137,13 +137,13 @@ void add_script_options(CLI::App* command, Options& options) {
   command->add_flag("--jit", options.script.jit,
                     "Let LuaJIT compile the script's loops (Ctrl-C then waits for them)");
   command
-      ->add_option("--print-after", session::compile_options().print_after,
+      ->add_option("--print-after", options.script.compile.print_after,
                    "Print the program after this pass (repeatable)")
       ->type_name("PASS")
       ->allow_extra_args(false);
-  command->add_flag("--print-changed", session::compile_options().print_changed,
+  command->add_flag("--print-changed", options.script.compile.print_changed,
                     "Print the program after each pass that changed it");
-  command->add_option("--skip", session::compile_options().skip, "Leave out this pass (repeatable)")
+  command->add_option("--skip", options.script.compile.skip, "Leave out this pass (repeatable)")
       ->type_name("PASS")
       ->allow_extra_args(false);
 }
@@ -168,7 +168,7 @@ Status take_script(const CLI::App& command, ScriptOptions& script) {
 }
 
 Result<int> script_command(Options& options, const CLI::App& command_line, int argc, char** argv) {
-  PERI_TRY(check_passes(session::compile_options()));
+  PERI_TRY(check_passes(options.script.compile));
   PERI_TRY(take_script(command_line, options.script));
   return on_every_rank(options, rank_command(argc, argv), [&](const kernels::JobOptions& job) -> Result<int> {
     std::unique_ptr<kernels::TimelineSink> timeline;

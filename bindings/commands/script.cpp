@@ -157,7 +157,8 @@ int run_script(const ScriptOptions& options, const kernels::JobOptions& job,
     fmt::print(stderr, "{}\n", backend.error().to_string());
     return launcher::exit_code_for(backend.error().code);
   }
-  session::Session session(timeline ? with_timeline(std::move(*backend), *timeline) : std::move(*backend));
+  session::Session session(timeline ? with_timeline(std::move(*backend), *timeline) : std::move(*backend),
+                           options.compile);
   lua_State* L = luaL_newstate();
   if (!L) {
     fmt::print(stderr, "no memory for a Lua state\n");

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "bindings/session/session.hpp"
 #include "kernels/backend.hpp"
 #include "kernels/timeline.hpp"
 
@@ -18,6 +19,7 @@ struct ScriptOptions {
   bool explain = false;          // after the script, rank 0 prints what was compiled and why
   std::string dot;               // with explain: the compiled functions' graphs in DOT, into this file
   std::string html;              // with explain: the report, into this file
+  session::CompileOptions compile = {};
 };
 
 // The exit code (launcher/exit_codes.hpp). Whatever went wrong has been printed on stderr. The rank's

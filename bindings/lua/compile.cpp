@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 
+#include "bindings/lua/collector.hpp"
 #include "bindings/lua/policy.hpp"
 #include "bindings/lua/tensor.hpp"
 #include "bindings/lua/tree.hpp"
@@ -45,10 +46,8 @@ constexpr int kDeepest = 100;  // compiled functions inside one another: each ta
 Result<Tree> call_function(lua_State* L, int function, const Tree& arguments,
                            const std::vector<session::ScriptValue>& leaves,
                            std::vector<session::ScriptValue>& results) {
-  static int depth = 0;
-  const auto shallower = [](int* d) { --*d; };
-  const std::unique_ptr<int, decltype(shallower)> deeper(&++depth, shallower);
-  if (depth > kDeepest)
+  const session::Session::Nested nested(session(L));
+  if (nested.depth() > kDeepest)
     return fail(Code::InvalidArgument,
                 fmt::format("compiled functions call each other more than {} deep", kDeepest), origin(L),
                 "a function that calls itself must end by its plain arguments, not by tensors' values");
@@ -74,19 +73,16 @@ Result<std::unique_ptr<Specialisation>> specialise(lua_State* L, LuaCompiled& co
   std::vector<session::ScriptValue> symbols, results;
   for (const session::ScriptValue& v : inputs)
     symbols.push_back(PERI_TRY(trace->input(v.type(), v.tensor().storage->allocator(), v.made)));
-  s.set_trace(trace);
-  auto tree = call_function(L, compiled.function, arguments, symbols, results);
-  s.set_trace(nullptr);
-  if (!tree) {
-    trace->abandon();
-    return std::unexpected(tree.error());
-  }
+  Tree tree = PERI_TRY([&] {
+    const session::Session::Tracing tracing(s, trace);
+    return call_function(L, compiled.function, arguments, symbols, results);
+  }());
   std::vector<kernels::Tensor> constants;
   Graph graph = PERI_TRY(trace->finish(results));
   constants = trace->constants();
   session::CompiledProgram program =
       PERI_TRY(compile(s, std::move(graph), std::move(constants), compiled.policy, compiled.agreement));
-  return std::make_unique<Specialisation>(Specialisation{std::move(program), std::move(*tree)});
+  return std::make_unique<Specialisation>(Specialisation{std::move(program), std::move(tree)});
 }
 
 Result<int> call_compiled(lua_State* L) {
@@ -123,8 +119,10 @@ Result<int> call_compiled(lua_State* L) {
     entry = std::move(*made);
   }
   compiled->last = entry.get();
-  for (kernels::Tensor& t : PERI_TRY(entry->program.executable->call(tensors)))
-    results.push_back({std::move(t), here});
+  cudagraph::Executable& executable = *entry->program.executable;
+  const auto is_enough = [&] { return executable.has_free_outputs(); };
+  if (!is_enough()) collector(L).collect_for(L, is_enough);
+  for (kernels::Tensor& t : PERI_TRY(executable.call(tensors))) results.push_back({std::move(t), here});
   for (const auto& [key, item] : entry->results.items) unflatten(L, item, results);
   return static_cast<int>(entry->results.items.size());
 }

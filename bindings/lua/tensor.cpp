@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "bindings/lua/arguments.hpp"
+#include "bindings/lua/collector.hpp"
 #include "bindings/session/print_tensor.hpp"
 #include "bindings/session/session.hpp"
 #include "core/ops/attributes_of.hpp"
@@ -334,24 +335,10 @@ void register_metatable(lua_State* L) {
   lua_pop(L, 1);
 }
 
-// Bytes outside Lua's heap are invisible to its collector: it goes once around its heap for every
-// kBytesACycle of them.
-void collect_some(lua_State* L, const session::ScriptValue& value) {
-  constexpr int64_t kBytesACycle = 64 << 20;
-  static int64_t made = 0;  // since the last step; one Lua state a process
-  if (value.is_symbol()) return;
-  made += value.type().bytes();
-  const int64_t heap_kib = lua_gc(L, LUA_GCCOUNT, 0);
-  const int64_t kib = heap_kib * std::min(made, kBytesACycle) / kBytesACycle;
-  if (kib == 0) return;
-  made = 0;
-  lua_gc(L, LUA_GCSTEP, static_cast<int>(kib));
-}
-
 }  // namespace
 
 void push_tensor(lua_State* L, session::ScriptValue value) {
-  collect_some(L, value);
+  collector(L).hand_out(L, value);
   push<LuaTensor>(L, std::move(value));
 }
 

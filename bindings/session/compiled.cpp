@@ -55,15 +55,10 @@ Status agree(kernels::Backend& backend, const planner::Plan& plan, const Group& 
 
 }  // namespace
 
-CompileOptions& compile_options() {
-  static CompileOptions options;
-  return options;
-}
-
 Result<CompiledProgram> compile(Session& session, Graph graph, std::vector<kernels::Tensor> constants,
                                 const planner::Policy& policy, const Group& agreement) {
   const auto start = std::chrono::steady_clock::now();
-  const CompileOptions& options = compile_options();
+  const CompileOptions& options = session.compile_options();
   planner::Policy effective = policy;
   effective.machine = session.backend().name();
   effective.nccl = session.backend().links().nccl;

@@ -25,13 +25,4 @@ struct CompiledProgram {
 Result<CompiledProgram> compile(Session& session, Graph graph, std::vector<kernels::Tensor> constants,
                                 const planner::Policy& policy, const Group& agreement);
 
-// How passes are observed: set from the command line (--print-after, --print-changed, --skip), read by every
-// compile.
-struct CompileOptions {
-  std::vector<std::string> print_after;
-  bool print_changed = false;
-  std::vector<std::string> skip;
-};
-CompileOptions& compile_options();
-
 }  // namespace peri::session

@@ -13,9 +13,18 @@
 
 namespace peri::session {
 
+// How the planner's passes are observed, and which are left out: set from the command line (--print-after,
+// --print-changed, --skip), read by every compile.
+struct CompileOptions {
+  std::vector<std::string> print_after;
+  bool print_changed = false;
+  std::vector<std::string> skip;
+};
+
 class Session {
  public:
-  explicit Session(std::unique_ptr<kernels::Backend> backend) : backend_(std::move(backend)) {}
+  explicit Session(std::unique_ptr<kernels::Backend> backend, CompileOptions compile_options = {})
+      : backend_(std::move(backend)), compile_options_(std::move(compile_options)) {}
 
   kernels::Backend& backend() { return *backend_; }
   int rank() const { return backend_->job().rank; }
@@ -36,7 +45,33 @@ class Session {
 
   // At most one trace at a time: compiled functions called while tracing are inlined.
   std::shared_ptr<Trace> trace() const { return trace_; }
-  void set_trace(std::shared_ptr<Trace> trace) { trace_ = std::move(trace); }
+  // Operations are traced as long as this lives. Its end ends the trace whatever happens: errors of Lua's own
+  // unwind past their callers.
+  class Tracing {
+   public:
+    Tracing(Session& session, std::shared_ptr<Trace> trace) : session_(session) {
+      session_.trace_ = std::move(trace);
+    }
+    ~Tracing() { session_.trace_ = nullptr; }
+    Tracing(const Tracing&) = delete;
+
+   private:
+    Session& session_;
+  };
+
+  // A compiled function in progress, as long as this lives; how many are inside one another.
+  class Nested {
+   public:
+    explicit Nested(Session& session) : session_(session) { ++session_.depth_; }
+    ~Nested() { --session_.depth_; }
+    Nested(const Nested&) = delete;
+    int depth() const { return session_.depth_; }
+
+   private:
+    Session& session_;
+  };
+
+  const CompileOptions& compile_options() const { return compile_options_; }
 
  private:
   Result<ScriptValue> apply_eagerly(Op op, const std::vector<Argument>& operands,
@@ -49,7 +84,9 @@ class Session {
   Result<kernels::Tensor> staged(const kernels::Tensor& operand, const Group& group);
 
   std::unique_ptr<kernels::Backend> backend_;
+  CompileOptions compile_options_;
   std::shared_ptr<Trace> trace_;
+  int depth_ = 0;
   std::map<Group, std::shared_ptr<kernels::Storage>>
       staging_;  // symmetric scratch for operands that are not, per group
 };

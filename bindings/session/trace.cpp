@@ -127,7 +127,6 @@ Result<Graph> Trace::finish(const std::vector<ScriptValue>& results) {
   std::sort(holder_.begin(), holder_.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
   for (const auto& [node, input] : holder_) outputs.push_back({node, input});
   graph_.set_outputs(std::move(outputs));
-  finished_ = true;
   return std::move(graph_);
 }
 

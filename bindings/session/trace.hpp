@@ -22,9 +22,6 @@ class Trace : public std::enable_shared_from_this<Trace> {
 
   // Ends the trace: the graph with these results and the write-backs as outputs.
   Result<Graph> finish(const std::vector<ScriptValue>& results);
-  void abandon() { finished_ = true; }
-
-  bool finished() const { return finished_; }
   const std::vector<kernels::Tensor>& constants() const { return constants_; }
 
  private:
@@ -37,7 +34,6 @@ class Trace : public std::enable_shared_from_this<Trace> {
   std::vector<NodeId> constant_nodes_;
   std::vector<NodeId> inputs_;
   std::vector<std::pair<NodeId, int>> holder_;  // a changed argument: its value now, its index
-  bool finished_ = false;
 };
 
 // The dtype a plain number takes among these operands: the first tensor's that is not the condition of a

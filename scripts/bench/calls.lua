@@ -46,7 +46,6 @@ local function host(what, f, x)
       local start = clock()
       f(x)
       times[round] = times[round] + (clock() - start) / few
-      collectgarbage() -- an output that is still kept would be saved with a copy by the next call
     end
   end
   common.write { figure = "host", column = what, us = peri.all_reduce(peri.tensor(times), "max"):totable() }

@@ -31,15 +31,6 @@ function common.time(calls, call)
   return peri.all_reduce(peri.tensor(times), "max"):totable()
 end
 
--- A replay whose output nobody keeps. What the collector has not yet seen counts as kept, and the next call
--- would save it with a copy.
-function common.replay(f, x)
-  return function()
-    f(x)
-    collectgarbage()
-  end
-end
-
 local function encode(value)
   if type(value) == "number" then return string.format("%.10g", value) end
   if type(value) == "string" then return string.format("%q", value) end

@@ -3,7 +3,7 @@
 import statistics
 
 SYMMETRIC_OPS = ["one_shot", "one_shot_copy", "two_shot", "two_shot_out"]
-BARS = {"all_reduce": 1.0, "layers": 0.85}  # peri over the best peer, at most
+BARS = {"all_reduce": 1.0, "layers": 0.85, "loops": 1.1}  # peri over the best peer (loops: the bare replay), at most
 
 
 class Times:
@@ -95,6 +95,20 @@ def calls(rows, ranks):
     return lines
 
 
+def loops(rows, ranks):
+    times = Times(rows, "loops", "elements")
+    columns = ["bare", "dropped", "held", "fed back", "through two", "five held"]
+    lines = [f"one call in loops as they are written, {ranks} ranks, us; beside the bare replay, which has no",
+             "outputs; ratio: the slowest of them over it",
+             f"{'elements':>10}" + "".join(f"{name:>13}" for name in columns) + f"{'ratio':>8}"]
+    for n in sorted({key for _, _, key in times.rounds}):
+        found = [times.of("peri", column, n) for column in columns]
+        slowest = max((t for t in found if t is not None), default=None)
+        lines.append(f"{n:>10}" + "".join(number(t, 13) for t in found)
+                     + ratio(slowest, found[0], BARS["loops"]))
+    return lines
+
+
 def compile(rows, ranks):
     lines = [f"first call of the layers, ms until it is done (of which compiling), {ranks} ranks; run B is a",
              "process that finds kernels cached"]
@@ -112,7 +126,8 @@ def drift(rows):
     by_run = {"A": {}, "B": {}}
     for row in rows:
         if row["peer"] == "peri" and row["run"] in by_run and "us" in row and row["figure"] != "host":
-            key = (row["figure"], row["column"], row.get("bytes") or row.get("sequence") or row.get("rows"))
+            key = (row["figure"], row["column"], row.get("bytes") or row.get("sequence") or row.get("rows")
+                   or row.get("elements"))
             by_run[row["run"]][key] = statistics.median(row["us"])
     ratios = [by_run["B"][key] / by_run["A"][key] for key in by_run["A"].keys() & by_run["B"].keys()]
     if not ratios:
@@ -123,7 +138,8 @@ def drift(rows):
 
 
 def render(rows, ranks, figures):
-    makers = {"all_reduce": all_reduce, "layers": layers, "calls": calls, "compile": compile}
+    makers = {"all_reduce": all_reduce, "layers": layers, "calls": calls, "loops": loops,
+              "compile": compile}
     lines = []
     for row in rows:
         if row["figure"] == "machine" and not lines:

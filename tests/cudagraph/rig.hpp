@@ -25,6 +25,12 @@ class CountingBackend : public kernels::ForwardingBackend {
     return kernels::ForwardingBackend::launch(spec, inputs, outputs);
   }
 
+  Status copy(const kernels::Operand& from, const kernels::Operand& to) override {
+    ++copies;
+    return kernels::ForwardingBackend::copy(from, to);
+  }
+
+  int copies = 0;
   int fail_at_launch = 0;  // 1: the next one fails, 2: the one after; 0: none
   int allocations() const { return static_cast<int>(made_.size()); }
   int live() {  // blocks that somebody holds

@@ -1,0 +1,44 @@
+// When Lua collects for the sake of tensors' memory. To Lua a tensor is a few dozen bytes, so by itself it
+// collects dropped ones after thousands, each of which may hold gigabytes. So the bytes of new blocks drive
+// its collector, in steps; and where a compiled function runs out of sets of outputs, which may all have been
+// dropped, Lua is made to collect at once if that is worth its while.
+#pragma once
+
+#include <lua.hpp>
+
+#include <cstdint>
+
+#include "bindings/session/value.hpp"
+
+namespace peri::lua {
+
+class Collector {
+ public:
+  // Call it before the value gets a Lua object: it may collect.
+  void hand_out(lua_State* L, const session::ScriptValue& value);
+
+  // Collects, to make `is_enough()` true, if so much has been handed out since the last time that it costs
+  // little beside that. Each time that it fails, because the script holds its tensors, it is tried half as
+  // often.
+  template <class IsEnough>
+  void collect_for(lua_State* L, IsEnough is_enough) {
+    if (allowance_ < patience_ * lua_gc(L, LUA_GCCOUNT, 0)) return;
+    allowance_ = new_bytes_ = 0;
+    lua_gc(L, LUA_GCCOLLECT, 0);
+    patience_ = is_enough() ? 1 : patience_ < kMostPatience ? 2 * patience_ : patience_;
+  }
+
+ private:
+  static constexpr int64_t kMostPatience = 64;
+
+  // KiB of Lua's heap that a collection may cost.
+  int64_t allowance_ = 0;
+  int64_t patience_ = 1;
+  // Of new blocks, since the last step.
+  int64_t new_bytes_ = 0;
+};
+
+// That of this Lua state.
+Collector& collector(lua_State* L);
+
+}  // namespace peri::lua

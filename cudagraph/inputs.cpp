@@ -1,0 +1,153 @@
+// An ordinary input whose address keeps changing is copied to a block of the executable's, which costs less
+// than recording again. A symmetric or mutated one cannot be, so it is recorded for its recent addresses; and
+// so is one that lies in an executable's outputs, whose addresses come again.
+#include "cudagraph/inputs.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace peri::cudagraph {
+namespace {
+
+constexpr int kMissesBeforeCopying = 2;
+
+// The bytes of its storage that a window spans: [first, last).
+std::pair<int64_t, int64_t> extent(const kernels::Tensor& t) {
+  if (numel(t.view.shape) == 0) return {0, 0};
+  int64_t low = t.view.offset, high = low;
+  for (int i = 0; i < t.view.shape.rank(); ++i) {
+    const int64_t span = (t.view.shape[i] - 1) * t.view.strides[i];
+    (span < 0 ? low : high) += span;
+  }
+  const int64_t size = size_of(t.type.dtype);
+  return {low * size, (high + 1) * size};
+}
+
+bool overlap(const kernels::Tensor& a, const kernels::Tensor& b) {
+  const auto [a_first, a_last] = extent(a);
+  const auto [b_first, b_last] = extent(b);
+  return a_first < b_last && b_first < a_last;
+}
+
+std::unexpected<Error> refuse(std::string subject) {
+  return fail(Code::InvalidArgument, std::move(subject) + ", and is written in place", {},
+              "pass a copy (x:contiguous() of a view, or x + 0)");
+}
+
+}  // namespace
+
+Inputs::Inputs(const planner::Plan& plan, PlanStorage& storage, kernels::Backend& backend,
+               std::vector<kernels::Tensor> constants)
+    : plan_(plan),
+      storage_(storage),
+      backend_(backend),
+      constants_(std::move(constants)),
+      constant_copies_(constants_.size()),
+      states_(plan.inputs.size()),
+      sources_(plan.inputs.size() + constants_.size()) {
+  for (const planner::PlanOutput& o : plan.outputs)
+    if (o.mutated_input >= 0) states_[static_cast<size_t>(o.mutated_input)].mutated = any_mutated_ = true;
+  for (size_t i = 0; i < states_.size(); ++i)
+    states_[i].in_place = states_[i].mutated || plan.buffer(plan.inputs[i]).is_symmetric();
+}
+
+Status Inputs::allocate() {
+  for (size_t i = 0; i < constants_.size(); ++i)
+    if (!constants_[i].view.is_contiguous())
+      constant_copies_[i] = PERI_TRY(backend_.allocate(constants_[i].type.bytes(), constants_[i].type.place));
+  return {};
+}
+
+// Windows of one storage stand side by side after sorting; others need not be compared.
+Status Inputs::check_aliasing(InputTensors inputs) {
+  if (!any_mutated_) return {};
+  windows_.clear();
+  for (const kernels::Tensor* t : inputs) windows_.push_back({t->storage.get(), windows_.size(), t});
+  for (const kernels::Tensor& t : constants_) windows_.push_back({t.storage.get(), windows_.size(), &t});
+  std::ranges::sort(windows_, {}, [](const Window& w) { return std::pair(w.storage, w.number); });
+  const auto other_storage = [](const Window& a, const Window& b) { return a.storage != b.storage; };
+  for (auto first = windows_.begin(); first != windows_.end();) {
+    auto last = std::adjacent_find(first, windows_.end(), other_storage);
+    if (last != windows_.end()) ++last;
+    PERI_TRY(check_overlaps({first, last}));
+    first = last;
+  }
+  return {};
+}
+
+Status Inputs::check_overlaps(std::span<const Window> windows) const {
+  for (const Window& a : windows) {
+    if (a.number >= states_.size() || !states_[a.number].mutated) continue;
+    for (const Window& b : windows) {
+      if (a.number == b.number || !overlap(*a.tensor, *b.tensor)) continue;
+      return refuse(
+          b.number < states_.size()
+              ? fmt::format("argument {} shares memory with argument {}", a.number + 1, b.number + 1)
+              : fmt::format("argument {} shares memory with a tensor that the function captured",
+                            a.number + 1));
+    }
+  }
+  return {};
+}
+
+Status Inputs::bind(InputTensors inputs) {
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    const kernels::Tensor& t = *inputs[i];
+    State& state = states_[i];
+    const BufferId id = plan_.inputs[i];
+    const bool contiguous = t.view.is_contiguous();
+    if (state.in_place && !contiguous)
+      return fail(
+          Code::InvalidArgument,
+          fmt::format("argument {} is written in place or symmetric, but is not contiguous here", i + 1), {},
+          "pass x:contiguous()");
+    if (!state.copy && contiguous) {
+      storage_.bind(id, t.data());
+      note_source(i, id, t.storage);
+      continue;
+    }
+    if (!state.copy) state.copy = PERI_TRY(backend_.allocate(t.type.bytes(), t.type.place));
+    storage_.bind(id, state.copy->data());
+    note_source(i, id, state.copy);
+    PERI_TRY(backend_.copy(operand_of(t), storage_.whole(id)));
+  }
+  return bind_constants();
+}
+
+// A captured tensor may be another executable's output, whose contents move when it is held too long. One
+// that is not contiguous is copied anew: it may have been changed in place since.
+Status Inputs::bind_constants() {
+  for (size_t i = 0; i < constants_.size(); ++i) {
+    const kernels::Tensor& t = constants_[i];
+    const BufferId id = plan_.constants[i];
+    const std::shared_ptr<kernels::Storage>& copy = constant_copies_[i];
+    storage_.bind(id, copy ? copy->data() : t.data());
+    note_source(plan_.inputs.size() + i, id, copy ? copy : t.storage);
+    if (copy) PERI_TRY(backend_.copy(operand_of(t), storage_.whole(id)));
+  }
+  return {};
+}
+
+void Inputs::note_source(size_t index, BufferId id, const std::shared_ptr<kernels::Storage>& storage) {
+  if (!storage_.is_recorded(id)) return;
+  sources_[index].data = storage_.data(id);
+  if (storage->is_symmetric()) sources_[index].symmetric = storage;
+}
+
+Result<bool> Inputs::follow(InputTensors inputs, const RecordedCall* last, bool full) {
+  if (!last) return false;
+  bool start_copying = false;
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    State& state = states_[i];
+    const bool comes_again = inputs[i]->storage->is_recurring() && !full;
+    if (state.in_place || state.copy || comes_again || last->sources[i] == sources_[i]) continue;
+    if (++state.misses < kMissesBeforeCopying) continue;
+    state.copy = PERI_TRY(backend_.allocate(inputs[i]->type.bytes(), inputs[i]->type.place));
+    start_copying = true;
+  }
+  if (start_copying) PERI_TRY(bind(inputs));
+  return start_copying;
+}
+
+}  // namespace peri::cudagraph

@@ -1,0 +1,72 @@
+// Where a call's inputs and captured tensors are read: where they lie, or in a copy of the executable's own;
+// and what is refused because it has no meaning that all plans share.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "core/error.hpp"
+#include "cudagraph/recordings.hpp"
+#include "cudagraph/storage.hpp"
+
+namespace peri::cudagraph {
+
+// What a caller passes: the tensors stay his.
+using InputTensors = std::span<const kernels::Tensor* const>;
+
+class Inputs {
+ public:
+  // What it refers to outlives it.
+  Inputs(const planner::Plan& plan, PlanStorage& storage, kernels::Backend& backend,
+         std::vector<kernels::Tensor> constants);
+  // Blocks for captured tensors that are not contiguous.
+  Status allocate();
+
+  // InvalidArgument if an input that is written in place shares memory with another or a captured tensor.
+  Status check_aliasing(InputTensors inputs);
+  // Points the buffers at the caller's tensors, or at copies that it makes. InvalidArgument for one that must
+  // be used where it lies, but is not contiguous.
+  Status bind(InputTensors inputs);
+  // Where the buffers lie now. Valid until the next call of `bind`.
+  std::span<const Source> sources() const { return sources_; }
+  // No recording is valid for the sources. Inputs that have moved since `last` (nullptr: none) are counted,
+  // and those that keep moving are copied from here on. True if one begins to be: then they are bound anew,
+  // and no earlier recording is valid any more. `full`: a recording will be forgotten for the next.
+  Result<bool> follow(InputTensors inputs, const RecordedCall* last, bool full);
+
+ private:
+  struct State {
+    bool mutated = false;
+    // Symmetric or mutated: it is used where it lies.
+    bool in_place = false;
+    int misses = 0;
+    // Once it is copied.
+    std::shared_ptr<kernels::Storage> copy;
+  };
+  // An input, or, numbered after them, a captured tensor.
+  struct Window {
+    const kernels::Storage* storage;
+    size_t number;
+    const kernels::Tensor* tensor;
+  };
+
+  Status bind_constants();
+  // InvalidArgument if windows of one storage overlap and one of the two is written.
+  Status check_overlaps(std::span<const Window> windows) const;
+  void note_source(size_t index, BufferId id, const std::shared_ptr<kernels::Storage>& storage);
+
+  const planner::Plan& plan_;
+  PlanStorage& storage_;
+  kernels::Backend& backend_;
+  std::vector<kernels::Tensor> constants_;
+  // By captured tensor: the copy of one that is not contiguous.
+  std::vector<std::shared_ptr<kernels::Storage>> constant_copies_;
+  std::vector<State> states_;
+  bool any_mutated_ = false;
+  std::vector<Source> sources_;
+  // Scratch of check_aliasing.
+  std::vector<Window> windows_;
+};
+
+}  // namespace peri::cudagraph

@@ -1,0 +1,69 @@
+// Which memory each buffer of a plan has: what stays at one address for the executable's life, what every
+// call allocates anew, and what is the caller's. Buffers that share storage share a slot.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "core/error.hpp"
+#include "cudagraph/partition.hpp"
+#include "kernels/backend.hpp"
+#include "planner/plan.hpp"
+
+namespace peri::cudagraph {
+
+class PlanStorage {
+ public:
+  // Plan and backend outlive it.
+  PlanStorage(const planner::Plan& plan, const std::vector<Partition>& partitions, kernels::Backend& backend);
+  // Allocates everything that stays, except the outputs (outputs.hpp). Collective over the plan's comm
+  // groups.
+  Status allocate();
+
+  // The address of the buffer's first element; nullptr while it has none.
+  std::byte* data(BufferId id) const { return has_slot(id) ? slot(id).data : nullptr; }
+  kernels::Operand operand(const planner::PlanOperand& window) const;
+  kernels::Operand whole(BufferId id) const;
+
+  // Whether recordings hold its address.
+  bool is_recorded(BufferId id) const { return slot(id).recorded; }
+  // Whether every call allocates it: its lines are all in uncaptured partitions, and nothing was hoisted.
+  bool is_per_call(BufferId id) const { return slot(id).per_call; }
+  bool share_a_slot(BufferId a, BufferId b) const { return &slot(a) == &slot(b); }
+
+  // From here on the buffer lies there: in memory that somebody else keeps as long as the buffer is used.
+  void bind(BufferId id, std::byte* data) { slot(id).data = data; }
+  // The block that a call has allocated.
+  const std::shared_ptr<kernels::Storage>& block(BufferId id) const { return slot(id).block; }
+
+  // For buffers that every call allocates; the others are left alone.
+  Status begin(BufferId id);
+  void end(BufferId id);
+
+ private:
+  struct Slot {
+    std::byte* data = nullptr;
+    // Nothing if somebody else keeps it: inputs, captured tensors, outputs that stay.
+    std::shared_ptr<kernels::Storage> block;
+    bool per_call = false;
+    bool recorded = false;
+    bool is_output = false;
+  };
+
+  bool has_slot(BufferId id) const { return slot_of_[static_cast<size_t>(id.index)] >= 0; }
+  size_t index(BufferId id) const { return static_cast<size_t>(slot_of_[static_cast<size_t>(id.index)]); }
+  const Slot& slot(BufferId id) const { return slots_[index(id)]; }
+  Slot& slot(BufferId id) { return slots_[index(id)]; }
+  void add_slot(BufferId id);
+  void mark_slots(const std::vector<Partition>& partitions);
+  Status allocate(BufferId id);
+
+  const planner::Plan& plan_;
+  kernels::Backend& backend_;
+  std::vector<Slot> slots_;
+  // By buffer; -1: none.
+  std::vector<int> slot_of_;
+};
+
+}  // namespace peri::cudagraph
