@@ -107,9 +107,7 @@ Status Executable::run_line(const planner::Line& line) {
                           [&](const planner::InputCopyLine& l) { return copy(l); },
                           [&](const planner::DeviceCopyLine& l) { return copy(l); },
                           [&](const planner::CollectiveLine& l) {
-                            return backend_.collective(
-                                {l.op, l.attributes, l.algorithm, l.end_barrier, l.origin},
-                                storage_.operand(l.input), storage_.operand(l.output));
+                            return backend_.collective(l.spec, operands(l.inputs), operands(l.outputs));
                           },
                           [&](const planner::KernelLine& l) {
                             return backend_.launch(l.spec, operands(l.inputs), operands(l.outputs));

@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "core/error.hpp"
-#include "core/ops/attributes_of.hpp"
+#include "core/ops/collective.hpp"
 #include "core/ops/kernel.hpp"
 #include "kernels/symmetric_memory.hpp"
 #include "kernels/tensor.hpp"
@@ -29,17 +29,6 @@ struct JobOptions {
   double timeout_s = 60;  // deadline of every wait on a peer
   int threads = 1;        // threads that this rank may use, itself included
   bool may_spin = true;   // false when ranks x threads exceed the cores: waits sleep at once
-};
-
-// One collective call. Attributes as in the op table, `algorithm` resolved to a row of algorithms.def.
-struct CollectiveSpec {
-  Op op = Op::all_reduce;
-  Attributes attributes;
-  std::string algorithm;  // "ll", "one_shot", ...
-  bool end_barrier =
-      true;       // false only where the planner proved that nobody overwrites what peers may still read
-  Origin origin;  // for messages
-  const Group& group() const { return attributes.get<"group">(); }
 };
 
 // A captured sequence of launches, collectives and copies with fixed addresses.
@@ -91,10 +80,11 @@ class Backend {
   // Compute. Operand memory must stay valid until the call (or, captured, the recording) is done.
   virtual Status launch(const KernelSpec& spec, std::span<const Operand> inputs,
                         std::span<const Operand> outputs) = 0;
-  // A collective of the op table. `input` and `output` are contiguous; the algorithm's symmetric operand lies
-  // in symmetric memory of exactly the spec's group (else InvalidArgument). For two_shot and multimem, output
-  // may be the input itself.
-  virtual Status collective(const CollectiveSpec& spec, const Operand& input, const Operand& output) = 0;
+  // A collective of the op table, with as many inputs and outputs as algorithms.def says (and those of its
+  // epilogue). They are contiguous; the algorithm's symmetric operand lies in symmetric memory of exactly the
+  // spec's group (else InvalidArgument). For two_shot and multimem, the output may be the input itself.
+  virtual Status collective(const CollectiveSpec& spec, std::span<const Operand> inputs,
+                            std::span<const Operand> outputs) = 0;
   // Same type, any strides; between places too. Between places it cannot be captured.
   virtual Status copy(const Operand& from, const Operand& to) = 0;
 

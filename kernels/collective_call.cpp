@@ -2,24 +2,26 @@
 
 #include <fmt/format.h>
 
-#include "core/ops/attributes_of.hpp"
+#include <algorithm>
 
 namespace peri::kernels {
 namespace {
 
 // "all_gather f32[4,8] along dim 2 over {0,1} by one_shot": as users count dimensions.
-std::string describe(const CollectiveSpec& spec, const TensorType& input) {
-  std::string text = fmt::format("{} {}", to_string(spec.op), input.to_string());
-  const Attributes& a = spec.attributes;
-  if (const auto reduce = a.find<"reduce">()) text += fmt::format(" {}", to_string(*reduce));
-  if (const auto dim = a.find<"dim">()) text += fmt::format(" along dim {}", *dim + 1);
-  if (const auto split = a.find<"split_dim">())
-    text += fmt::format(" from dim {} to dim {}", *split + 1, a.get<"concat_dim">() + 1);
-  if (const auto root = a.find<"root">()) text += fmt::format(" from rank {}", *root);
-  if (const auto peer = a.find<"peer">())
-    text += fmt::format(" {} rank {}", spec.op == Op::send ? "to" : "from", *peer);
-  text += fmt::format(" over {}", spec.group().to_string());
-  if (!spec.algorithm.empty() && spec.algorithm != "ll") text += fmt::format(" by {}", spec.algorithm);
+std::string describe(const CollectiveSpec& spec, const TensorType& operand) {
+  const CollectiveInfo& row = spec.info();
+  const bool splits = row.input == Parts::per_member, concats = row.output == Parts::per_member;
+  std::string text = fmt::format("{} {}", to_string(spec.op), operand.to_string());
+  if (row.reduces) text += fmt::format(" {}", to_string(spec.reduce));
+  if (splits && concats)
+    text += fmt::format(" from dim {} to dim {}", spec.split_dim + 1, spec.concat_dim + 1);
+  else if (splits || concats)
+    text += fmt::format(" along dim {}", (splits ? spec.split_dim : spec.concat_dim) + 1);
+  if (row.sources == Sources::root) text += fmt::format(" from rank {}", spec.root);
+  if (row.sources == Sources::peer)
+    text += fmt::format(" {} rank {}", row.outputs == 0 ? "to" : "from", spec.peer);
+  text += fmt::format(" over {}", spec.group.to_string());
+  if (spec.algorithm->algorithm != Algorithm::ll) text += fmt::format(" by {}", spec.algorithm->name);
   return text;
 }
 
@@ -27,20 +29,24 @@ uint64_t hash_of(std::string_view text) {
   return job::topic_of({}, text);
 }
 
+TensorType type_of(const Operand& operand) {
+  return {operand.type.dtype, operand.type.view.shape};
+}
+
 // The algorithm's symmetric operand must lie in the group's memory, at the same place on all members (the
 // signature says so).
-Status find_symmetric(CollectiveCall& c, const std::function<SymmetricMemory*(const std::byte*)>& find) {
-  if (c.algorithm.symmetric == kNoOperand || c.members() == 1) return {};
-  bool is_input = c.algorithm.symmetric == kInput;
+Status find_symmetric(CheckedCollective& c, const std::function<SymmetricMemory*(const std::byte*)>& find) {
+  if (c.algorithm().symmetric == kNoOperand || c.members() == 1) return {};
+  const bool is_input = c.algorithm().symmetric == kInput;
   const std::byte* address = is_input ? c.input : c.output;
-  int64_t bytes = is_input ? c.input_bytes() : c.output_bytes();
+  const int64_t bytes = is_input ? c.input_bytes() : c.output_bytes();
   if (bytes == 0) return {};
   SymmetricMemory* memory = find(address);
   std::string_view name = is_input ? "input" : "output";
-  if (!memory || memory->group() != c.group)
+  if (!memory || memory->group() != c.group())
     return c.operation.fail(
         Code::InvalidArgument,
-        fmt::format("its {} must lie in symmetric memory of {}, and lies in {}", name, c.group.to_string(),
+        fmt::format("its {} must lie in symmetric memory of {}, and lies in {}", name, c.group().to_string(),
                     memory ? "that of " + memory->group().to_string() : std::string("ordinary memory")));
   c.memory = memory;
   c.memory_offset = address - memory->buffer(memory->index());
@@ -53,14 +59,42 @@ Status find_symmetric(CollectiveCall& c, const std::function<SymmetricMemory*(co
 }
 
 // Peers may read an input until the call ends on all of them. Only algorithms that overwrite what they have
-// finished with can work in place, and then on the same bytes.
-Status check_overlap(const CollectiveCall& c) {
-  const bool apart = c.output + c.output_bytes() <= c.input || c.input + c.input_bytes() <= c.output;
-  const bool elementwise =
-      c.op == Op::broadcast || c.op == Op::send || c.op == Op::recv || c.op == Op::barrier ||
-      (c.op == Op::all_reduce && (c.algorithm.clobbers_input || c.algorithm.symmetric == kNoOperand));
-  if (apart || (elementwise && c.output == c.input)) return {};
+// finished with can work in place, and then on the same bytes; what no member changes may stay where it is.
+Status check_overlap(const CheckedCollective& c) {
+  const bool apart = !c.input || !c.output || c.output + c.output_bytes() <= c.input ||
+                     c.input + c.input_bytes() <= c.output;
+  const bool may_stay = c.info().is_elementwise() && (!c.info().reduces || c.algorithm().clobbers_input ||
+                                                      c.algorithm().symmetric == kNoOperand);
+  if (apart || (may_stay && c.in_place())) return {};
   return c.operation.fail(Code::InvalidArgument, "its input and output overlap, and it cannot work in place");
+}
+
+// Where part `member` of `count` of a whole tensor lies.
+Window part_window(DType dtype, Shape whole, int dim, int member, int count) {
+  whole[dim] /= count;
+  return Window::of_part(dtype, whole, dim, member, count);
+}
+
+// What the op's rule and the algorithm's row ask of the operands alone.
+Status check_operands(const CollectiveSpec& spec, std::span<const Operand> inputs,
+                      std::span<const Operand> outputs, const job::Operation& operation) {
+  auto refuse = [&](Error error) {
+    return operation.fail(error.code, error.message, std::move(error.context));
+  };
+  const Result<TensorType> result = infer(spec, type_of(inputs.empty() ? outputs[0] : inputs[0]));
+  if (!result) return refuse(result.error());
+  for (const Operand& output : outputs)
+    if (type_of(output) != *result)
+      return operation.fail(Code::ShapeMismatch,
+                            fmt::format("its output is {}, and {} was given", result->to_string(),
+                                        type_of(output).to_string()));
+  for (std::span<const Operand> operands : {inputs, outputs})
+    for (const Operand& operand : operands)
+      if (!operand.type.view.is_contiguous())
+        return operation.fail(Code::InvalidArgument, "its operands must be contiguous");
+  if (spec.info().reduces && result->dtype == DType::boolean)
+    return operation.fail(Code::DTypeMismatch, fmt::format("not defined for {}", to_string(result->dtype)));
+  return {};
 }
 
 }  // namespace
@@ -72,18 +106,14 @@ Window Window::of_part(DType dtype, const Shape& part, int dim, int index, int c
   return {.row_bytes = row_bytes, .row_stride = count * row_bytes, .begin = index * row_bytes};
 }
 
-Window CollectiveCall::input_part(int member) const {
-  if (op != Op::all_to_all && op != Op::reduce_scatter) return Window::packed_from(0);
-  Shape part = input_shape;
-  part[dim] /= members();
-  return Window::of_part(dtype, part, dim, member, members());
+Window CheckedCollective::input_part(int member) const {
+  if (info().input == Parts::whole) return Window::packed_from(0);
+  return part_window(dtype, input_shape, spec.split_dim, member, members());
 }
 
-Window CollectiveCall::output_part(int member) const {
-  if (op != Op::all_to_all && op != Op::all_gather) return Window::packed_from(0);
-  Shape part = output_shape;
-  part[concat_dim] /= members();
-  return Window::of_part(dtype, part, concat_dim, member, members());
+Window CheckedCollective::output_part(int member) const {
+  if (info().output == Parts::whole) return Window::packed_from(0);
+  return part_window(dtype, output_shape, spec.concat_dim, member, members());
 }
 
 Status check_group(const Group& group, int rank, int world) {
@@ -99,53 +129,54 @@ Status check_group(const Group& group, int rank, int world) {
               {}, "a group has distinct ranks of the job, and only its members take part");
 }
 
-Result<CollectiveCall> check_collective(const CollectiveSpec& spec, const Operand& input,
-                                        const Operand& output, const JobOptions& job,
-                                        const std::function<SymmetricMemory*(const std::byte*)>& find) {
-  TensorType input_type{input.type.dtype, input.type.view.shape};
-  job::Operation operation(describe(spec, input_type), spec.origin);
-  auto refuse = [&](Error error) {
-    return operation.fail(error.code, error.message, std::move(error.context));
-  };
-  const AlgorithmInfo* algorithm = find_algorithm(spec.op, spec.algorithm);
-  if (!algorithm)
-    return operation.fail(Code::NotFound, fmt::format("no algorithm named \"{}\"", spec.algorithm));
-  Result<TensorType> result = infer(spec.op, {&input_type, 1}, spec.attributes);
-  if (!result) return refuse(std::move(result).error());
-  if (output.type.dtype != result->dtype || output.type.view.shape != result->shape)
-    return operation.fail(Code::ShapeMismatch,
-                          fmt::format("its output is {}, and {} was given", result->to_string(),
-                                      TensorType{output.type.dtype, output.type.view.shape}.to_string()));
-  if (!input.type.view.is_contiguous() || !output.type.view.is_contiguous())
-    return operation.fail(Code::InvalidArgument, "its operands must be contiguous");
-  if (Status valid = check_group(spec.group(), job.rank, job.world_size); !valid)
-    return refuse(std::move(valid).error());
+Status check_signal(Signalling what, const Group& group, int me, int member, int channel, int channels,
+                    const job::Operation& operation) {
+  if (member < 0 || member >= group.size())
+    return operation.fail(Code::InvalidArgument,
+                          fmt::format("no member {} in group {}", member, group.to_string()));
+  if (channel < 0 || channel >= channels)
+    return operation.fail(Code::InvalidArgument,
+                          fmt::format("no channel {}: there are {}", channel, channels));
+  if (member == me)
+    return operation.fail(Code::InvalidArgument,
+                          what == Signalling::put ? "a signal to oneself" : "a signal from oneself");
+  return {};
+}
 
-  CollectiveCall c{.operation = std::move(operation),
-                   .signature = 0,
-                   .group = spec.group(),
-                   .index = spec.group().index_of(job.rank),
-                   .op = spec.op,
-                   .algorithm = *algorithm,
-                   .dtype = input_type.dtype,
-                   .reduction = std::nullopt,
-                   .input = input.data,
-                   .output = output.data,
-                   .input_shape = input_type.shape,
-                   .output_shape = result->shape,
-                   .end_barrier = spec.end_barrier};
+Result<CheckedCollective> check_collective(const CollectiveSpec& spec, std::span<const Operand> inputs,
+                                           std::span<const Operand> outputs, const JobOptions& job,
+                                           const std::function<SymmetricMemory*(const std::byte*)>& find) {
+  const CollectiveInfo& row = spec.info();
+  PERI_CHECK(spec.algorithm && spec.algorithm->op == spec.op, "the algorithm is one of the op's");
+  if (!spec.epilogue.empty())
+    return fail(Code::Unsupported,
+                fmt::format("{}: it is carried out without an epilogue", to_string(spec.op)), spec.origin,
+                "launch what follows as a kernel of its own");
+  if (static_cast<int>(inputs.size()) != row.inputs || static_cast<int>(outputs.size()) != row.outputs)
+    return fail(Code::InvalidArgument,
+                fmt::format("{}: takes {} inputs and {} outputs, not {} and {}", to_string(spec.op),
+                            row.inputs, row.outputs, inputs.size(), outputs.size()),
+                spec.origin);
+  const Operand &read = inputs.empty() ? outputs[0] : inputs[0],
+                &written = outputs.empty() ? inputs[0] : outputs[0];
+  job::Operation operation(describe(spec, type_of(read)), spec.origin);
+  PERI_TRY(check_operands(spec, inputs, outputs, operation));
+  if (Status valid = check_group(spec.group, job.rank, job.world_size); !valid)
+    return operation.fail(valid.error().code, valid.error().message, valid.error().context);
+  if (row.sources == Sources::peer && spec.peer == job.rank)
+    return operation.fail(Code::InvalidArgument, "a message to oneself");
+
+  CheckedCollective c{.operation = std::move(operation),
+                      .signature = 0,
+                      .spec = spec,
+                      .index = spec.group.index_of(job.rank),
+                      .root = row.sources == Sources::root ? spec.group.index_of(spec.root) : -1,
+                      .dtype = read.type.dtype,
+                      .input = inputs.empty() ? nullptr : read.data,
+                      .output = outputs.empty() ? nullptr : written.data,
+                      .input_shape = read.type.view.shape,
+                      .output_shape = written.type.view.shape};
   c.signature = hash_of(c.operation.text());
-  const Attributes& a = spec.attributes;
-  if ((c.reduction = a.find<"reduce">())) {
-    if (c.dtype == DType::boolean || (*c.reduction == Reduce::avg && !is_float(c.dtype)))
-      return c.operation.fail(Code::DTypeMismatch, fmt::format("not defined for {}", to_string(c.dtype)));
-  }
-  if (const auto dim = a.find<"dim">()) c.dim = c.concat_dim = *dim;
-  if (const auto split = a.find<"split_dim">()) c.dim = *split;
-  if (const auto concat = a.find<"concat_dim">()) c.concat_dim = *concat;
-  if (const auto root = a.find<"root">()) c.root = c.group.index_of(static_cast<int>(*root));
-  if (const auto peer = a.find<"peer">()) c.peer = static_cast<int>(*peer);
-  if (c.peer == job.rank) return c.operation.fail(Code::InvalidArgument, "a message to oneself");
   PERI_TRY(find_symmetric(c, find));
   if (c.members() > 1) PERI_TRY(check_overlap(c));
   return c;

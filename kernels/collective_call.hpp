@@ -3,10 +3,9 @@
 // the same calls in the same words, and so that ranks tell different calls apart in the same way.
 #pragma once
 
-#include <algorithm>
 #include <functional>
 #include <limits>
-#include <optional>
+#include <span>
 
 #include "kernels/backend.hpp"
 #include "kernels/job/control.hpp"
@@ -28,36 +27,41 @@ struct Window {
   static Window packed_from(int64_t at) { return {.begin = -at}; }
 };
 
-struct CollectiveCall {
+struct CheckedCollective {
   job::Operation operation;
   uint64_t signature;  // equal on all members if and only if they are in the same operation
-  Group group;
-  int index;  // this rank's position in it
-  Op op;
-  const AlgorithmInfo& algorithm;
+  CollectiveSpec spec;
+  int index;  // this rank's position in the group
+  int root;   // the root's position in the group; -1: there is none
   DType dtype;
-  std::optional<Reduce> reduction;  // of all_reduce and reduce_scatter
-  const std::byte* input;
-  std::byte* output;
-  Shape input_shape, output_shape;
-  int dim = 0, concat_dim = 0;  // 0-based; `dim` is all_to_all's split_dim
-  int peer = -1;                // send, recv: a global rank
-  int root = -1;                // broadcast: a member
-  bool end_barrier;
+  const std::byte* input;             // nullptr where none is read
+  std::byte* output;                  // nullptr where none is written
+  Shape input_shape, output_shape;    // of what there is not: as of the other
   SymmetricMemory* memory = nullptr;  // of the algorithm's symmetric operand
   int64_t memory_offset = 0;          // of the operand in the block, in bytes
 
-  int members() const { return group.size(); }
+  const CollectiveInfo& info() const { return spec.info(); }
+  const AlgorithmInfo& algorithm() const { return *spec.algorithm; }
+  const Group& group() const { return spec.group; }
+  int members() const { return spec.group.size(); }
   int me() const { return index; }
-  int64_t input_bytes() const { return numel(input_shape) * size_of(dtype); }
-  int64_t output_bytes() const { return numel(output_shape) * size_of(dtype); }
+  int64_t input_bytes() const { return input ? numel(input_shape) * size_of(dtype) : 0; }
+  int64_t output_bytes() const { return output ? numel(output_shape) * size_of(dtype) : 0; }
   // The op as moves of equal parts: what a member's input holds for `member`, and where in the output what
   // comes from it lies.
   Window input_part(int member) const;
   Window output_part(int member) const;
   int64_t part_bytes() const {
-    return op == Op::all_to_all ? input_bytes() / members() : std::min(input_bytes(), output_bytes());
+    if (info().output == Parts::whole) return output_bytes();
+    return info().input == Parts::whole ? input_bytes() : input_bytes() / members();
   }
+  // Whether every member gets a part of its own of this rank's input.
+  bool is_personal() const { return info().input == Parts::per_member; }
+  bool is_message() const { return info().sources == Sources::peer; }
+  // Whether member `m` gives something.
+  bool is_source(int m) const { return root < 0 || m == root; }
+  // Whether the result is written where the input lies.
+  bool in_place() const { return output == input; }
   // The symmetric operand of a member.
   std::byte* symmetric(int member) const { return memory->buffer(member) + memory_offset; }
   // Of sender and receiver of a message alike: type and number of elements, whatever their shape.
@@ -68,9 +72,14 @@ struct CollectiveCall {
 
 // InvalidArgument if rank `rank` of `world` cannot communicate in the group.
 Status check_group(const Group& group, int rank, int world);
+// InvalidArgument if member `me` of the group cannot put a signal to `member` through the channel, or wait
+// for one from it.
+enum class Signalling : uint8_t { put, wait };
+Status check_signal(Signalling what, const Group& group, int me, int member, int channel, int channels,
+                    const job::Operation& operation);
 // `find` gives the symmetric memory of this rank that holds an address, or nullptr.
-Result<CollectiveCall> check_collective(const CollectiveSpec& spec, const Operand& input,
-                                        const Operand& output, const JobOptions& job,
-                                        const std::function<SymmetricMemory*(const std::byte*)>& find);
+Result<CheckedCollective> check_collective(const CollectiveSpec& spec, std::span<const Operand> inputs,
+                                           std::span<const Operand> outputs, const JobOptions& job,
+                                           const std::function<SymmetricMemory*(const std::byte*)>& find);
 
 }  // namespace peri::kernels

@@ -29,8 +29,9 @@ class ForwardingBackend : public Backend {
                 std::span<const Operand> outputs) override {
     return to_.launch(spec, inputs, outputs);
   }
-  Status collective(const CollectiveSpec& spec, const Operand& input, const Operand& output) override {
-    return to_.collective(spec, input, output);
+  Status collective(const CollectiveSpec& spec, std::span<const Operand> inputs,
+                    std::span<const Operand> outputs) override {
+    return to_.collective(spec, inputs, outputs);
   }
   Status copy(const Operand& from, const Operand& to) override { return to_.copy(from, to); }
   Status begin_capture() override { return to_.begin_capture(); }

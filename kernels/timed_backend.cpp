@@ -9,7 +9,6 @@
 #include <algorithm>
 #include <deque>
 
-#include "kernels/bus_factor.hpp"
 #include "kernels/forwarding_backend.hpp"
 
 namespace peri::kernels {
@@ -42,17 +41,18 @@ Label label_of(const KernelSpec& spec, std::span<const Operand> inputs, std::spa
 }
 
 // Bytes of a collective: of the larger of what a member gives and gets, as nccl-tests count.
-Label label_of(const CollectiveSpec& spec, const Operand& input, const Operand& output) {
+Label label_of(const CollectiveSpec& spec, std::span<const Operand> inputs,
+               std::span<const Operand> outputs) {
   Label label{.name = std::string(to_string(spec.op)), .category = "collective"};
-  const int64_t bytes = std::max(bytes_of({&input, 1}), bytes_of({&output, 1}));
-  label.add("input", describe({&input, 1}));
-  label.add("output", describe({&output, 1}));
+  const int64_t bytes = std::max(bytes_of(inputs), bytes_of(outputs));
+  label.add("input", describe(inputs));
+  label.add("output", describe(outputs));
   label.add("bytes", bytes);
-  label.add("algorithm", spec.algorithm);
-  label.add("group", spec.group().to_string());
+  label.add("algorithm", spec.algorithm ? std::string(spec.algorithm->name) : "");
+  label.add("group", spec.group.to_string());
   if (!spec.end_barrier) label.add("end barrier", "elided");
   if (spec.origin.known()) label.add("at", spec.origin.to_string());
-  label.bus_bytes = static_cast<double>(bytes) * bus_factor(spec.op, spec.group().size());
+  label.bus_bytes = static_cast<double>(bytes) * spec.info().bus_factor(spec.group.size());
   return label;
 }
 
@@ -106,9 +106,10 @@ class TimedBackend final : public ForwardingBackend {
     return issue(label_of(spec, inputs, outputs), [&] { return to_.launch(spec, inputs, outputs); });
   }
 
-  Status collective(const CollectiveSpec& spec, const Operand& input, const Operand& output) override {
-    if (timeline_.is_full() && !captured_) return to_.collective(spec, input, output);
-    return issue(label_of(spec, input, output), [&] { return to_.collective(spec, input, output); });
+  Status collective(const CollectiveSpec& spec, std::span<const Operand> inputs,
+                    std::span<const Operand> outputs) override {
+    if (timeline_.is_full() && !captured_) return to_.collective(spec, inputs, outputs);
+    return issue(label_of(spec, inputs, outputs), [&] { return to_.collective(spec, inputs, outputs); });
   }
 
   Status copy(const Operand& from, const Operand& to) override {

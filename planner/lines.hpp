@@ -14,14 +14,6 @@ struct Overloaded : Fs... {
   using Fs::operator()...;
 };
 
-// send and barrier pass their operand on and write nothing; recv takes only dtype and shape from its operand.
-inline bool writes_output(const CollectiveLine& line) {
-  return line.op != Op::send && line.op != Op::barrier;
-}
-inline bool reads_input(const CollectiveLine& line) {
-  return line.op != Op::recv;
-}
-
 // The windows are the line's own: they live as long as it does.
 template <class Operand>
 struct BasicEffects {
@@ -49,10 +41,9 @@ struct EffectsOf {
   Effects operator()(Like<InputCopyLine>& line) const { return {one(line.from), one(line.to)}; }
   Effects operator()(Like<KernelLine>& line) const { return {line.inputs, line.outputs}; }
   Effects operator()(Like<CollectiveLine>& line) const {
-    Effects effects;
-    if (reads_input(line)) effects.reads = one(line.input);
-    if (writes_output(line)) effects.writes = one(line.output);
-    if (!line.call_name.empty()) effects.gives = {line.output.buffer};
+    Effects effects{line.inputs, line.outputs};
+    if (line.is_fallback())
+      for (const PlanOperand& output : line.outputs) effects.gives.push_back(output.buffer);
     return effects;
   }
   Effects operator()(Like<DeviceCopyLine>& line) const { return {one(line.from), one(line.to)}; }
@@ -88,8 +79,8 @@ void for_each_operand(Line& line, F f) {
                           each(l.outputs);
                         },
                         [&](CollectiveLine& l) {
-                          f(l.input);
-                          f(l.output);
+                          each(l.inputs);
+                          each(l.outputs);
                         },
                         [&](DeviceCopyLine& l) { both(l); }},
              line);
@@ -102,10 +93,11 @@ inline const Origin* origin_of(const Line& line) {
                                [](const FreeLine&) -> const Origin* { return nullptr; },
                                [](const InputCopyLine& l) { return &l.origin; },
                                [](const KernelLine& l) { return &l.origin; },
-                               [](const CollectiveLine& l) { return &l.origin; },
+                               [](const CollectiveLine& l) { return &l.spec.origin; },
                                [](const DeviceCopyLine& l) { return &l.origin; }},
                     line);
 }
+
 inline size_t at(BufferId id) {
   return static_cast<size_t>(id.index);
 }

@@ -10,6 +10,7 @@
 
 #include "core/graph/graph.hpp"
 #include "core/id.hpp"
+#include "core/ops/collective.hpp"
 #include "core/ops/kernel.hpp"
 #include "core/types/layout.hpp"
 #include "planner/policy.hpp"
@@ -90,16 +91,13 @@ struct KernelLine {
   // A copy to or from a comm buffer because nothing better was possible (S3).
   bool identity_copy = false;
 };
-// send and barrier write nothing and have output == input; recv reads nothing and has input == output.
+// As many operands as algorithms.def says: send and barrier have no output, recv has no input.
 struct CollectiveLine {
-  Op op;
-  Attributes attributes;
-  std::string algorithm;
-  PlanOperand input, output;
-  // Fallback lowering: the name of the call's result, of which `output` is the item; else empty.
+  CollectiveSpec spec;
+  std::vector<PlanOperand> inputs, outputs;
+  // Fallback lowering: the name of the call's result, of which the output is the item; else empty.
   std::string call_name;
-  bool end_barrier = true;
-  Origin origin;
+  bool is_fallback() const { return !call_name.empty(); }
 };
 // Between host and device.
 struct DeviceCopyLine {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -38,8 +39,9 @@ enum class Lowering : uint8_t { out_variant, fallback };
 enum class Planning : uint8_t { reuse, separate };
 
 struct Policy {
-  // Algorithm per collective op, by name ("one_shot"); empty string: the planner's thresholds decide.
-  Choice<std::string> all_reduce, all_gather, reduce_scatter, all_to_all, broadcast;
+  // Algorithms by name ("one_shot"), for ops of the family `collective`; absent, and for an empty string: the
+  // planner's thresholds decide.
+  std::map<Op, Choice<std::string>> algorithms;
   // Up to so many bytes: ll; absent: what suits the machine (select.cpp).
   std::optional<int64_t> ll_bytes;
   // Up to so many bytes: one_shot; above: two_shot (all_reduce).

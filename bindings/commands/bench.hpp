@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "core/error.hpp"
-#include "core/ops/op.hpp"
+#include "core/ops/collective.hpp"
 #include "core/types/dtype.hpp"
 #include "kernels/backend.hpp"
 
@@ -25,7 +25,6 @@ struct BenchOptions {
 };
 
 struct BenchPoint {
-  std::string algorithm;
   int64_t bytes = 0;
   double microseconds = 0;   // per call: of batches of replayed calls, the median; of the ranks, the slowest
   double bus_bandwidth = 0;  // GB/s as nccl-tests define it, comparable between ops and numbers of ranks
@@ -35,8 +34,8 @@ struct BenchPoint {
 // result that is not that of the op, computed in double precision, is an error. On the host calls are
 // replayed one by one; on a device a recording holds a chain of them, and several are replayed between two
 // synchronisations.
-Result<BenchPoint> bench_collective(kernels::Backend& backend, Op op, const std::string& algorithm,
-                                    DType dtype, int64_t bytes);
+Result<BenchPoint> bench_collective(kernels::Backend& backend, const AlgorithmInfo& algorithm, DType dtype,
+                                    int64_t bytes);
 
 // The whole table with ratios and their geometric mean, called by all ranks: a text for the user on rank 0,
 // empty on others. A peer that cannot be compiled or run is said to be missing, and why.

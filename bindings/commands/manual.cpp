@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "bindings/launcher/exit_codes.hpp"
-#include "core/ops/op.hpp"
+#include "core/ops/collective.hpp"
 
 namespace peri::commands {
 namespace {

@@ -8,6 +8,7 @@
 #include "bindings/lua/tensor.hpp"
 #include "bindings/session/session.hpp"
 #include "core/ops/attributes_of.hpp"
+#include "core/ops/collective.hpp"
 
 namespace peri::lua {
 namespace {
@@ -195,9 +196,7 @@ Result<AttributeValue> read_attribute(lua_State* L, int index, const AttributeIn
 
 Status check_algorithm(Op op, const std::string& name, const Origin& origin) {
   if (name.empty() || find_algorithm(op, name)) return {};
-  std::vector<std::string> names;
-  for (const AlgorithmInfo& row : algorithms())
-    if (row.op == op) names.emplace_back(row.name);
+  const std::vector<std::string> names = algorithm_names(op);
   Error error = unknown(fmt::format("algorithm of {}", to_string(op)), name, names, origin);
   if (error.hint.empty()) error.hint = fmt::format("it has {}", fmt::join(names, ", "));
   return std::unexpected(std::move(error));

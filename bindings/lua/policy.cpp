@@ -2,6 +2,7 @@
 #include "bindings/lua/policy.hpp"
 
 #include "bindings/lua/arguments.hpp"
+#include "core/ops/collective.hpp"
 
 #include <fmt/format.h>
 
@@ -153,21 +154,12 @@ Status read_skip(lua_State* L, std::vector<std::string>& into) {
 
 using Reader = std::function<Status(lua_State*, planner::Policy&)>;
 
-// One row per field of a policy; policy.hpp says what each means.
-const std::map<std::string, Reader>& readers() {
-  static const std::map<std::string, Reader> table = {
+// One row per field of a policy, and one per collective that has a choice of algorithms; policy.hpp says what
+// each means.
+std::map<std::string, Reader> make_readers() {
+  std::map<std::string, Reader> table = {
       {"auto_select",
        [](lua_State* L, planner::Policy& p) { return read_pass(L, "auto_select", "select_algorithms", p); }},
-      {"all_reduce",
-       [](lua_State* L, planner::Policy& p) { return read_choice(L, "all_reduce", p.all_reduce); }},
-      {"all_gather",
-       [](lua_State* L, planner::Policy& p) { return read_choice(L, "all_gather", p.all_gather); }},
-      {"reduce_scatter",
-       [](lua_State* L, planner::Policy& p) { return read_choice(L, "reduce_scatter", p.reduce_scatter); }},
-      {"all_to_all",
-       [](lua_State* L, planner::Policy& p) { return read_choice(L, "all_to_all", p.all_to_all); }},
-      {"broadcast",
-       [](lua_State* L, planner::Policy& p) { return read_choice(L, "broadcast", p.broadcast); }},
       {"ll_bytes", [](lua_State* L, planner::Policy& p) { return read_bytes(L, "ll_bytes", p.ll_bytes); }},
       {"one_shot_bytes",
        [](lua_State* L, planner::Policy& p) { return read_bytes(L, "one_shot_bytes", p.one_shot_bytes); }},
@@ -192,6 +184,17 @@ const std::map<std::string, Reader>& readers() {
       {"split", [](lua_State* L, planner::Policy& p) { return read_choice(L, "split", p.split); }},
       {"skip", [](lua_State* L, planner::Policy& p) { return read_skip(L, p.skip); }},
   };
+  for (const CollectiveInfo& row : collectives()) {
+    if (!row.has_choice()) continue;
+    const std::string name(to_string(row.op));
+    table[name] = [name, op = row.op](lua_State* L, planner::Policy& p) {
+      return read_choice(L, name, p.algorithms[op]);
+    };
+  }
+  return table;
+}
+const std::map<std::string, Reader>& readers() {
+  static const std::map<std::string, Reader> table = make_readers();
   return table;
 }
 

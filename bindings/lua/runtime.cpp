@@ -171,9 +171,16 @@ Result<Attributes> check_call(Op op, const Call& call, std::span<const kernels::
 
 Status communicate(lua_State* L, Op op, const Call& call, const Attributes& attributes,
                    const kernels::Operand& in, const kernels::Operand& out) {
-  kernels::CollectiveSpec spec{op, attributes, "ll", call.end_barrier, origin(L)};
-  if (const auto algorithm = call.attributes.find<"algorithm">()) spec.algorithm = *algorithm;
-  return session(L).backend().collective(spec, in, out);
+  const AlgorithmInfo* algorithm = find_algorithm(op, Algorithm::ll);
+  if (const auto name = call.attributes.find<"algorithm">()) {
+    auto row = parse_algorithm(op, *name);
+    if (!row) return std::unexpected(named(row.error(), std::string(to_string(op))));
+    algorithm = *row;
+  }
+  CollectiveSpec spec = collective_spec(op, attributes, *algorithm, origin(L));
+  spec.end_barrier = call.end_barrier;
+  return session(L).backend().collective(spec, {&in, static_cast<size_t>(spec.info().inputs)},
+                                         {&out, static_cast<size_t>(spec.info().outputs)});
 }
 
 // rt.<op>_out(inputs..., output, {options})
@@ -185,7 +192,7 @@ Result<int> call_out(lua_State* L) {
     return fail(Code::InvalidArgument, name + ": the last operand is the output", origin(L));
   const kernels::Tensor output = call.tensors.back();
   call.tensors.pop_back();
-  if (op == Op::recv && call.tensors.empty())
+  if (info(op).has(kCollective) && collective_info(op).inputs == 0 && call.tensors.empty())
     call.tensors.push_back(output);  // its operand only names the type
   const Attributes attributes = PERI_TRY(check_call(op, call, call.tensors, &output, name));
   if (info(op).has(kCollective)) {
@@ -204,15 +211,10 @@ Result<int> call_fallback(lua_State* L) {
   const std::string name(to_string(op));
   Call call = PERI_TRY(read_call(L, op, name));
   session::Session& s = session(L);
-  if (op == Op::barrier) {
-    const Group group = call.attributes.find<"group">().value_or(s.world());
-    PERI_TRY(communicate(L, op, call, AttributesOf<Op::barrier>{.group = group}, {}, {}));
-    return 0;
-  }
   if (call.tensors.size() != 1) return fail(Code::InvalidArgument, name + ": takes one operand", origin(L));
   const Attributes attributes = PERI_TRY(check_call(op, call, call.tensors, nullptr, name));
   const kernels::Operand in = operand_of(call.tensors[0]);
-  if (op == Op::send) {
+  if (collective_info(op).outputs == 0) {
     PERI_TRY(communicate(L, op, call, attributes, in, in));
     return 0;
   }

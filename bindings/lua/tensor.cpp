@@ -9,6 +9,7 @@
 #include "bindings/session/print_tensor.hpp"
 #include "bindings/session/session.hpp"
 #include "core/ops/attributes_of.hpp"
+#include "core/ops/collective.hpp"
 
 namespace peri::lua {
 namespace {
@@ -271,6 +272,12 @@ void add_algorithm(lua_State* L, const AlgorithmInfo& a, Writes writes, const ch
   lua_setfield(L, -2, name.c_str());
 }
 
+// Whether its result may take the operand's place.
+bool communicates_in_place(Op op) {
+  return info(op).has(kCollective) && collective_info(op).has_choice() &&
+         collective_info(op).is_elementwise();
+}
+
 void register_metatable(lua_State* L) {
   luaL_newmetatable(L, LuaTensor::kLuaName);
   const int meta = lua_gettop(L);
@@ -280,8 +287,7 @@ void register_metatable(lua_State* L) {
     const OpInfo& row = info(op);
     if (row.has(kSource) || row.has(kCreation) || row.max_operands < 0) continue;
     add_op_function(L, op, wrap<call_op>, std::string(row.name));
-    if (row.has(kPointwise) || op == Op::index_copy || op == Op::all_reduce || op == Op::broadcast ||
-        op == Op::rope)
+    if (row.has(kPointwise) || op == Op::index_copy || op == Op::rope || communicates_in_place(op))
       add_op_function(L, op, wrap<call_op_in_place>, std::string(row.name) + "_");
   }
   const std::vector<Method> own = {
@@ -380,10 +386,10 @@ void register_tensor(lua_State* L) {
   }
   lua_newtable(L);  // peri.symm
   for (const AlgorithmInfo& a : algorithms()) {
-    if (a.op == Op::send || a.op == Op::recv || a.op == Op::barrier) continue;
+    if (!collective_info(a.op).has_choice()) continue;
     add_algorithm(L, a, Writes::result, "");
     add_algorithm(L, a, Writes::last_argument, "_out");
-    if (a.op == Op::all_reduce || a.op == Op::broadcast) add_algorithm(L, a, Writes::operand, "_");
+    if (communicates_in_place(a.op)) add_algorithm(L, a, Writes::operand, "_");
     if (a.symmetric == kInput && !a.clobbers_input) add_algorithm(L, a, Writes::symmetric_buffer, "_copy");
   }
   lua_setfield(L, -2, "symm");

@@ -185,11 +185,12 @@ Result<kernels::Tensor> Session::staged(const kernels::Tensor& operand, const Gr
 Result<kernels::Tensor> Session::collective(Op op, const kernels::Tensor& operand,
                                             const Attributes& attributes, const TensorType& type,
                                             const Origin& origin) {
-  kernels::CollectiveSpec spec{op, attributes, attributes.find<"algorithm">().value_or(""), true, origin};
-  if (spec.algorithm.empty()) spec.algorithm = "ll";
-  const AlgorithmInfo* algorithm = find_algorithm(op, spec.algorithm);
-  PERI_CHECK(algorithm, "an op's arguments name one of its algorithms");
-  const Group& group = spec.group();
+  const AlgorithmInfo* algorithm = find_algorithm(op, Algorithm::ll);
+  if (const std::string name = attributes.find<"algorithm">().value_or(""); !name.empty())
+    algorithm = PERI_TRY(parse_algorithm(op, name));
+  CollectiveSpec spec = collective_spec(op, attributes, *algorithm, origin);
+  spec.end_barrier = true;
+  const Group& group = spec.group;
   if (group.index_of(rank()) < 0)
     return fail(Code::InvalidArgument,
                 fmt::format("rank {} is not in the group {}", rank(), group.to_string()), origin);
@@ -202,7 +203,11 @@ Result<kernels::Tensor> Session::collective(Op op, const kernels::Tensor& operan
     input = PERI_TRY(compute(Op::contiguous, {operand}, {}, operand.type, origin));
   kernels::Tensor result =
       algorithm->symmetric == kOutput ? PERI_TRY(empty_symmetric(type, group)) : PERI_TRY(empty(type));
-  PERI_TRY(backend_->collective(spec, operand_of(input), operand_of(result)));
+  const kernels::Operand in = operand_of(input), out = operand_of(result);
+  const auto inputs = static_cast<size_t>(spec.info().inputs),
+             outputs = static_cast<size_t>(spec.info().outputs);
+  if (outputs == 0) PERI_TRY(backend_->copy(in, out));  // send and barrier give their operand back
+  PERI_TRY(backend_->collective(spec, {&in, inputs}, {&out, outputs}));
   return result;
 }
 

@@ -62,14 +62,6 @@ const std::vector<OpInfo>& table() {
   return rows;
 }
 
-constexpr bool kPreservesInput = false;
-constexpr bool kClobbersInput = true;
-constexpr AlgorithmInfo kAlgorithms[] = {
-#define PERI_ALGORITHM(op, name, symmetric, effect, end_barrier, documentation) \
-  {Op::op, #name, symmetric, effect, end_barrier, documentation},
-#include "core/ops/algorithms.def"
-};
-
 }  // namespace
 
 // Lists and strings can only default to the empty one, groups to nothing.
@@ -175,16 +167,6 @@ Result<Reduce> parse_reduce(std::string_view name) {
     if (name == kReduceNames[i]) return static_cast<Reduce>(i);
   return fail(Code::NotFound, "no such reduction: " + std::string(name), {},
               "the reductions are sum, avg, min, max and prod");
-}
-
-std::span<const AlgorithmInfo> algorithms() {
-  return kAlgorithms;
-}
-
-const AlgorithmInfo* find_algorithm(Op op, std::string_view name) {
-  for (const AlgorithmInfo& row : kAlgorithms)
-    if (row.op == op && row.name == name) return &row;
-  return nullptr;
 }
 
 }  // namespace peri

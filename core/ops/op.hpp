@@ -1,4 +1,4 @@
-// The op table as C++ sees it: ops.def and algorithms.def expanded into enums and rows.
+// The op table as C++ sees it: ops.def expanded into an enum and rows.
 #pragma once
 
 #include <cstdint>
@@ -95,18 +95,6 @@ AttributeValue parse_default(Kind kind, std::string_view text);
 const char* to_string(Kind kind);  // as people read it: "a bool", "an int", "a list of dimensions", ...
 const char* to_string(Reduce r);
 Result<Reduce> parse_reduce(std::string_view name);
-
-enum SymmetricOperand : uint8_t { kNoOperand, kInput, kOutput };
-struct AlgorithmInfo {
-  Op op;
-  std::string_view name;
-  SymmetricOperand symmetric;
-  bool clobbers_input;
-  bool end_barrier;
-  std::string_view documentation;
-};
-std::span<const AlgorithmInfo> algorithms();
-const AlgorithmInfo* find_algorithm(Op op, std::string_view name);
 
 // Fills in defaults, puts attributes in declared order, counts negative dims from the end of the first
 // operand (of the result for stack) and slice's negative start (-1: the last) and stop (-1: past the last)

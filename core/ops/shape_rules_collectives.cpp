@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include "core/ops/collective.hpp"
 #include "core/ops/shape_rules.hpp"
 
 namespace peri::shape_rules {
@@ -15,12 +16,8 @@ int64_t group_size(const Call& call) {
 
 Status check_algorithm(const Call& call) {
   const std::string& name = call.attributes.get<"algorithm">();
-  if (name.empty() || find_algorithm(call.op, name)) return {};
-  std::vector<std::string> names;
-  for (const AlgorithmInfo& row : algorithms())
-    if (row.op == call.op) names.emplace_back(row.name);
-  return fail(Code::NotFound, fmt::format("no algorithm named {}", name), {},
-              fmt::format("it has {}", fmt::join(names, ", ")));
+  if (!name.empty()) PERI_TRY(parse_algorithm(call.op, name));
+  return {};
 }
 
 Status check_reduce(const Call& call) {

@@ -32,7 +32,7 @@ std::span<const std::byte> memory_of(const Operand& operand) {
   return {operand.data, static_cast<size_t>((last + 1) * size_of(operand.type.dtype))};
 }
 
-class KernelCall final : public Call {
+class KernelCall final : public StreamCall {
  public:
   KernelCall(std::shared_ptr<const Kernel> kernel, cudaStream_t stream, std::span<const Operand> inputs,
              std::span<const Operand> outputs)
@@ -58,7 +58,7 @@ class KernelCall final : public Call {
 };
 
 // A copy of contiguous bytes, by the copy engine.
-class MemoryCopy final : public Call {
+class MemoryCopy final : public StreamCall {
  public:
   MemoryCopy(std::byte* to, const std::byte* from, int64_t bytes, cudaStream_t stream)
       : to_(to), from_(from), bytes_(static_cast<size_t>(bytes)), stream_(stream) {}
@@ -76,7 +76,7 @@ class MemoryCopy final : public Call {
 
 class CudaRecording final : public Recording {
  public:
-  CudaRecording(std::vector<std::unique_ptr<Call>> calls, std::shared_ptr<Device> device)
+  CudaRecording(std::vector<std::unique_ptr<StreamCall>> calls, std::shared_ptr<Device> device)
       : calls_(std::move(calls)), device_(std::move(device)) {
     for (const auto& call : calls_) {
       if (!operation_) operation_ = call->operation();
@@ -115,7 +115,7 @@ class CudaRecording final : public Recording {
   Status launch() const { return check(cudaGraphLaunch(graph_, device_->stream()), "replay"); }
 
  private:
-  std::vector<std::unique_ptr<Call>> calls_;  // they keep the kernels
+  std::vector<std::unique_ptr<StreamCall>> calls_;  // they keep the kernels
   std::shared_ptr<Device> device_;
   const job::Operation* operation_ = nullptr;
   std::shared_ptr<const NcclWork> nccl_work_;  // of its first call of NCCL, shared with what is issued
@@ -179,9 +179,10 @@ class CudaBackend final : public Backend {
     return issue(std::make_unique<KernelCall>(std::move(kernel), device_->stream(), inputs, outputs));
   }
 
-  Status collective(const CollectiveSpec& spec, const Operand& input, const Operand& output) override {
+  Status collective(const CollectiveSpec& spec, std::span<const Operand> inputs,
+                    std::span<const Operand> outputs) override {
     PERI_TRY(check_usable());
-    return issue(PERI_TRY(prepare_collective(communicator_, spec, input, output, !capturing_)));
+    return issue(PERI_TRY(prepare_collective(communicator_, spec, inputs, outputs, !capturing_)));
   }
 
   Status copy(const Operand& from, const Operand& to) override {
@@ -287,7 +288,7 @@ class CudaBackend final : public Backend {
     return monitor_->has_failure() && !capturing_ ? monitor_->synchronize() : Status{};
   }
 
-  Status issue(std::unique_ptr<Call> call) {
+  Status issue(std::unique_ptr<StreamCall> call) {
     if (!capturing_) return communicator_.issue(call->nccl_work(), [&] { return call->enqueue(); });
     captured_.push_back(std::move(call));
     return {};
@@ -306,7 +307,7 @@ class CudaBackend final : public Backend {
   std::jthread loading_;  // what the first product would wait for
   Communicator communicator_;
   bool capturing_ = false;
-  std::vector<std::unique_ptr<Call>> captured_;
+  std::vector<std::unique_ptr<StreamCall>> captured_;
 };
 
 Result<std::unique_ptr<Backend>> create(const JobOptions& options) {

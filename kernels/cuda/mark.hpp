@@ -38,7 +38,7 @@ class CudaMark final : public Mark {
   std::shared_ptr<const Event> event_;
 };
 
-class RecordEvent final : public Call {
+class RecordEvent final : public StreamCall {
  public:
   RecordEvent(std::shared_ptr<const Event> event, cudaStream_t stream)
       : event_(std::move(event)), stream_(stream) {}

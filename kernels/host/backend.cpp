@@ -12,7 +12,7 @@
 namespace peri::kernels::host {
 namespace {
 
-class KernelCall final : public Call {
+class KernelCall final : public HostCall {
  public:
   KernelCall(std::shared_ptr<const Kernel> kernel, std::span<const Operand> inputs,
              std::span<const Operand> outputs)
@@ -41,7 +41,7 @@ class HostMark final : public Mark {
   std::shared_ptr<const Time> passed_;  // shared with the call, either of which may be gone first
 };
 
-class MarkCall final : public Call {
+class MarkCall final : public HostCall {
  public:
   explicit MarkCall(std::shared_ptr<Time> passed) : passed_(std::move(passed)) {}
   Status run() override {
@@ -55,16 +55,16 @@ class MarkCall final : public Call {
 
 class HostRecording final : public Recording {
  public:
-  explicit HostRecording(std::vector<std::unique_ptr<Call>> calls) : calls_(std::move(calls)) {}
+  explicit HostRecording(std::vector<std::unique_ptr<HostCall>> calls) : calls_(std::move(calls)) {}
   int call_count() const override { return static_cast<int>(calls_.size()); }
-  const std::vector<std::unique_ptr<Call>>& calls() const { return calls_; }
+  const std::vector<std::unique_ptr<HostCall>>& calls() const { return calls_; }
 
  private:
-  std::vector<std::unique_ptr<Call>> calls_;
+  std::vector<std::unique_ptr<HostCall>> calls_;
 };
 
-Result<std::unique_ptr<Call>> prepare_launch(const KernelSpec& spec, std::span<const Operand> inputs,
-                                             std::span<const Operand> outputs) {
+Result<std::unique_ptr<HostCall>> prepare_launch(const KernelSpec& spec, std::span<const Operand> inputs,
+                                                 std::span<const Operand> outputs) {
   std::vector<OperandType> input_types, output_types;
   for (const Operand& operand : inputs) input_types.push_back(operand.type);
   for (const Operand& operand : outputs) output_types.push_back(operand.type);
@@ -109,9 +109,10 @@ class HostBackend final : public Backend {
     return issue(PERI_TRY(prepare_launch(spec, inputs, outputs)));
   }
 
-  Status collective(const CollectiveSpec& spec, const Operand& input, const Operand& output) override {
+  Status collective(const CollectiveSpec& spec, std::span<const Operand> inputs,
+                    std::span<const Operand> outputs) override {
     PERI_TRY(check_present());
-    return issue(PERI_TRY(prepare_collective(communicator_, spec, input, output)));
+    return issue(PERI_TRY(prepare_collective(communicator_, spec, inputs, outputs)));
   }
 
   Status copy(const Operand& from, const Operand& to) override {
@@ -186,7 +187,7 @@ class HostBackend final : public Backend {
     return {};
   }
 
-  Status issue(std::unique_ptr<Call> call) {
+  Status issue(std::unique_ptr<HostCall> call) {
     if (!capturing_) return call->run();
     captured_.push_back(std::move(call));
     return {};
@@ -199,7 +200,7 @@ class HostBackend final : public Backend {
   Communicator communicator_;
   std::shared_ptr<host::Allocator> allocator_;  // shared with the storages, which may outlive the backend
   bool capturing_ = false;
-  std::vector<std::unique_ptr<Call>> captured_;
+  std::vector<std::unique_ptr<HostCall>> captured_;
 };
 
 }  // namespace

@@ -15,16 +15,11 @@ TensorType type_of(const Plan& plan, const PlanOperand& operand) {
   return {operand.type.dtype, operand.type.view.shape, plan.buffer(operand.buffer).type.place};
 }
 
-std::string wrong_result(const Plan& plan, Op op, const Attributes& attributes,
-                         std::span<const PlanOperand> inputs, const PlanOperand& output) {
-  std::vector<TensorType> types;
-  for (const PlanOperand& in : inputs) types.push_back(type_of(plan, in));
-  const Result<TensorType> made = infer(op, types, attributes);
-  if (!made) return made.error().message;
+std::string wrong_output(const Plan& plan, Op op, const TensorType& made, const PlanOperand& output) {
   const TensorType stored = type_of(plan, output);
-  return *made == stored ? ""
-                         : fmt::format("{} makes {}, and its output is {}", to_string(op), made->to_string(),
-                                       stored.to_string());
+  return made == stored ? ""
+                        : fmt::format("{} makes {}, and its output is {}", to_string(op), made.to_string(),
+                                      stored.to_string());
 }
 
 // Registers: the operands, then one per instruction.
@@ -61,18 +56,19 @@ std::string wrong_program(const FusedProgram& program, const KernelLine& line) {
 }  // namespace
 
 std::vector<BufferId> buffers_of(const Line& line) {
+  auto both = [](const auto& l) {
+    std::vector<BufferId> ids;
+    for (const PlanOperand& in : l.inputs) ids.push_back(in.buffer);
+    for (const PlanOperand& out : l.outputs) ids.push_back(out.buffer);
+    return ids;
+  };
   return std::visit(
       Overloaded{[](const AllocateLine& l) { return std::vector{l.buffer}; },
                  [](const ReuseLine& l) { return std::vector{l.buffer, l.from}; },
                  [](const FreeLine& l) { return std::vector{l.buffer}; },
                  [](const InputCopyLine& l) { return std::vector{l.from.buffer, l.to.buffer}; },
-                 [](const KernelLine& l) {
-                   std::vector<BufferId> ids;
-                   for (const PlanOperand& in : l.inputs) ids.push_back(in.buffer);
-                   for (const PlanOperand& out : l.outputs) ids.push_back(out.buffer);
-                   return ids;
-                 },
-                 [](const CollectiveLine& l) { return std::vector{l.input.buffer, l.output.buffer}; },
+                 [&](const KernelLine& l) { return both(l); },
+                 [&](const CollectiveLine& l) { return both(l); },
                  [](const DeviceCopyLine& l) { return std::vector{l.from.buffer, l.to.buffer}; }},
       line);
 }
@@ -80,11 +76,29 @@ std::vector<BufferId> buffers_of(const Line& line) {
 std::string wrong_types(const Plan& plan, const KernelLine& line) {
   if (line.spec.is_fused()) return wrong_program(line.spec.fused, line);
   if (line.outputs.size() != 1) return "a call of one op has one output";
-  return wrong_result(plan, line.spec.op, line.spec.attributes, line.inputs, line.outputs[0]);
+  std::vector<TensorType> types;
+  for (const PlanOperand& in : line.inputs) types.push_back(type_of(plan, in));
+  const Result<TensorType> made = infer(line.spec.op, types, line.spec.attributes);
+  if (!made) return made.error().message;
+  return wrong_output(plan, line.spec.op, *made, line.outputs[0]);
 }
 
 std::string wrong_types(const Plan& plan, const CollectiveLine& line) {
-  return wrong_result(plan, line.op, line.attributes, std::span(&line.input, 1), line.output);
+  const CollectiveSpec& spec = line.spec;
+  if (!spec.algorithm || spec.algorithm->op != spec.op) return "it has no algorithm of its op";
+  if (static_cast<int>(line.inputs.size()) != spec.info().inputs ||
+      static_cast<int>(line.outputs.size()) != spec.info().outputs)
+    return "a collective has another number of operands than its op";
+  if (!spec.epilogue.empty()) return "no plan has epilogues yet";
+  for (const std::vector<PlanOperand>* operands : {&line.inputs, &line.outputs})
+    for (const PlanOperand& operand : *operands)
+      if (!operand.type.view.is_contiguous()) return "a collective's operand is not contiguous";
+  const Result<TensorType> made =
+      infer(spec, type_of(plan, line.inputs.empty() ? line.outputs[0] : line.inputs[0]));
+  if (!made) return made.error().message;
+  for (const PlanOperand& out : line.outputs)
+    if (std::string wrong = wrong_output(plan, spec.op, *made, out); !wrong.empty()) return wrong;
+  return {};
 }
 
 bool may_overwrite(const Plan& plan, const KernelLine& line, size_t input, size_t output) {

@@ -89,38 +89,42 @@ class Checker : public Machine {
   }
 
   void check(const CollectiveLine& l) {
-    const AlgorithmInfo* row = find_algorithm(l.op, l.algorithm);
-    const Group& group = l.attributes.get<"group">();
-    const PlanOperand &in = l.input, &out = l.output;
-    expect_types(wrong_group(group, plan_.world));
-    expect(group.index_of(plan_.world.rank) >= 0, "this rank is not in the group");
-    expect(row != nullptr, "unknown algorithm " + l.algorithm);
-    expect(in.type.view.is_contiguous() && out.type.view.is_contiguous(),
-           "a collective's operand is not contiguous");
+    const CollectiveSpec& spec = l.spec;
+    expect_types(wrong_group(spec.group, plan_.world));
     expect_types(wrong_types(plan_, l));
-    expect_device(in);
+    expect(spec.group.index_of(plan_.world.rank) >= 0, "this rank is not in the group");
     if (!problem().empty()) return;
-    const bool writes = l.op != Op::send && l.op != Op::barrier,
-               message = l.op == Op::send || l.op == Op::recv;
-    expect(writes || in == out, "it writes nothing, so it has no output of its own");
-    if (l.op != Op::recv) read(in);
-    if (!message) synchronise(group);  // all have come, so all have read what was exposed to them
-    if (!writes) return;
-    const bool fallback = buffer(out.buffer).kind == BufferKind::fallback;
-    expect(fallback != l.call_name.empty(), "only what a call allocates has a name besides its output's");
-    if (fallback) give(out.buffer);
-    if (l.op == Op::recv) return write(out);
-
-    const PlanOperand& shared = row->symmetric == kInput ? in : out;
-    expect(row->symmetric == kNoOperand || buffer(shared.buffer).group == group,
-           "is not in symmetric memory of the group", shared.buffer);
-    expect(!row->clobbers_input || !is_source(in.buffer), "the algorithm overwrites the caller's tensor",
-           in.buffer);
-    const bool in_place = in.buffer == out.buffer && in.type == out.type && row->clobbers_input;
-    expect(!overlap(in, out) || in_place, "is written while peers read it", out.buffer);
-    write(out);
-    if (row->clobbers_input && !in_place) spoil(in);
-    if (row->symmetric != kNoOperand && row->end_barrier && !l.end_barrier) expose(shared, group);
+    for (const PlanOperand& in : l.inputs) {
+      expect_device(in);
+      read(in);
+    }
+    // A message synchronises no group. For any other call all have come, so all have read what was exposed.
+    if (spec.info().sources != Sources::peer) synchronise(spec.group);
+    for (const PlanOperand& out : l.outputs) {
+      const bool fallback = buffer(out.buffer).kind == BufferKind::fallback;
+      expect(fallback == l.is_fallback(), "only what a call allocates has a name besides its output's");
+      if (fallback) give(out.buffer);
+    }
+    const AlgorithmInfo& row = *spec.algorithm;
+    for (const PlanOperand& in : l.inputs) {
+      const bool stays =
+          !l.outputs.empty() && in.buffer == l.outputs[0].buffer && in.type == l.outputs[0].type;
+      expect(!row.clobbers_input || !is_source(in.buffer), "the algorithm overwrites the caller's tensor",
+             in.buffer);
+      for (const PlanOperand& out : l.outputs)
+        expect(!overlap(in, out) || (stays && row.clobbers_input), "is written while peers read it",
+               out.buffer);
+      if (row.clobbers_input) spoil(in);
+    }
+    for (const PlanOperand& out : l.outputs) {
+      expect_device(out);
+      write(out);
+    }
+    if (row.symmetric == kNoOperand) return;
+    const PlanOperand& shared = (row.symmetric == kInput ? l.inputs : l.outputs)[0];
+    expect(buffer(shared.buffer).group == spec.group, "is not in symmetric memory of the group",
+           shared.buffer);
+    if (row.end_barrier && !spec.end_barrier) expose(shared, spec.group);
   }
 
   void expect_types(const std::string& wrong) { expect(wrong.empty(), wrong); }

@@ -68,7 +68,7 @@ class Fuser {
         uses_[at(operand.buffer)].push_back({line, is_whole(plan_, operand)});
       if (!pointwise(line) && !immediate(line)) ++run;
       const CollectiveLine* call = std::get_if<CollectiveLine>(&plan_.lines[i].line);
-      if (call && info(call->op).has(kEffect)) ++ordered;
+      if (call && info(call->spec.op).has(kEffect)) ++ordered;
       run_.push_back(run);
       effects_.push_back(ordered);
     }

@@ -183,28 +183,23 @@ class Lowerer {
       value(id) = operand;
       return;
     }
-    CollectiveLine line{node.op,
-                        node.attributes,
-                        std::string(algorithm->name),
-                        operand,
-                        operand,
-                        "",
-                        algorithm->end_barrier,
-                        node.origin};
-    value(id) = operand;
+    CollectiveLine line{collective_spec(node.op, node.attributes, *algorithm, node.origin), {}, {}, ""};
+    value(id) = operand;  // of ops that only hand it on
     // Peers look for their operand where this rank's lies.
     const bool misplaced =
         algorithm->symmetric == kInput && sharded_[static_cast<size_t>(node.operands[0].index)];
-    if (reads_input(line) && (misplaced || !operand.type.view.is_contiguous()))
-      line.input = line.output = copied(operand, node.type.place, node.origin);
-    if (writes_output(line)) {
+    if (line.spec.info().inputs > 0)
+      line.inputs.push_back(misplaced || !operand.type.view.is_contiguous()
+                                ? copied(operand, node.type.place, node.origin)
+                                : operand);
+    if (line.spec.info().outputs > 0) {
       // A fallback call allocates ordinary memory, so it cannot serve an algorithm whose output is symmetric.
       const bool fallback =
-          choices_.lowering == Lowering::fallback && node.op != Op::recv && algorithm->symmetric != kOutput;
-      line.output = value(id) = result(node.type, fallback ? BufferKind::fallback : BufferKind::regular);
-      if (fallback) line.call_name = plan_.buffer(line.output.buffer).name + "_call";
+          choices_.lowering == Lowering::fallback && !line.inputs.empty() && algorithm->symmetric != kOutput;
+      value(id) = result(node.type, fallback ? BufferKind::fallback : BufferKind::regular);
+      line.outputs.push_back(value(id));
+      if (fallback) line.call_name = plan_.buffer(value(id).buffer).name + "_call";
     }
-    if (!reads_input(line)) line.input = line.output;
     emit(std::move(line));
   }
 

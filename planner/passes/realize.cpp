@@ -25,11 +25,11 @@ class Realizer {
       Line& line = lines[i].line;
       rename_operands(line);
       CollectiveLine* call = std::get_if<CollectiveLine>(&line);
-      const AlgorithmInfo* algorithm = call ? find_algorithm(call->op, call->algorithm) : nullptr;
-      if (!algorithm || algorithm->symmetric == kNoOperand) {
+      const SymmetricOperand wanted = call ? call->spec.algorithm->symmetric : kNoOperand;
+      if (wanted == kNoOperand) {
         emit(std::move(line));
-      } else if (algorithm->symmetric == kInput) {
-        realize_input(*call, *algorithm);
+      } else if (wanted == kInput) {
+        realize_input(*call);
         emit(std::move(line));
       } else {
         realize_output(std::move(*call));
@@ -49,9 +49,8 @@ class Realizer {
       for (const PlanOperand& operand : effects(line).reads)
         last_read_[at(operand.buffer)] = static_cast<int>(i);
       const CollectiveLine* call = std::get_if<CollectiveLine>(&line);
-      const AlgorithmInfo* algorithm = call ? find_algorithm(call->op, call->algorithm) : nullptr;
-      if (algorithm && algorithm->symmetric == kInput)
-        last_wanted_[{call->input.buffer.index, call->attributes.get<"group">()}] = static_cast<int>(i);
+      if (call && call->spec.algorithm->symmetric == kInput)
+        last_wanted_[{call->inputs[0].buffer.index, call->spec.group}] = static_cast<int>(i);
     }
     for (const PlanOutput& output : plan_.outputs) returned_[at(output.value.buffer)] = true;
   }
@@ -59,7 +58,8 @@ class Realizer {
   void emit(Line line) { plan_.lines.push_back({std::move(line), captured_}); }
 
   void decide(const CollectiveLine& call, std::string choice, std::string reason) {
-    plan_.decisions.push_back({decision_subject(call.op, call.origin), std::move(choice), std::move(reason)});
+    plan_.decisions.push_back(
+        {decision_subject(call.spec.op, call.spec.origin), std::move(choice), std::move(reason)});
   }
 
   BufferId add_comm(const TensorType& type, const Group& group) {
@@ -76,32 +76,32 @@ class Realizer {
 
   // --- the operand ---
 
-  void realize_input(CollectiveLine& call, const AlgorithmInfo& algorithm) {
-    const Group& group = call.attributes.get<"group">();
-    const Buffer& buffer = plan_.buffer(call.input.buffer);
-    const bool read_again = last_read_[at(call.input.buffer)] > position_ || returned_[at(call.input.buffer)];
-    const bool overwrites = algorithm.clobbers_input;
+  void realize_input(CollectiveLine& call) {
+    const Group& group = call.spec.group;
+    const BufferId operand = call.inputs[0].buffer;
+    const Buffer& buffer = plan_.buffer(operand);
+    const bool read_again = last_read_[at(operand)] > position_ || returned_[at(operand)];
+    const bool overwrites = call.spec.algorithm->clobbers_input;
 
     if (buffer.group == group) {
       if (!overwrites || (buffer.kind == BufferKind::comm && !read_again))
         decide(call, "comm buffer as it is", "the operand already lies in symmetric memory of its group");
       else
-        identity_copy(call, algorithm,
-                      buffer.index >= 0 ? "the algorithm overwrites its operand, which is the caller's"
-                                        : "the algorithm overwrites its operand, which is read again");
+        identity_copy(call, buffer.index >= 0 ? "the algorithm overwrites its operand, which is the caller's"
+                                              : "the algorithm overwrites its operand, which is read again");
     } else if (buffer.index >= 0) {
-      input_copy(call, algorithm);
+      input_copy(call);
     } else if (buffer.kind == BufferKind::fallback) {
-      identity_copy(call, algorithm, "the operand is the output of a call that allocates it itself");
+      identity_copy(call, "the operand is the output of a call that allocates it itself");
     } else if (buffer.is_symmetric()) {
-      identity_copy(call, algorithm,
+      identity_copy(call,
                     "the operand lies in symmetric memory of another group, " + buffer.group.to_string());
-    } else if (returned_[at(call.input.buffer)]) {
-      identity_copy(call, algorithm, "the operand is also returned, and a comm buffer never is");
+    } else if (returned_[at(operand)]) {
+      identity_copy(call, "the operand is also returned, and a comm buffer never is");
     } else if (overwrites && read_again) {
-      identity_copy(call, algorithm, "the algorithm overwrites its operand, which is read again");
+      identity_copy(call, "the algorithm overwrites its operand, which is read again");
     } else {
-      make_comm(call.input.buffer, group);
+      make_comm(operand, group);
       decide(call, "comm buffer in place",
              "the plan allocates the operand, so what makes it writes into symmetric memory");
     }
@@ -110,63 +110,62 @@ class Realizer {
 
   // Another collective of the group will want the same value: what stands for it must not be overwritten.
   bool wanted_later(const CollectiveLine& call) const {
-    auto last = last_wanted_.find({call.input.buffer.index, call.attributes.get<"group">()});
+    auto last = last_wanted_.find({call.inputs[0].buffer.index, call.spec.group});
     return last != last_wanted_.end() && last->second > position_;
   }
 
   // Path 2: one persistent buffer per (input, group), filled once, right before its first use.
-  void input_copy(CollectiveLine& call, const AlgorithmInfo& algorithm) {
-    if (algorithm.clobbers_input && wanted_later(call))
-      return identity_copy(call, algorithm,
-                           "the algorithm overwrites its operand, which another collective wants");
-    const Group group = call.attributes.get<"group">();
-    const BufferId input = call.input.buffer;
+  void input_copy(CollectiveLine& call) {
+    if (call.spec.algorithm->clobbers_input && wanted_later(call))
+      return identity_copy(call, "the algorithm overwrites its operand, which another collective wants");
+    const Group group = call.spec.group;
+    const BufferId input = call.inputs[0].buffer;
     auto [home, added] = input_homes_.try_emplace({input.index, group}, BufferId());
     if (added) {
       home->second = add_comm(plan_.buffer(input).type, group);
-      emit(InputCopyLine{whole(plan_, input), whole(plan_, home->second), call.origin});
+      emit(InputCopyLine{whole(plan_, input), whole(plan_, home->second), call.spec.origin});
       decide(call, "input copy",
              plan_.buffer(input).name +
                  " is the caller's: one persistent comm buffer, filled by one copy a call");
     } else {
       decide(call, "comm buffer as it is", "the input's persistent comm buffer is filled already");
     }
-    call.input.buffer = home->second;
+    call.inputs[0].buffer = home->second;
   }
 
   // Path 3. Copies of the same window for the same group are shared, except those that the algorithm
   // overwrites.
-  void identity_copy(CollectiveLine& call, const AlgorithmInfo& algorithm, std::string reason) {
-    const Group group = call.attributes.get<"group">();
-    const bool shared = !algorithm.clobbers_input || !wanted_later(call);
-    std::vector<std::pair<View, BufferId>>& copies = copies_[{call.input.buffer.index, group}];
+  void identity_copy(CollectiveLine& call, std::string reason) {
+    const Group group = call.spec.group;
+    const bool shared = !call.spec.algorithm->clobbers_input || !wanted_later(call);
+    std::vector<std::pair<View, BufferId>>& copies = copies_[{call.inputs[0].buffer.index, group}];
     if (shared)
       for (const auto& [view, copy] : copies)
-        if (view == call.input.type.view) {
-          call.input = whole(plan_, copy);
+        if (view == call.inputs[0].type.view) {
+          call.inputs[0] = whole(plan_, copy);
           return decide(call, "comm buffer as it is", "the operand has been copied for this group already");
         }
-    const BufferId copy = add_comm(
-        {call.input.type.dtype, call.input.type.view.shape, plan_.buffer(call.input.buffer).type.place},
-        group);
-    KernelLine line = copy_line(call.input, whole(plan_, copy), call.origin);
+    const BufferId copy = add_comm({call.inputs[0].type.dtype, call.inputs[0].type.view.shape,
+                                    plan_.buffer(call.inputs[0].buffer).type.place},
+                                   group);
+    KernelLine line = copy_line(call.inputs[0], whole(plan_, copy), call.spec.origin);
     line.identity_copy = true;
     emit(std::move(line));
-    if (shared) copies.emplace_back(call.input.type.view, copy);
-    call.input = whole(plan_, copy);
+    if (shared) copies.emplace_back(call.inputs[0].type.view, copy);
+    call.inputs[0] = whole(plan_, copy);
     decide(call, "identity copy", std::move(reason));
   }
 
   // An algorithm that overwrites its operand may leave the result there: no second buffer, no copy. Not for
   // what is returned.
   void keep_in_place(CollectiveLine& call) {
-    const BufferId output = call.output.buffer;
+    const BufferId output = call.outputs[0].buffer;
     if (plan_.buffer(output).kind != BufferKind::regular || returned_[at(output)]) return;
-    if (call.output.type.view.shape != call.input.type.view.shape) return;
-    call.output = call.input;
-    ++call.output.version;
-    renamed_.emplace(output.index, call.output);
-    int& last = last_read_[at(call.input.buffer)];
+    if (call.outputs[0].type.view.shape != call.inputs[0].type.view.shape) return;
+    call.outputs[0] = call.inputs[0];
+    ++call.outputs[0].version;
+    renamed_.emplace(output.index, call.outputs[0]);
+    int& last = last_read_[at(call.inputs[0].buffer)];
     last = std::max(last, last_read_[at(output)]);
     decide(call, "in place", "the algorithm overwrites its operand, which is not read again");
   }
@@ -182,24 +181,21 @@ class Realizer {
       operand.version = found->second.version;
       operand.type.view.offset += found->second.type.view.offset;
     }
-    // send and barrier hand their operand on.
-    if (CollectiveLine* call = std::get_if<CollectiveLine>(&line); call && !writes_output(*call))
-      call->output = call->input;
   }
 
   // --- the result, for algorithms in which peers write it ---
 
   void realize_output(CollectiveLine call) {
-    const Group group = call.attributes.get<"group">();
-    const PlanOperand output = call.output;
+    const Group group = call.spec.group;
+    const PlanOperand output = call.outputs[0];
     if (!returned_[at(output.buffer)]) {
       make_comm(output.buffer, group);
       decide(call, "comm buffer in place", "the plan allocates the result, which peers write");
       return emit(std::move(call));
     }
-    call.output = whole(plan_, add_comm(plan_.buffer(output.buffer).type, group));
+    call.outputs[0] = whole(plan_, add_comm(plan_.buffer(output.buffer).type, group));
     decide(call, "identity copy", "peers write the result, which is returned, and a comm buffer never is");
-    KernelLine line = copy_line(call.output, output, call.origin);
+    KernelLine line = copy_line(call.outputs[0], output, call.spec.origin);
     line.identity_copy = true;
     emit(std::move(call));
     emit(std::move(line));

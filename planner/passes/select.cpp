@@ -23,53 +23,28 @@ std::string decision_subject(Op op, const Origin& origin) {
 
 namespace {
 
-const Choice<std::string>* choice_for(Op op, const Policy& policy) {
-  switch (op) {
-    case Op::all_reduce:
-      return &policy.all_reduce;
-    case Op::all_gather:
-      return &policy.all_gather;
-    case Op::reduce_scatter:
-      return &policy.reduce_scatter;
-    case Op::all_to_all:
-      return &policy.all_to_all;
-    case Op::broadcast:
-      return &policy.broadcast;
-    default:
-      return nullptr;
-  }
-}
-
-// The fallback of every collective: it asks nothing of its operands.
-constexpr std::string_view kPlain = "ll";
-// What is left of all that between GPUs without P2P.
-constexpr std::string_view kNccl = "nccl";
-
 std::string unknown_algorithm(Op op, const std::string& name) {
-  std::vector<std::string> names;
-  for (const AlgorithmInfo& row : algorithms())
-    if (row.op == op) names.emplace_back(row.name);
   std::string reason = fmt::format("the policy's \"{}\" is unknown", name);
-  if (auto near = nearest(name, names)) reason += fmt::format("; did you mean \"{}\"?", *near);
+  if (auto near = nearest(name, algorithm_names(op))) reason += fmt::format("; did you mean \"{}\"?", *near);
   return reason;
 }
 
 // Multicast hardware adds and compares, but does not multiply.
-bool supports(const AlgorithmInfo& algorithm, const std::string& reduce) {
-  return !(reduce == "prod" && algorithm.name.starts_with("multimem"));
+bool supports(Algorithm algorithm, const std::string& reduce) {
+  return !(reduce == "prod" && uses_multicast(algorithm));
 }
 
-struct Choosing {
-  std::string_view name;
+struct Chosen {
+  Algorithm algorithm;
   std::string reason;
 };
 
 // Why the machine's ranks cannot use an algorithm; empty if they can.
-std::string refusal(const AlgorithmInfo& algorithm, const Policy& policy) {
-  if (algorithm.name == kNccl && !policy.nccl)
+std::string refusal(const AlgorithmInfo& row, const Policy& policy) {
+  if (row.algorithm == Algorithm::nccl && !policy.nccl)
     return policy.machine == "host" ? "nccl is for GPUs" : "nccl needs its library and a GPU for every rank";
-  if (algorithm.symmetric != kNoOperand && !policy.symmetric_memory)
-    return fmt::format("{} needs GPUs that reach each other's memory", algorithm.name);
+  if (row.symmetric != kNoOperand && !policy.symmetric_memory)
+    return fmt::format("{} needs GPUs that reach each other's memory", row.name);
   return "";
 }
 
@@ -88,36 +63,40 @@ Thresholds thresholds(const OpContext& context, const Policy& policy) {
   return {policy.ll_bytes.value_or(measured.ll), policy.one_shot_bytes.value_or(measured.one_shot)};
 }
 
-Choosing by_size(const OpContext& context, const Policy& policy) {
+Chosen by_size(const OpContext& context, const Policy& policy) {
   auto limit = [&](int64_t bytes, const char* relation) {
     return fmt::format("{} bytes {} {}", context.bytes, relation, bytes);
   };
+  auto has = [&](Algorithm algorithm) { return find_algorithm(context.op, algorithm) != nullptr; };
   if (!policy.symmetric_memory)
-    return {policy.nccl ? kNccl : kPlain, "these GPUs cannot reach each other's memory"};
+    return {policy.nccl && has(Algorithm::nccl) ? Algorithm::nccl : Algorithm::ll,
+            "these GPUs cannot reach each other's memory"};
   const Thresholds up_to = thresholds(context, policy);
-  if (context.bytes <= up_to.ll) return {kPlain, limit(up_to.ll, "<= ll_bytes")};
-  if (context.bytes <= up_to.one_shot) return {"one_shot", limit(up_to.one_shot, "<= one_shot_bytes")};
-  std::string reason = "too large for one_shot: " + limit(up_to.one_shot, "> one_shot_bytes");
-  if (context.op == Op::all_reduce) return {"two_shot", std::move(reason)};
-  return {"one_shot", limit(up_to.one_shot, "> one_shot_bytes") + ", and nothing scales better"};
+  if (context.bytes <= up_to.ll) return {Algorithm::ll, limit(up_to.ll, "<= ll_bytes")};
+  if (context.bytes <= up_to.one_shot)
+    return {Algorithm::one_shot, limit(up_to.one_shot, "<= one_shot_bytes")};
+  std::string reason = limit(up_to.one_shot, "> one_shot_bytes");
+  if (has(Algorithm::two_shot)) return {Algorithm::two_shot, "too large for one_shot: " + std::move(reason)};
+  return {Algorithm::one_shot, std::move(reason) + ", and nothing scales better"};
 }
 
-// The conditions in order; the first that fails is the reason.
-Result<Choosing> choose(const OpContext& context, const Policy& policy, Selecting selecting,
-                        std::string& policy_name) {
-  const Choice<std::string>* choice = choice_for(context.op, policy);
-  if (!choice) return Choosing{kPlain, "its only algorithm"};
-  if (selecting == Selecting::plain) return Choosing{kPlain, "selection is off"};
-  if (context.bytes == 0) return Choosing{kPlain, "the operand cannot be realized: it has no elements"};
-  if (*choice) policy_name = PERI_TRY((*choice)(context));
-  if (policy_name.empty()) return by_size(context, policy);
-  const AlgorithmInfo* algorithm = find_algorithm(context.op, policy_name);
-  if (!algorithm) return Choosing{kPlain, unknown_algorithm(context.op, policy_name)};
-  if (!supports(*algorithm, context.reduce))
-    return Choosing{kPlain, fmt::format("{} does not support the reduction {}", policy_name, context.reduce)};
-  if (std::string reason = refusal(*algorithm, policy); !reason.empty())
-    return Choosing{kPlain, std::move(reason)};
-  return Choosing{policy_name, "the policy's choice"};
+// The conditions in order; the first that fails is the reason, and then `ll`, which every collective has and
+// which asks nothing of its operands.
+Result<Chosen> choose(const OpContext& context, const Policy& policy, Selecting selecting) {
+  if (!collective_info(context.op).has_choice()) return Chosen{Algorithm::ll, "its only algorithm"};
+  if (selecting == Selecting::plain) return Chosen{Algorithm::ll, "selection is off"};
+  if (context.bytes == 0) return Chosen{Algorithm::ll, "the operand cannot be realized: it has no elements"};
+  const auto choice = policy.algorithms.find(context.op);
+  std::string name;
+  if (choice != policy.algorithms.end() && choice->second) name = PERI_TRY(choice->second(context));
+  if (name.empty()) return by_size(context, policy);
+  const AlgorithmInfo* row = find_algorithm(context.op, name);
+  if (!row) return Chosen{Algorithm::ll, unknown_algorithm(context.op, name)};
+  if (!supports(row->algorithm, context.reduce))
+    return Chosen{Algorithm::ll, fmt::format("{} does not support the reduction {}", name, context.reduce)};
+  if (std::string reason = refusal(*row, policy); !reason.empty())
+    return Chosen{Algorithm::ll, std::move(reason)};
+  return Chosen{row->algorithm, "the policy's choice"};
 }
 
 }  // namespace
@@ -144,11 +123,10 @@ Result<Selection> select_algorithms(const Graph& graph, const Policy& policy, Se
       decide(std::string(algorithm->name), "named in the script");
       continue;
     }
-    std::string policy_name;
-    const Choosing chosen = PERI_TRY(choose(context, policy, selecting, policy_name));
-    algorithm = find_algorithm(node.op, chosen.name);
+    const Chosen chosen = PERI_TRY(choose(context, policy, selecting));
+    algorithm = find_algorithm(node.op, chosen.algorithm);
     PERI_CHECK(algorithm, "the planner chose an algorithm that the op does not have");
-    if (choice_for(node.op, policy)) decide(std::string(chosen.name), chosen.reason);
+    if (collective_info(node.op).has_choice()) decide(std::string(algorithm->name), chosen.reason);
   }
   return selection;
 }

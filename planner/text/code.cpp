@@ -27,7 +27,7 @@ class Writer {
     size_t names = 0;
     for (const Buffer& buffer : plan.buffers) names += buffer.index < 0;
     for (const PlanLine& line : plan.lines)
-      if (const auto* call = std::get_if<CollectiveLine>(&line.line)) names += !call->call_name.empty();
+      if (const auto* call = std::get_if<CollectiveLine>(&line.line)) names += call->is_fallback();
     large_ = names > kMaxLocals;
   }
 
@@ -172,21 +172,21 @@ class Writer {
   }
 
   void write(const CollectiveLine& line) {
-    const bool fallback = !line.call_name.empty();
+    const CollectiveSpec& spec = line.spec;
+    const bool out_variant = !line.outputs.empty() && !line.is_fallback();
     std::vector<std::string> arguments;
-    if (reads_input(line)) arguments.push_back(window(line.input));
-    if (writes_output(line) && !fallback) arguments.push_back(window(line.output));
-    std::string options = lua_attributes(line.op, line.attributes);
+    for (const PlanOperand& in : line.inputs) arguments.push_back(window(in));
+    if (out_variant)
+      for (const PlanOperand& out : line.outputs) arguments.push_back(window(out));
+    std::string options = lua_attributes(spec.op, attributes_of(spec));
     options += fmt::format("{}group = {}, algorithm = \"{}\"", options.empty() ? "" : ", ",
-                           lua_value(Kind::group, line.attributes.get<"group">()), line.algorithm);
-    const AlgorithmInfo* row = find_algorithm(line.op, line.algorithm);
-    if (row && row->end_barrier && !line.end_barrier) options += ", end_barrier = false";
+                           lua_value(Kind::group, spec.group), spec.algorithm->name);
+    if (spec.algorithm->end_barrier && !spec.end_barrier) options += ", end_barrier = false";
     arguments.push_back("{" + options + "}");
-    if (fallback) put("{} = ", defined(line.call_name));
-    put("rt.{}{}({})", to_string(line.op), writes_output(line) && !fallback ? "_out" : "",
-        fmt::join(arguments, ", "));
-    if (fallback)
-      put("; {} = {}[1]", defined(plan_.buffer(line.output.buffer).name), variable(line.call_name));
+    if (line.is_fallback()) put("{} = ", defined(line.call_name));
+    put("rt.{}{}({})", to_string(spec.op), out_variant ? "_out" : "", fmt::join(arguments, ", "));
+    if (line.is_fallback())
+      put("; {} = {}[1]", defined(plan_.buffer(line.outputs[0].buffer).name), variable(line.call_name));
   }
 
   const Plan& plan_;

@@ -85,24 +85,22 @@ class Printer {
         windows(line.outputs), attributes.empty() ? "" : "  {", attributes, attributes.empty() ? "" : "}");
   }
   void print(const CollectiveLine& line) {
-    const bool writes = writes_output(line), reads = reads_input(line);
-    if (!line.call_name.empty()) put("{} = ", line.call_name);
-    put("{}({})", to_string(line.op), reads ? window(line.input) : "");
-    if (writes)
-      put(" -> {}{}", window(line.output), line.call_name.empty() ? "" : " = " + line.call_name + "[1]");
-    put("  {{{}group = {}, algorithm = \"{}\"}}", attributes(line), group(line.attributes.get<"group">()),
-        line.algorithm);
-    const AlgorithmInfo* row = find_algorithm(line.op, line.algorithm);
-    if (row && row->end_barrier) put("{}", line.end_barrier ? "  end barrier" : "  no end barrier");
+    const CollectiveSpec& spec = line.spec;
+    if (line.is_fallback()) put("{} = ", line.call_name);
+    put("{}({})", to_string(spec.op), windows(line.inputs));
+    if (!line.outputs.empty())
+      put(" -> {}{}", windows(line.outputs), line.is_fallback() ? " = " + line.call_name + "[1]" : "");
+    put("  {{{}group = {}, algorithm = \"{}\"}}", attributes(spec), group(spec.group), spec.algorithm->name);
+    if (spec.algorithm->end_barrier) put("{}", spec.end_barrier ? "  end barrier" : "  no end barrier");
   }
   // Peers are this rank's own; a root is compared by its place in the group.
-  std::string attributes(const CollectiveLine& line) const {
+  std::string attributes(const CollectiveSpec& spec) const {
+    const Sources sources = spec.info().sources;
     std::string text;
-    if (agreement_ && line.op == Op::broadcast)
-      text = fmt::format("root = member {}", line.attributes.get<"group">().index_of(
-                                                 static_cast<int>(line.attributes.get<"root">())));
-    else if (!agreement_ || !line.attributes.find<"peer">())
-      text = lua_attributes(line.op, line.attributes);
+    if (agreement_ && sources == Sources::root)
+      text = fmt::format("root = member {}", spec.group.index_of(spec.root));
+    else if (!agreement_ || sources != Sources::peer)
+      text = lua_attributes(spec.op, attributes_of(spec));
     return text.empty() ? text : text + ", ";
   }
 

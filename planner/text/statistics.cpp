@@ -85,13 +85,12 @@ std::map<std::string, double> statistics(const Plan& plan) {
                      stats["identity_copies"] += l.identity_copy;
                    },
                    [&](const CollectiveLine& l) {
-                     const AlgorithmInfo* row = find_algorithm(l.op, l.algorithm);
-                     const bool fallback = !l.call_name.empty();  // its result has a name besides its item's
-                     stats["buffer_names"] += fallback;
-                     stats["intermediate_buffers"] += fallback;
-                     stats["out_variant_calls"] += !fallback && writes_output(l);
-                     stats["barriers"] += row && row->end_barrier && l.end_barrier;
-                     stats["elided_barriers"] += row && row->end_barrier && !l.end_barrier;
+                     const bool may_end = l.spec.algorithm->end_barrier;
+                     stats["buffer_names"] += l.is_fallback();  // its result has a name besides its item's
+                     stats["intermediate_buffers"] += l.is_fallback();
+                     stats["out_variant_calls"] += !l.is_fallback() && !l.outputs.empty();
+                     stats["barriers"] += may_end && l.spec.end_barrier;
+                     stats["elided_barriers"] += may_end && !l.spec.end_barrier;
                    }},
         plan_line.line);
   stats["peak_bytes"] = peak_bytes(plan, stats["comm_pool_bytes"]);

@@ -19,19 +19,19 @@ class Device : public kernels::ForwardingBackend {
 class WrongDevice final : public Device {
  public:
   using Device::Device;
-  Status collective(const kernels::CollectiveSpec& spec, const kernels::Operand& input,
-                    const kernels::Operand& output) override {
-    kernels::CollectiveSpec wrong = spec;
-    wrong.attributes.set("reduce", std::string("max"));
-    return Device::collective(wrong, input, output);
+  Status collective(const CollectiveSpec& spec, std::span<const kernels::Operand> inputs,
+                    std::span<const kernels::Operand> outputs) override {
+    CollectiveSpec wrong = spec;
+    wrong.reduce = Reduce::max;
+    return Device::collective(wrong, inputs, outputs);
   }
 };
 
 std::string measure_all(kernels::Backend& backend) {
   for (const AlgorithmInfo& row : algorithms()) {
-    if (row.op == Op::send || row.op == Op::recv || row.op == Op::barrier || row.name == "nccl") continue;
+    if (!collective_info(row.op).has_choice() || row.algorithm == Algorithm::nccl) continue;
     for (auto [dtype, bytes] : {std::pair{DType::f32, 4096}, {DType::f16, 24}, {DType::bf16, 1000}}) {
-      auto point = commands::bench_collective(backend, row.op, std::string(row.name), dtype, bytes);
+      auto point = commands::bench_collective(backend, row, dtype, bytes);
       if (!point) return point.error().to_string();
       if (!(point->microseconds > 0 && point->bus_bandwidth > 0)) return "no time";
     }
@@ -54,7 +54,8 @@ TEST_CASE("a result that is not the op's is an error, not a time") {
   for (const char* algorithm : {"one_shot", "two_shot"}) {
     const auto results = run_ranks(job_options(2), [&](kernels::Backend& backend) -> std::string {
       WrongDevice device(backend);
-      auto point = commands::bench_collective(device, Op::all_reduce, algorithm, DType::f32, 4096);
+      auto point =
+          commands::bench_collective(device, *find_algorithm(Op::all_reduce, algorithm), DType::f32, 4096);
       return point ? "measured" : point.error().message;
     });
     for (const RankResult& result : results)

@@ -59,12 +59,14 @@ planner::Policy random_policy(uint64_t seed) {
     return [name = random.pick(names)](const planner::OpContext&) -> Result<std::string> { return name; };
   };
   // Multicast is the host's only, which emulates it.
-  policy.all_reduce = tested.is_cuda ? named({"ll", "one_shot", "two_shot"})
-                                     : named({"ll", "one_shot", "two_shot", "multimem_one_shot", "multimem"});
-  policy.all_gather = tested.is_cuda ? named({"ll", "one_shot"}) : named({"ll", "one_shot", "multimem"});
-  policy.reduce_scatter = named({"ll", "one_shot"});
-  policy.all_to_all = named({"ll", "one_shot"});
-  policy.broadcast = named({"ll", "one_shot"});
+  policy.algorithms[Op::all_reduce] =
+      tested.is_cuda ? named({"ll", "one_shot", "two_shot"})
+                     : named({"ll", "one_shot", "two_shot", "multimem_one_shot", "multimem"});
+  policy.algorithms[Op::all_gather] =
+      tested.is_cuda ? named({"ll", "one_shot"}) : named({"ll", "one_shot", "multimem"});
+  policy.algorithms[Op::reduce_scatter] = named({"ll", "one_shot"});
+  policy.algorithms[Op::all_to_all] = named({"ll", "one_shot"});
+  policy.algorithms[Op::broadcast] = named({"ll", "one_shot"});
   if (random.chance(30)) {
     const uint64_t salt = random.next();
     policy.split = [salt](const planner::OpContext& op) -> Result<bool> {

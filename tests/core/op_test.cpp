@@ -1,9 +1,11 @@
 // The op table: every row is whole; arguments are completed; algorithms are found.
 #include <catch2/catch.hpp>
 
+#include <algorithm>
 #include <set>
 
 #include "core/ops/attributes_of.hpp"
+#include "core/ops/collective.hpp"
 #include "tests/core/types.hpp"
 
 using namespace peri;
@@ -88,6 +90,43 @@ TEST_CASE("algorithms belong to collectives and are found by name") {
   }
   CHECK(find_algorithm(Op::all_reduce, "two_shot")->clobbers_input);
   CHECK(find_algorithm(Op::all_gather, "two_shot") == nullptr);
+}
+
+TEST_CASE("a collective's columns say what nccl-tests, the shape rules and Lua say") {
+  for (const CollectiveInfo& row : collectives()) {
+    INFO(to_string(row.op));
+    CHECK(info(row.op).has(kCollective));
+    CHECK(row.has_choice() == !info(row.op).has(kEffect));
+    CHECK(row.reduces == std::ranges::any_of(info(row.op).attributes,
+                                             [](const AttributeInfo& a) { return a.kind == Kind::reduce; }));
+    CHECK((row.inputs == 1 || row.op == Op::recv));
+    CHECK((row.outputs == 1 || row.op == Op::send || row.op == Op::barrier));
+    const bool whole = row.op == Op::all_reduce || row.op == Op::broadcast || !row.has_choice();
+    CHECK(row.is_elementwise() == whole);
+  }
+  // Four ranks: 2 (n - 1) / n, (n - 1) / n, 1.
+  CHECK(collective_info(Op::all_reduce).bus_factor(4) == 1.5);
+  CHECK(collective_info(Op::reduce_scatter).bus_factor(4) == 0.75);
+  CHECK(collective_info(Op::all_to_all).bus_factor(4) == 0.75);
+  CHECK(collective_info(Op::broadcast).bus_factor(4) == 1);
+}
+
+TEST_CASE("a collective's spec keeps what its attributes say") {
+  const Group pair{{3, 1}};
+  auto kept = [&](Op op, const Attributes& given) {
+    const std::vector<TensorType> x = {f32({4, 6})};
+    Attributes completed = *complete(op, given, x);
+    if (completed.find<"algorithm">()) completed.set("algorithm", std::string("ll"));
+    return attributes_of(collective_spec(op, completed, *find_algorithm(op, Algorithm::ll), {})) == completed;
+  };
+  CHECK(kept(Op::all_reduce, {{"reduce", std::string("max")}, {"group", pair}}));
+  CHECK(kept(Op::all_gather, {{"dim", int64_t{1}}, {"group", pair}}));
+  CHECK(kept(Op::reduce_scatter, {{"reduce", std::string("avg")}, {"dim", int64_t{1}}, {"group", pair}}));
+  CHECK(kept(Op::all_to_all, {{"split_dim", int64_t{1}}, {"concat_dim", int64_t{0}}, {"group", pair}}));
+  CHECK(kept(Op::broadcast, {{"root", int64_t{3}}, {"group", pair}}));
+  CHECK(kept(Op::send, {{"peer", int64_t{1}}, {"group", pair}}));
+  CHECK(kept(Op::recv, {{"peer", int64_t{3}}, {"group", pair}}));
+  CHECK(kept(Op::barrier, {{"group", pair}}));
 }
 
 TEST_CASE("arguments are completed, ordered and resolved") {

@@ -13,7 +13,9 @@ const Group kPair{{0, 1}};
 
 planner::Policy with(std::string algorithm) {
   planner::Policy policy;
-  policy.all_reduce = [algorithm](const planner::OpContext&) -> Result<std::string> { return algorithm; };
+  policy.algorithms[Op::all_reduce] = [algorithm](const planner::OpContext&) -> Result<std::string> {
+    return algorithm;
+  };
   return policy;
 }
 

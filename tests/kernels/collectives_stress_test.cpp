@@ -30,7 +30,7 @@ std::vector<AlgorithmInfo> rows_of(const Backend& backend) {
 void make_valid(Case& c) {
   const bool large = c.reduce == Reduce::prod && (c.dtype == DType::u8 || c.group.size() > 4);
   if (large || (c.reduce == Reduce::avg && !is_float(c.dtype))) c.reduce = Reduce::max;
-  if (c.op == Op::reduce_scatter || c.op == Op::all_to_all) c.shape[c.dim] *= c.group.size();
+  if (c.splits()) c.shape[c.dim] *= c.group.size();
 }
 
 }  // namespace
@@ -98,7 +98,7 @@ struct Repeatable {
   Operand input, in, out;
   Status issue(Backend& backend) const {
     if (in.data != input.data) PERI_TRY(backend.copy(input, in));
-    return backend.collective(c.spec(), in, out);
+    return run_collective(backend, c.spec(), in, out);
   }
 };
 
@@ -110,7 +110,7 @@ Case random_case(Random& random, const std::vector<AlgorithmInfo>& rows, const G
   const int64_t size = random.chance(10) ? 300 : random.chance(30) ? 60 : 6;  // up to size x size elements
   c.shape = {random.between(1, size), random.between(1, size)};
   c.dim = static_cast<int>(random.below(2));
-  c.concat_dim = row.op == Op::all_to_all ? static_cast<int>(random.below(2)) : c.dim;
+  c.concat_dim = c.splits_twice() ? static_cast<int>(random.below(2)) : c.dim;
   c.root = random.pick(group.ranks);
   c.offset = random.below(4);
   c.in_place = row.clobbers_input && random.chance(50);
@@ -134,8 +134,9 @@ std::string run_round(Backend& backend, const std::vector<Group>& groups, Blocks
       const SymmetricOperand where = find_algorithm(c.op, c.algorithm)->symmetric;
       const auto input = blocks.take(0, c.dtype, c.shape, c.offset);
       const auto in = where == kInput ? blocks.take(1 + g, c.dtype, c.shape, c.offset) : input;
-      const auto out =
-          c.in_place ? in : blocks.take(where == kOutput ? 1 + g : 0, c.dtype, c.output_shape(), c.offset);
+      const auto out = c.in_place || c.returns_operand()
+                           ? in
+                           : blocks.take(where == kOutput ? 1 + g : 0, c.dtype, c.output_shape(), c.offset);
       if (!input || !in || !out) return "the blocks are too small";
       fill(backend, c, rank, *input);
       set.push_back({c, *input, *in, *out});
@@ -259,23 +260,8 @@ uint64_t reduced(const Case& c, int64_t i) {
 }
 // Of one dimension.
 uint64_t wanted(const Case& c, int rank, int64_t i) {
-  const int n = c.group.size(), me = c.group.index_of(rank);
-  const int64_t part = c.shape[0] / n;
-  auto from = [&](int64_t m, int64_t at) { return special(c, c.group.ranks[static_cast<size_t>(m)], at); };
-  switch (c.op) {
-    case Op::all_reduce:
-      return reduced(c, i);
-    case Op::reduce_scatter:
-      return reduced(c, me * part + i);
-    case Op::all_gather:
-      return from(i / c.shape[0], i % c.shape[0]);
-    case Op::all_to_all:
-      return from(i / part, me * part + i % part);
-    case Op::broadcast:
-      return special(c, c.root, i);
-    default:
-      return special(c, rank, i);
-  }
+  const Case::Source from = c.source(rank, {i});
+  return from.rank < 0 ? reduced(c, from.index) : special(c, from.rank, from.index);
 }
 bool is_nan(DType dtype, uint64_t bits) {
   return dtype == DType::f32    ? (bits & 0x7FFFFFFF) > 0x7F800000
@@ -287,7 +273,7 @@ bool is_nan(DType dtype, uint64_t bits) {
 // "" or the first element with other bits. The payload of a NaN that was computed is nobody's promise.
 std::string compare_bits(const Case& c, int rank, const std::string& bytes) {
   const auto size = static_cast<size_t>(size_of(c.dtype));
-  const bool computed = c.op == Op::all_reduce || c.op == Op::reduce_scatter;
+  const bool computed = collective_info(c.op).reduces;
   for (size_t i = 0; i * size < bytes.size(); ++i) {
     uint64_t got = 0, want = 0;
     const uint64_t expected = wanted(c, rank, static_cast<int64_t>(i));
@@ -308,7 +294,7 @@ std::string run_special(Backend& backend, Blocks& blocks, const AlgorithmInfo& r
   };
   const int rank = backend.job().rank;
   const auto size = static_cast<size_t>(size_of(dtype));
-  const bool reduces = row.op == Op::all_reduce || row.op == Op::reduce_scatter;
+  const bool reduces = collective_info(row.op).reduces;
   std::vector<Issued> calls;
   blocks.take_back();
   for (Reduce reduce : kReduces) {
@@ -322,10 +308,12 @@ std::string run_special(Backend& backend, Blocks& blocks, const AlgorithmInfo& r
              .shape = {count},
              .group = group,
              .seed = calls.size()};
-      if (row.op == Op::reduce_scatter || row.op == Op::all_to_all) c.shape[0] *= group.size();
+      if (c.splits()) c.shape[0] *= group.size();
       c.root = group.ranks.back();
       const auto in = blocks.take(row.symmetric == kInput, dtype, c.shape, count % 2);
-      const auto out = blocks.take(row.symmetric == kOutput, dtype, c.output_shape(), count % 2);
+      const auto out = c.returns_operand()
+                           ? in
+                           : blocks.take(row.symmetric == kOutput, dtype, c.output_shape(), count % 2);
       if (!in || !out) return "the blocks are too small";
       std::string bytes(static_cast<size_t>(c.shape[0]) * size, '\0');
       for (int64_t i = 0; i < c.shape[0]; ++i) {
@@ -336,7 +324,7 @@ std::string run_special(Backend& backend, Blocks& blocks, const AlgorithmInfo& r
       calls.push_back({c, *in, *out});
     }
   }
-  for (const Issued& call : calls) RETURN_ERROR(backend.collective(call.c.spec(), call.in, call.out));
+  for (const Issued& call : calls) RETURN_ERROR(run_collective(backend, call.c.spec(), call.in, call.out));
   for (const auto& [c, in, out] : calls) {
     auto bytes = bytes_of(backend, out);
     if (!bytes) return bytes.error().to_string();
@@ -359,7 +347,7 @@ TEST_CASE("NaNs of any payload, signed zeros and infinities come through; nothin
     Blocks blocks(backend, {world});
     for (const AlgorithmInfo& row : rows_of(backend))
       for (DType dtype : kNumeric)
-        if (row.name == "nccl")  // has an arithmetic of its own
+        if (row.algorithm == Algorithm::nccl)  // has an arithmetic of its own
           continue;
         else if (std::string wrong = run_special(backend, blocks, row, dtype, world); !wrong.empty())
           return wrong;

@@ -41,13 +41,14 @@ TEST_CASE("every all_reduce algorithm gives the sums, and the same bits as the o
             Result<CaseMemory> memory = place(backend, c);
             if (!memory) return memory.error().to_string();
             fill(backend, c, backend.job().rank, memory->in);
-            if (Status s = backend.collective(c.spec(), memory->in, memory->out); !s)
+            if (Status s = run_collective(backend, c.spec(), memory->in, memory->out); !s)
               return s.error().to_string();
             if (std::string wrong = compare(backend, c, backend.job().rank, memory->out); !wrong.empty())
               return wrong;
             std::string bytes = bytes_of(backend, memory->out).value_or("");
             if (first.empty()) first = bytes;
-            if (bytes != first && row.name != "nccl") return c.name() + ": other bits than by ll";
+            if (bytes != first && row.algorithm != Algorithm::nccl)
+              return c.name() + ": other bits than by ll";
           }
           auto all = backend.exchange(world, first, "compare");
           if (!all) return all.error().to_string();
@@ -69,7 +70,7 @@ TEST_CASE("every algorithm moves the right parts, along any dimension") {
       if (row.op == Op::all_reduce || row.op == Op::send || row.op == Op::recv || !offers(backend, row))
         continue;
       for (DType dtype : {DType::f32, DType::bf16, DType::i64, DType::u8, DType::boolean}) {
-        if (row.op == Op::reduce_scatter && dtype == DType::boolean) continue;
+        if (collective_info(row.op).reduces && dtype == DType::boolean) continue;
         for (int dim : {0, 1, 2})
           for (int concat_dim : {0, 1, 2}) {
             if (row.op != Op::all_to_all && concat_dim != dim) continue;
@@ -82,7 +83,7 @@ TEST_CASE("every algorithm moves the right parts, along any dimension") {
               c.dim = dim;
               c.concat_dim = concat_dim;
               c.shape = {3, 2, inner};
-              c.shape[dim] *= row.op == Op::reduce_scatter || row.op == Op::all_to_all ? n : 1;
+              c.shape[dim] *= c.splits() ? n : 1;
               c.reduce = dtype == DType::f32 ? Reduce::avg : Reduce::sum;
               c.root = static_cast<int>(seed % static_cast<uint64_t>(n));
               c.offset = static_cast<int64_t>(seed % 5);
@@ -147,7 +148,7 @@ TEST_CASE("f32 sums are accumulated in the order of the group, 16-bit floats rou
       store(c.dtype, element, input);
       const auto size = static_cast<size_t>(size_of(c.dtype));
       Status s = set_bytes(backend, a, {reinterpret_cast<const char*>(element), size});
-      if (s) s = backend.collective(c.spec(), a, b);
+      if (s) s = run_collective(backend, c.spec(), a, b);
       const Result<std::string> bytes = s ? bytes_of(backend, b) : std::unexpected(s.error());
       return bytes ? load(c.dtype, reinterpret_cast<const std::byte*>(bytes->data())) : NAN;
     };
@@ -198,13 +199,13 @@ TEST_CASE("200 random sequences of collectives") {
         c.reduce = kReduces[pick(5)];
         c.shape = {1 + pick(40), 1 + pick(30)};
         c.dim = static_cast<int>(pick(2));
-        c.concat_dim = row.op == Op::all_to_all ? static_cast<int>(pick(2)) : c.dim;
+        c.concat_dim = c.splits_twice() ? static_cast<int>(pick(2)) : c.dim;
         c.root = c.group.ranks[static_cast<size_t>(pick(static_cast<uint64_t>(c.group.size())))];
         c.offset = pick(4);
         c.end_barrier = pick(2);
         if (!is_defined(c.dtype, c.reduce)) c.reduce = Reduce::sum;
         if (c.dtype == DType::u8 && c.reduce == Reduce::prod) c.reduce = Reduce::max;
-        if (row.op == Op::reduce_scatter || row.op == Op::all_to_all) c.shape[c.dim] *= c.group.size();
+        if (c.splits()) c.shape[c.dim] *= c.group.size();
         if (row.op == Op::send || row.op == Op::recv || !offers(backend, row)) continue;
         if (c.group.index_of(backend.job().rank) < 0) continue;
         if (std::string wrong = run_case(backend, c); !wrong.empty())
@@ -219,10 +220,9 @@ TEST_CASE("200 random sequences of collectives") {
 namespace {
 
 CollectiveSpec message(Op op, int peer, const Group& group) {
-  return {.op = op,
-          .attributes = {{"peer", int64_t(peer)}, {"group", group}},
-          .algorithm = "ll",
-          .origin = {"m.lua", 3}};
+  CollectiveSpec spec{.op = op, .algorithm = find_algorithm(op, Algorithm::ll), .group = group, .peer = peer};
+  spec.origin = {"m.lua", 3};
+  return spec;
 }
 
 }  // namespace
@@ -241,8 +241,10 @@ TEST_CASE("send and recv pass any size around a ring") {
              .group = world,
              .seed = static_cast<uint64_t>(count)};
       fill(backend, c, rank, a);
-      auto send = [&] { return backend.collective(message(Op::send, (rank + 1) % n, world), a, a); };
-      auto receive = [&] { return backend.collective(message(Op::recv, (rank + n - 1) % n, world), b, b); };
+      auto send = [&] { return run_collective(backend, message(Op::send, (rank + 1) % n, world), a, a); };
+      auto receive = [&] {
+        return run_collective(backend, message(Op::recv, (rank + n - 1) % n, world), b, b);
+      };
       const bool first = rank == 0 || count <= 50'000;  // what fits is sent before anybody receives
       Status one = first ? send() : receive();
       Status two = first ? receive() : send();
@@ -270,7 +272,7 @@ TEST_CASE("a captured sequence replays with what its inputs then hold") {
     }
     if (!backend.begin_capture()) return "begin_capture";
     for (size_t i = 0; i < cases.size(); ++i)
-      if (Status s = backend.collective(cases[i].spec(), memory[i].in, memory[i].out); !s)
+      if (Status s = run_collective(backend, cases[i].spec(), memory[i].in, memory[i].out); !s)
         return s.error().to_string();
     auto recording = backend.end_capture();
     if (!recording || (*recording)->call_count() != static_cast<int>(cases.size())) return "end_capture";
@@ -299,7 +301,7 @@ TEST_CASE("a collective that cannot be is refused before anybody waits") {
     };
     auto at = [](Operand operand, std::byte* data) { return operand.data = data, operand; };
     auto refused = [&](const Case& c, Operand in, Operand out, Code code, const char* words) -> std::string {
-      Status status = backend.collective(c.spec(), in, out);
+      Status status = run_collective(backend, c.spec(), in, out);
       if (status) return fmt::format("{}: not refused", words);
       std::string text = status.error().to_string();
       if (status.error().code != code || text.find(words) == text.npos || !text.starts_with("case.lua:1: "))
@@ -318,13 +320,17 @@ TEST_CASE("a collective that cannot be is refused before anybody waits") {
     if (!r.empty()) return r;
     r = refused(c, in, operand({9}), Code::ShapeMismatch, "f32[9]");
     if (!r.empty()) return r;
-    c.algorithm = "three_shot";
-    r = refused(c, in, operand({8}), Code::NotFound, "three_shot");
-    if (!r.empty()) return r;
     c.algorithm = "nccl";
     if (!backend.links().nccl) r = refused(c, in, operand({8}), Code::Unsupported, "NCCL");
     if (!r.empty()) return r;
     c.algorithm = "ll";
+    CollectiveSpec with_epilogue = c.spec();
+    with_epilogue.epilogue.rms_norm_eps = 1e-5;
+    const Operand result = operand({8});
+    const Status epilogue = backend.collective(with_epilogue, {&in, 1}, {&result, 1});
+    if (epilogue || epilogue.error().code != Code::Unsupported) return "an epilogue is not refused";
+    const Status operands = backend.collective(c.spec(), {&in, 1}, {});
+    if (operands || operands.error().code != Code::InvalidArgument) return "no output is not refused";
     c.group = {{0, 5}};
     r = refused(c, in, operand({8}), Code::InvalidArgument, "{0,5}");
     if (!r.empty()) return r;
@@ -336,7 +342,7 @@ TEST_CASE("a collective that cannot be is refused before anybody waits") {
     r = refused(c, integers, integers, Code::DTypeMismatch, "avg");
     if (!r.empty()) return r;
     Status self =
-        backend.collective(message(Op::send, backend.job().rank, world), operand({8}), operand({8}));
+        run_collective(backend, message(Op::send, backend.job().rank, world), operand({8}), operand({8}));
     return self ? "a message to oneself" : "";
   };
   CHECK(failures(run_ranks(job_options(2), body)) == "");
@@ -351,7 +357,7 @@ TEST_CASE("after an end barrier an input may be overwritten at once") {
       if (!memory) return memory.error().to_string();
       for (c.seed = 1; c.seed < 40; ++c.seed) {
         fill(backend, c, backend.job().rank, memory->in);
-        if (Status s = backend.collective(c.spec(), memory->in, memory->out); !s)
+        if (Status s = run_collective(backend, c.spec(), memory->in, memory->out); !s)
           return s.error().to_string();
         const std::string ones(static_cast<size_t>(c.shape[0] * 4), '\xFF');
         if (Status s = set_bytes(backend, memory->in, ones); !s) return s.error().to_string();

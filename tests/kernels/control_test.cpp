@@ -6,6 +6,7 @@
 
 #include "kernels/job/control.hpp"
 #include "kernels/job/rendezvous.hpp"
+#include "tests/support/collective_case.hpp"
 #include "tests/support/ranks.hpp"
 
 using namespace peri;
@@ -106,18 +107,19 @@ TEST_CASE("a job leaves no descriptor, thread, mapping or file behind") {
   auto body = [](Backend& backend) -> std::string {
     auto storage = backend.allocate_symmetric(100'000, world_group(3));
     Operand operand{(*storage)->data(), {DType::f32, View::contiguous({100})}};
-    Attributes attributes{
-        {"reduce", std::string("sum")}, {"group", world_group(3)}, {"algorithm", std::string("ll")}};
-    for (const char* algorithm : {"ll", "two_shot"})
-      if (!backend.collective({.attributes = attributes, .algorithm = algorithm}, operand, operand))
+    for (Algorithm algorithm : {Algorithm::ll, Algorithm::two_shot})
+      if (!run_collective(backend,
+                          {.algorithm = find_algorithm(Op::all_reduce, algorithm), .group = world_group(3)},
+                          operand, operand))
         return "collective";
-    CollectiveSpec pass{
-        .op = backend.job().rank ? Op::recv : Op::send,
-        .attributes = {{"peer", int64_t(backend.job().rank ? 0 : 1)}, {"group", world_group(3)}},
-        .algorithm = "ll"};
-    if (backend.job().rank < 2 && !backend.collective(pass, operand, operand)) return "message";
+    const Op op = backend.job().rank ? Op::recv : Op::send;
+    CollectiveSpec pass{.op = op,
+                        .algorithm = find_algorithm(op, Algorithm::ll),
+                        .group = world_group(3),
+                        .peer = backend.job().rank ? 0 : 1};
+    if (backend.job().rank < 2 && !run_collective(backend, pass, operand, operand)) return "message";
     backend.leave();
-    return backend.collective(pass, operand, operand) ? "a collective after leaving" : "";
+    return run_collective(backend, pass, operand, operand) ? "a collective after leaving" : "";
   };
   auto lines_of_maps = [] {
     size_t shared = 0;

@@ -24,7 +24,7 @@ Case all_reduce(const std::string& algorithm, const Group& group, int64_t count 
 
 // Once it is done: on a device it fails only then.
 Status run(Backend& backend, const CollectiveSpec& spec, const Operand& in, const Operand& out) {
-  PERI_TRY(backend.collective(spec, in, out));
+  PERI_TRY(run_collective(backend, spec, in, out));
   return backend.synchronize();
 }
 
@@ -90,7 +90,7 @@ TEST_CASE("a rank killed while others exchange, allocate or wait for its message
         return error_of(run(backend, all_reduce("ll", world, 0).spec(), operand, operand));
       default: {
         CollectiveSpec receive{
-            .op = Op::recv, .attributes = {{"peer", int64_t(1)}, {"group", world}}, .algorithm = "ll"};
+            .op = Op::recv, .algorithm = find_algorithm(Op::recv, Algorithm::ll), .group = world, .peer = 1};
         return error_of(run(backend, receive, operand, operand));
       }
     }
@@ -106,7 +106,8 @@ TEST_CASE("a stopped rank is a Timeout that says what it was last in") {
     Case c = all_reduce("ll", world);
     auto memory = place(backend, c);
     CollectiveSpec barrier{
-        .op = Op::barrier, .attributes = {{"group", world}}, .algorithm = "ll", .origin = {"a.lua", 7}};
+        .op = Op::barrier, .algorithm = find_algorithm(Op::barrier, Algorithm::ll), .group = world};
+    barrier.origin = {"a.lua", 7};
     if (!run(backend, barrier, memory->in, memory->in)) return "barrier";
     if (backend.job().rank == 1) raise(SIGSTOP);
     auto begin = std::chrono::steady_clock::now();
@@ -134,7 +135,8 @@ TEST_CASE("a replay that loses a peer names the call and its line") {
   auto body = [](Backend& backend) -> std::string {
     Case c = all_reduce("two_shot", world_group(2));
     auto memory = place(backend, c);
-    if (!backend.begin_capture() || !backend.collective(c.spec(), memory->in, memory->out)) return "capture";
+    if (!backend.begin_capture() || !run_collective(backend, c.spec(), memory->in, memory->out))
+      return "capture";
     auto recording = backend.end_capture();
     for (int i = 0; i < 1000; ++i) {
       if (backend.job().rank == 1 && i == 500) raise(SIGKILL);
@@ -206,10 +208,10 @@ TEST_CASE("a message of another type is refused by its receiver") {
     auto memory = backend.allocate(64, Place::device);
     const bool sending = backend.job().rank == 0;
     Operand operand{(*memory)->data(), {DType::f32, View::contiguous({sending ? 4 : 5})}};
-    CollectiveSpec spec{.op = sending ? Op::send : Op::recv,
-                        .attributes = {{"peer", int64_t(sending ? 1 : 0)}, {"group", world}},
-                        .algorithm = "ll",
-                        .origin = {sending ? "send.lua" : "recv.lua", 2}};
+    const Op op = sending ? Op::send : Op::recv;
+    CollectiveSpec spec{
+        .op = op, .algorithm = find_algorithm(op, Algorithm::ll), .group = world, .peer = sending ? 1 : 0};
+    spec.origin = {sending ? "send.lua" : "recv.lua", 2};
     Status status = run(backend, spec, operand, operand);
     return sending ? (status ? "" : status.error().to_string()) : error_of(status);
   };

@@ -58,15 +58,11 @@ KernelSpec doubling() {
 }
 
 CollectiveSpec all_reduce(int ranks) {
-  Attributes attributes;
-  attributes.set("reduce", std::string("sum"));
-  attributes.set("group", world_group(ranks));
-  attributes.set("algorithm", std::string("ll"));
-  return {.op = Op::all_reduce,
-          .attributes = std::move(attributes),
-          .algorithm = "ll",
-          .end_barrier = true,
-          .origin = {"a \"b\" \xff.lua", 7}};
+  CollectiveSpec spec{.op = Op::all_reduce,
+                      .algorithm = find_algorithm(Op::all_reduce, Algorithm::ll),
+                      .group = world_group(ranks)};
+  spec.origin = {"a \"b\" \xff.lua", 7};
+  return spec;
 }
 
 double end_of(const Json& event) {
@@ -113,7 +109,8 @@ TEST_CASE("each replay tells each of its calls") {
   std::fill_n(reinterpret_cast<float*>(x.data), 1 << 22, 5.0f);
   REQUIRE(rig.backend->begin_capture());
   REQUIRE(rig.backend->launch(doubling(), {&x, 1}, {&y, 1}));
-  REQUIRE(rig.backend->collective(all_reduce(1), {y.data, z.type}, z));
+  const Operand part{y.data, z.type};
+  REQUIRE(rig.backend->collective(all_reduce(1), {&part, 1}, {&z, 1}));
   auto recording = rig.backend->end_capture();
   REQUIRE(recording);
   CHECK((*recording)->call_count() == 2);
@@ -159,7 +156,7 @@ TEST_CASE("a collective tells its bytes, its bandwidth, and where it comes from 
     auto memory = *backend->allocate(2 * 4096, Place::device);
     Operand x{memory->data(), {DType::f32, View::contiguous({1024})}}, y = x;
     y.data += 4096;
-    if (!backend->collective(all_reduce(2), x, y)) return "it failed";
+    if (!backend->collective(all_reduce(2), {&x, 1}, {&y, 1})) return "it failed";
     backend->leave();
     const auto stream = sink.lane(Lane::stream);
     if (stream.size() != 1) return "events: " + std::to_string(stream.size());
@@ -178,7 +175,7 @@ TEST_CASE("a collective tells its bytes, its bandwidth, and where it comes from 
 TEST_CASE("what fails is told too, and what was seen before is written") {
   Rig rig;
   Operand x = rig.make({4}), y = rig.make({5});
-  CHECK_FALSE(rig.backend->collective(all_reduce(1), x, y));
+  CHECK_FALSE(rig.backend->collective(all_reduce(1), {&x, 1}, {&y, 1}));
   rig.backend->abort({Code::ScriptError, "stop", {}, {}, {}});
   const auto events = rig.sink.events();
   CHECK(events.back()["ph"] == "i");

@@ -93,12 +93,16 @@ Graph messages() {
 
 planner::Policy two_shot() {
   planner::Policy policy;
-  policy.all_reduce = [](const planner::OpContext&) -> Result<std::string> { return "two_shot"; };
+  policy.algorithms[Op::all_reduce] = [](const planner::OpContext&) -> Result<std::string> {
+    return "two_shot";
+  };
   return policy;
 }
 planner::Policy gathers_by_multicast() {
   planner::Policy policy = one_shot();
-  policy.all_gather = [](const planner::OpContext&) -> Result<std::string> { return "multimem"; };
+  policy.algorithms[Op::all_gather] = [](const planner::OpContext&) -> Result<std::string> {
+    return "multimem";
+  };
   return policy;
 }
 
@@ -173,10 +177,10 @@ const Mutant kMutants[] = {
      [](planner::Plan& p) { line<planner::KernelLine>(p, 3).outputs[0].buffer = named(p, "buf0"); },
      "owns no storage"},
     {"an end barrier is missing", eight_layers, one_shot,
-     [](planner::Plan& p) { line<planner::CollectiveLine>(p, 0).end_barrier = false; },
+     [](planner::Plan& p) { line<planner::CollectiveLine>(p, 0).spec.end_barrier = false; },
      "peers may still be reading"},
     {"the last end barrier is missing", eight_layers, one_shot,
-     [](planner::Plan& p) { line<planner::CollectiveLine>(p, 7).end_barrier = false; },
+     [](planner::Plan& p) { line<planner::CollectiveLine>(p, 7).spec.end_barrier = false; },
      "the call ends while peers"},
     {"an operand is in ordinary memory", two_operands_at_once, one_shot,
      [](planner::Plan& p) {
@@ -190,23 +194,32 @@ const Mutant kMutants[] = {
      "not in symmetric memory"},
     {"an overwritten operand is read again", view_of_a_value, one_shot,
      [](planner::Plan& p) {
-       line<planner::CollectiveLine>(p, 0).algorithm = "two_shot";
+       line<planner::CollectiveLine>(p, 0).spec.algorithm =
+           find_algorithm(Op::all_reduce, Algorithm::two_shot);
        line<planner::KernelLine>(p, 1).inputs[1].type.view.offset = 8;  // half of it is overwritten
      },
      "is read, but not there"},
     {"an algorithm overwrites the caller's tensor", graph_inputs, one_shot,
-     [](planner::Plan& p) { line<planner::CollectiveLine>(p, 2).algorithm = "two_shot"; },
+     [](planner::Plan& p) {
+       line<planner::CollectiveLine>(p, 2).spec.algorithm =
+           find_algorithm(Op::all_reduce, Algorithm::two_shot);
+     },
      "the caller's tensor"},
-    {"an algorithm that does not exist", eight_layers, one_shot,
-     [](planner::Plan& p) { line<planner::CollectiveLine>(p, 2).algorithm = "three_shot"; },
-     "unknown algorithm"},
+    {"an algorithm of another op", eight_layers, one_shot,
+     [](planner::Plan& p) {
+       line<planner::CollectiveLine>(p, 2).spec.algorithm = find_algorithm(Op::broadcast, Algorithm::ll);
+     },
+     "no algorithm of its op"},
+    {"a collective without its output", eight_layers, one_shot,
+     [](planner::Plan& p) { line<planner::CollectiveLine>(p, 2).outputs.clear(); },
+     "another number of operands"},
     {"the group lacks this rank", eight_layers, one_shot, [](planner::Plan& p) { p.world = {5, 6}; },
      "not in the group"},
     {"a collective writes where peers read", eight_layers, one_shot,
      [](planner::Plan& p) {
        planner::CollectiveLine& c = line<planner::CollectiveLine>(p, 7);
-       c.output = c.input;
-       p.outputs[0].value = c.input;
+       c.outputs = c.inputs;
+       p.outputs[0].value = c.inputs[0];
      },
      "while peers read it"},
     {"two outputs in one buffer", graph_inputs, one_shot,
@@ -227,10 +240,10 @@ const Mutant kMutants[] = {
     {"storage of another dtype", eight_layers, one_shot,
      [](planner::Plan& p) { buffer(p, "buf3").type.dtype = DType::f16; }, "storage of another kind"},
     {"a window reaches outside", view_of_a_value, one_shot,
-     [](planner::Plan& p) { line<planner::CollectiveLine>(p, 0).input.type.view.offset += 1; },
+     [](planner::Plan& p) { line<planner::CollectiveLine>(p, 0).inputs[0].type.view.offset += 1; },
      "reaches outside"},
     {"a window that is not contiguous", view_of_a_value, one_shot,
-     [](planner::Plan& p) { line<planner::CollectiveLine>(p, 0).input.type.view = {{2, 8}, {1, 2}, 0}; },
+     [](planner::Plan& p) { line<planner::CollectiveLine>(p, 0).inputs[0].type.view = {{2, 8}, {1, 2}, 0}; },
      "not contiguous"},
     {"freed too early", two_operands_at_once, one_shot,
      [](planner::Plan& p) {
@@ -400,29 +413,31 @@ const Mutant kMutants[] = {
 
     // Collectives.
     {"any group synchronises another", two_groups, one_shot,
-     [](planner::Plan& p) { line<planner::CollectiveLine>(p, 0).end_barrier = false; },
+     [](planner::Plan& p) { line<planner::CollectiveLine>(p, 0).spec.end_barrier = false; },
      "the call ends while peers", {0, 3}},
     {"what peers write is overwritten too early", gathered, gathers_by_multicast,
-     [](planner::Plan& p) { line<planner::CollectiveLine>(p, 0).end_barrier = false; },
+     [](planner::Plan& p) { line<planner::CollectiveLine>(p, 0).spec.end_barrier = false; },
      "is written while peers may still be reading it"},
     {"a send with an output", messages, one_shot,
      [](planner::Plan& p) {
-       line<planner::CollectiveLine>(p, 0).output.buffer = p.outputs[0].value.buffer;
+       planner::CollectiveLine& send = line<planner::CollectiveLine>(p, 0);
+       send.outputs = send.inputs;
      },
-     "writes nothing"},
+     "another number of operands"},
     {"a barrier with an output", messages, one_shot,
      [](planner::Plan& p) {
-       line<planner::CollectiveLine>(p, 1).output.buffer = p.outputs[0].value.buffer;
+       planner::CollectiveLine& barrier = line<planner::CollectiveLine>(p, 1);
+       barrier.outputs = barrier.inputs;
      },
-     "writes nothing"},
+     "another number of operands"},
     {"a group beyond the world", eight_layers, one_shot,
      [](planner::Plan& p) {
-       line<planner::CollectiveLine>(p, 3).attributes.set("group", Group{{0, 7}});
+       line<planner::CollectiveLine>(p, 3).spec.group = {{0, 7}};
      },
      "not of ranks of a world of 2"},
     {"a group with a rank twice", eight_layers, one_shot,
      [](planner::Plan& p) {
-       line<planner::CollectiveLine>(p, 3).attributes.set("group", Group{{0, 0}});
+       line<planner::CollectiveLine>(p, 3).spec.group = {{0, 0}};
      },
      "not of ranks of a world of 2"},
 
@@ -485,9 +500,9 @@ TEST_CASE("check_plan refuses every mutant, and says why") {
 
 TEST_CASE("check_plan accepts an end barrier left out where a later synchronisation comes first") {
   planner::Plan plan = planned(two_operands_at_once());
-  line<planner::CollectiveLine>(plan, 0).end_barrier = false;
+  line<planner::CollectiveLine>(plan, 0).spec.end_barrier = false;
   CHECK(check_plan(plan));  // the second collective synchronises the group, and nothing has overwritten buf0
-  line<planner::CollectiveLine>(plan, 1).end_barrier = false;
+  line<planner::CollectiveLine>(plan, 1).spec.end_barrier = false;
   CHECK_FALSE(check_plan(plan));
 }
 
@@ -498,7 +513,7 @@ TEST_CASE("check_plan knows that a message between two is no synchronisation of 
   planner::Plan plan =
       planned(p.returning({p.op(Op::send, {sum}, {{"peer", int64_t{1}}, {"group", group}})}));
   REQUIRE(check_plan(plan));
-  line<planner::CollectiveLine>(plan, 0).end_barrier = false;
+  line<planner::CollectiveLine>(plan, 0).spec.end_barrier = false;
   const Status status = check_plan(plan);
   REQUIRE(!status);
   CHECK(status.error().message.find("the call ends while peers") != std::string::npos);

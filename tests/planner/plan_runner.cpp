@@ -127,7 +127,7 @@ Result<std::vector<Value>> collective(const planner::CollectiveLine& line, std::
                                        {"shape", Ints(type.shape.begin(), type.shape.end())},
                                        {"place", type.place}},
                                       {}));
-  graph.set_outputs({{PERI_TRY(graph.add(line.op, {x}, line.attributes, line.origin))}});
+  graph.set_outputs({{PERI_TRY(graph.add(line.spec.op, {x}, attributes_of(line.spec), line.spec.origin))}});
   std::vector<Value> results;
   for (std::vector<Value>& outputs : PERI_TRY(interpret(graph, arguments)))
     results.push_back(std::move(outputs[0]));
@@ -155,7 +155,8 @@ Status step(Rank& rank, const planner::Line& line, std::vector<Value>& operands)
                                },
                                [&](const planner::KernelLine& l) { return rank.run(l); },
                                [&](const planner::CollectiveLine& l) -> Status {
-                                 operands.push_back(rank.get(l.input));
+                                 // What reads nothing (recv) takes its type from its output.
+                                 operands.push_back(rank.get(l.inputs.empty() ? l.outputs[0] : l.inputs[0]));
                                  return {};
                                }},
                     line);
@@ -170,13 +171,15 @@ Result<RunResult> run_plans(std::span<const planner::Plan> plans, std::span<cons
     std::vector<Value> operands;  // of a collective, by rank
     for (size_t r = 0; r < plans.size(); ++r) PERI_TRY(step(ranks[r], plans[r].lines[i].line, operands));
     const auto* call = std::get_if<planner::CollectiveLine>(&plans[0].lines[i].line);
-    if (!call || call->op == Op::barrier) continue;
+    if (!call || call->spec.op == Op::barrier) continue;
     const std::vector<Value> results = PERI_TRY(collective(*call, operands));
     for (size_t r = 0; r < plans.size(); ++r) {
       const auto& line = std::get<planner::CollectiveLine>(plans[r].lines[i].line);
-      if (find_algorithm(line.op, line.algorithm)->clobbers_input) ranks[r].spoil(line.input);
-      if (!line.call_name.empty()) ranks[r].allocate(line.output.buffer);
-      ranks[r].put(line.output, results[r]);
+      if (line.spec.algorithm->clobbers_input) ranks[r].spoil(line.inputs[0]);
+      for (const planner::PlanOperand& output : line.outputs) {
+        if (line.is_fallback()) ranks[r].allocate(output.buffer);
+        ranks[r].put(output, results[r]);
+      }
     }
   }
   RunResult result;

@@ -61,7 +61,9 @@ class Program {
 
 inline planner::Policy one_shot() {
   planner::Policy policy;
-  policy.all_reduce = [](const planner::OpContext&) -> Result<std::string> { return "one_shot"; };
+  policy.algorithms[Op::all_reduce] = [](const planner::OpContext&) -> Result<std::string> {
+    return "one_shot";
+  };
   return policy;
 }
 

@@ -26,7 +26,9 @@ planner::Policy policy_of(uint64_t seed) {
   if (seed & 16) policy.ll_bytes = 0;
   if (seed & 32) policy.one_shot_bytes = 0;  // two_shot, which overwrites its operand
   if (seed & 64)
-    policy.all_gather = [](const planner::OpContext&) -> Result<std::string> { return "multimem"; };
+    policy.algorithms[Op::all_gather] = [](const planner::OpContext&) -> Result<std::string> {
+      return "multimem";
+    };
   if (seed & 128) policy.skip.insert(policy.skip.end(), {"write_in_place", "dead_code"});
   return policy;
 }

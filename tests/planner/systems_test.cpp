@@ -20,7 +20,9 @@ bool decided(const planner::Plan& plan, const std::string& choice, const std::st
 
 planner::Policy two_shot() {
   planner::Policy policy;
-  policy.all_reduce = [](const planner::OpContext&) -> Result<std::string> { return "two_shot"; };
+  policy.algorithms[Op::all_reduce] = [](const planner::OpContext&) -> Result<std::string> {
+    return "two_shot";
+  };
   return policy;
 }
 
@@ -67,8 +69,8 @@ TEST_CASE("S1: comm buffers") {
     CHECK(statistics(plan)["identity_copies"] == 0);
     for (const planner::PlanLine& line : plan.lines)
       if (const auto* call = std::get_if<planner::CollectiveLine>(&line.line)) {
-        CHECK(call->input.type.view.offset == 16);
-        CHECK(plan.buffer(call->input.buffer).kind == planner::BufferKind::comm);
+        CHECK(call->inputs[0].type.view.offset == 16);
+        CHECK(plan.buffer(call->inputs[0].buffer).kind == planner::BufferKind::comm);
       }
   }
   SECTION("an operand that is not contiguous is copied, and the copy is the comm buffer") {
@@ -82,7 +84,9 @@ TEST_CASE("S1: comm buffers") {
   }
   SECTION("the output of an algorithm that writes to peers is the symmetric one, and is not returned") {
     planner::Policy policy;
-    policy.all_gather = [](const planner::OpContext&) -> Result<std::string> { return "multimem"; };
+    policy.algorithms[Op::all_gather] = [](const planner::OpContext&) -> Result<std::string> {
+      return "multimem";
+    };
     Program p;
     NodeId a = p.op(Op::all_gather, {p.input(DType::f32, {4, 8})}, {{"group", Group{{0, 1}}}});
     Stats inner = statistics(planned(p.returning({p.op(Op::exp, {a})}), policy));
@@ -108,7 +112,7 @@ TEST_CASE("a shard, which lies elsewhere on every rank, is copied before peers r
       CHECK(statistics(plan)["p2p_allocs"] == 1);
       for (const planner::PlanLine& line : plan.lines)
         if (const auto* call = std::get_if<planner::CollectiveLine>(&line.line))
-          CHECK(call->input.type.view.offset == 0);
+          CHECK(call->inputs[0].type.view.offset == 0);
     }
 }
 
@@ -207,7 +211,9 @@ TEST_CASE("S2: every choice and refusal has its reason") {
   };
   auto named = [](std::string name) {
     planner::Policy policy;
-    policy.all_reduce = [name](const planner::OpContext&) -> Result<std::string> { return name; };
+    policy.algorithms[Op::all_reduce] = [name](const planner::OpContext&) -> Result<std::string> {
+      return name;
+    };
     return policy;
   };
   const planner::Policy sizes{.ll_bytes = 16384, .one_shot_bytes = 262144};
@@ -249,7 +255,7 @@ TEST_CASE("S2: every choice and refusal has its reason") {
   CHECK(choice({}, {4}, {{0, 1}}, "nccl") == "nccl: named in the script");
 
   planner::Policy broken;
-  broken.all_reduce = [](const planner::OpContext& op) -> Result<std::string> {
+  broken.algorithms[Op::all_reduce] = [](const planner::OpContext& op) -> Result<std::string> {
     return fail(Code::ScriptError, "no", op.origin);
   };
   Program p;

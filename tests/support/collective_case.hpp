@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "core/ops/op.hpp"
+#include "core/ops/collective.hpp"
 #include "core/types/dtype.hpp"
 #include "kernels/backend.hpp"
 
@@ -86,31 +86,29 @@ struct Case {
   bool end_barrier = true;
   bool in_place = false;
 
-  kernels::CollectiveSpec spec() const {
-    Attributes a;
-    if (op == Op::all_reduce || op == Op::reduce_scatter) a.set("reduce", std::string(to_string(reduce)));
-    if (op == Op::all_gather || op == Op::reduce_scatter) a.set("dim", int64_t(dim));
-    if (op == Op::all_to_all) {
-      a.set("split_dim", int64_t(dim));
-      a.set("concat_dim", int64_t(concat_dim));
-    }
-    if (op == Op::broadcast) a.set("root", int64_t(root));
-    a.set("group", group);
-    if (op != Op::barrier) a.set("algorithm", algorithm);
+  // The algorithm is one of the op's.
+  CollectiveSpec spec() const {
     return {.op = op,
-            .attributes = a,
-            .algorithm = algorithm,
+            .algorithm = find_algorithm(op, algorithm),
+            .reduce = reduce,
+            .group = group,
+            .split_dim = dim,
+            .concat_dim = splits_twice() ? concat_dim : dim,
+            .root = root,
             .end_barrier = end_barrier,
+            .epilogue = {},
             .origin = {"case.lua", 1}};
   }
+  // send and barrier write nothing: what they return is their operand.
+  bool returns_operand() const { return collective_info(op).outputs == 0; }
+  // Whether its input must divide into a part for every member along `dim`, and whether what arrives is
+  // joined along another dimension.
+  bool splits() const { return collective_info(op).input == Parts::per_member; }
+  bool splits_twice() const { return splits() && collective_info(op).output == Parts::per_member; }
   Shape output_shape() const {
     Shape s = shape;
-    if (op == Op::all_gather) s[dim] *= group.size();
-    if (op == Op::reduce_scatter) s[dim] /= group.size();
-    if (op == Op::all_to_all) {
-      s[dim] /= group.size();
-      s[concat_dim] *= group.size();
-    }
+    if (splits()) s[dim] /= group.size();
+    if (collective_info(op).output == Parts::per_member) s[splits_twice() ? concat_dim : dim] *= group.size();
     return s;
   }
   double input(int rank, int64_t index) const {
@@ -124,62 +122,27 @@ struct Case {
                        concat_dim, root, offset, seed);
   }
 
+  // Which element of whose input element `at` of `rank`'s output is; rank -1: of all members', reduced.
+  struct Source {
+    int rank;
+    int64_t index;
+  };
+  Source source(int rank, std::vector<int64_t> at) const;
+
   // Element at `at` of `rank`'s output, in double precision and not rounded.
-  double expected(int rank, std::vector<int64_t> at) const {
-    auto index = [this](const std::vector<int64_t>& position) {
-      int64_t i = 0;
-      for (int d = 0; d < shape.rank(); ++d) i = i * shape[d] + position[static_cast<size_t>(d)];
-      return i;
-    };
-    auto d = static_cast<size_t>(dim), c = static_cast<size_t>(concat_dim);
-    int me = group.index_of(rank);
-    auto reduced = [&](int64_t i) {
-      double total = 0;
-      for (int m = 0; m < group.size(); ++m) {
-        double v = input(group.ranks[static_cast<size_t>(m)], i);
-        if (m == 0)
-          total = v;
-        else if (reduce == Reduce::min)
-          total = std::min(total, v);
-        else if (reduce == Reduce::max)
-          total = std::max(total, v);
-        else if (reduce == Reduce::prod)
-          total *= v;
-        else
-          total += v;
-      }
-      return reduce == Reduce::avg ? total / group.size() : total;
-    };
-    switch (op) {
-      case Op::all_reduce:
-        return reduced(index(at));
-      case Op::reduce_scatter:
-        at[d] += me * (shape[dim] / group.size());
-        return reduced(index(at));
-      case Op::broadcast:
-        return input(root, index(at));
-      case Op::all_gather: {
-        int64_t from = at[d] / shape[dim];
-        at[d] %= shape[dim];
-        return input(group.ranks[static_cast<size_t>(from)], index(at));
-      }
-      case Op::all_to_all: {
-        int64_t length = output_shape()[concat_dim] / group.size();  // what each contributes along concat_dim
-        int64_t from = at[c] / length;
-        at[c] %= length;
-        at[d] += me * (shape[dim] / group.size());
-        return input(group.ranks[static_cast<size_t>(from)], index(at));
-      }
-      default:
-        return input(rank, index(at));
-    }
+  double expected(int rank, const std::vector<int64_t>& at) const {
+    const Source from = source(rank, at);
+    return from.rank < 0 ? reduced(from.index) : input(from.rank, from.index);
   }
+
+ private:
+  double reduced(int64_t index) const;
 };
 
 // Only the host backend has (emulates) a multicast address.
 inline bool offers(const kernels::Backend& backend, const AlgorithmInfo& row) {
-  if (row.name == "nccl") return backend.links().nccl;
-  return backend.name() == "host" || !row.name.starts_with("multimem");
+  if (row.algorithm == Algorithm::nccl) return backend.links().nccl;
+  return backend.name() == "host" || !uses_multicast(row.algorithm);
 }
 
 // Memory for one case's operands, as the algorithm wants it. Symmetric memory is allocated collectively.
@@ -194,7 +157,7 @@ inline Result<CaseMemory> place(kernels::Backend& backend, const Case& c) {
   CaseMemory m;
   m.input = algorithm->symmetric == kInput ? PERI_TRY(backend.allocate_symmetric(in_bytes + before, c.group))
                                            : PERI_TRY(backend.allocate(in_bytes + before, Place::device));
-  m.output = c.in_place ? m.input
+  m.output = c.in_place || c.returns_operand() ? m.input
              : algorithm->symmetric == kOutput
                  ? PERI_TRY(backend.allocate_symmetric(out_bytes + before, c.group))
                  : PERI_TRY(backend.allocate(out_bytes + before, Place::device));
@@ -252,13 +215,19 @@ inline std::string compare(kernels::Backend& backend, const Case& c, int rank, c
   }
   return "";
 }
+// With as many operands as the op has.
+inline Status run_collective(kernels::Backend& backend, const CollectiveSpec& spec,
+                             const kernels::Operand& in, const kernels::Operand& out) {
+  return backend.collective(spec, {&in, static_cast<size_t>(spec.info().inputs)},
+                            {&out, static_cast<size_t>(spec.info().outputs)});
+}
 // Places, fills, runs and compares.
 inline std::string run_case(kernels::Backend& backend, const Case& c) {
   Result<CaseMemory> memory = place(backend, c);
   if (!memory) return memory.error().to_string();
   int rank = backend.job().rank;
   fill(backend, c, rank, memory->in);
-  Status status = backend.collective(c.spec(), memory->in, memory->out);
+  Status status = run_collective(backend, c.spec(), memory->in, memory->out);
   if (!status) return status.error().to_string();
   std::string wrong = compare(backend, c, rank, memory->out);
   // Without an end barrier the caller must keep its memory as it is until the next meeting.

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "core/ops/attributes_of.hpp"
+#include "core/ops/collective.hpp"
 #include "core/ops/families.hpp"
 #include "tests/support/random.hpp"
 #include "tests/support/value_range.hpp"
@@ -502,7 +503,7 @@ class Builder {
   std::string random_algorithm(Op op) {
     std::vector<std::string> names = {""};
     for (const AlgorithmInfo& row : algorithms())
-      if (row.op == op && !row.name.starts_with("multimem") && row.name != "nccl")
+      if (row.op == op && !uses_multicast(row.algorithm) && row.algorithm != Algorithm::nccl)
         names.emplace_back(row.name);
     return random_.pick(names);
   }

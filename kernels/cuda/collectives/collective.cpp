@@ -8,16 +8,28 @@
 namespace peri::kernels::cuda {
 namespace {
 
-static_assert(static_cast<int>(Element::u8) == static_cast<int>(DType::u8) &&
-              static_cast<int>(Element::i32) == static_cast<int>(DType::i32));
-
 Element element_of(DType dtype) {
-  return dtype == DType::boolean ? Element::u8 : static_cast<Element>(dtype);
+  switch (dtype) {
+    case DType::f32:
+      return Element::f32;
+    case DType::f16:
+      return Element::f16;
+    case DType::bf16:
+      return Element::bf16;
+    case DType::i32:
+      return Element::i32;
+    case DType::i64:
+      return Element::i64;
+    case DType::u8:
+    case DType::boolean:  // only ever moved
+      return Element::u8;
+  }
+  return Element::u8;
 }
 
-Reduction reduction_of(std::optional<Reduce> reduce) {
-  if (!reduce) return Reduction::none;
-  switch (*reduce) {
+Reduction reduction_of(const CheckedCollective& c) {
+  if (!c.info().reduces) return Reduction::none;
+  switch (c.spec.reduce) {
     case Reduce::sum:
       return Reduction::sum;
     case Reduce::avg:
@@ -41,14 +53,14 @@ PartWindow window_of(const Window& window) {
   return {.row_bytes = window.row_bytes, .row_stride = window.row_stride, .begin = window.begin};
 }
 
-CollectiveArguments arguments_of(const CollectiveCall& c, const GroupContext& context) {
+CollectiveArguments arguments_of(const CheckedCollective& c, const GroupContext& context) {
   CollectiveArguments a{};
   a.group = context.view();
   a.watch = context.monitor().watch();
   a.operation = context.monitor().number(c.operation);
   a.signature = folded(c.signature);
   a.element = element_of(c.dtype);
-  a.reduction = reduction_of(c.reduction);
+  a.reduction = reduction_of(c);
   a.input = c.input;
   a.output = c.output;
   for (int m = 0; m < c.members(); ++m) {
@@ -58,26 +70,19 @@ CollectiveArguments arguments_of(const CollectiveCall& c, const GroupContext& co
   }
   a.length = c.part_bytes();
   a.root = c.root;
-  a.personal = c.op == Op::all_to_all || c.op == Op::reduce_scatter;
-  a.end_barrier = c.end_barrier;
+  a.personal = c.is_personal();
+  a.end_barrier = c.spec.end_barrier;
   return a;
 }
 
-Status enqueue_copy(const CollectiveCall& c, cudaStream_t stream) {
-  if (c.output == c.input || c.input_bytes() == 0) return {};
-  return check(
-      cudaMemcpyAsync(c.output, c.input, static_cast<size_t>(c.input_bytes()), cudaMemcpyDefault, stream),
-      c.operation.text());
-}
-
-class CollectiveBase : public Call {
+class CollectiveBase : public StreamCall {
  public:
-  CollectiveBase(CollectiveCall call, const Communicator& communicator)
+  CollectiveBase(CheckedCollective call, const Communicator& communicator)
       : c_(std::move(call)), stream_(communicator.device()->stream()) {}
   const job::Operation* operation() const override { return &c_.operation; }
 
  protected:
-  CollectiveCall c_;
+  CheckedCollective c_;
   cudaStream_t stream_;
 };
 
@@ -85,18 +90,24 @@ class CollectiveBase : public Call {
 class CopyCall final : public CollectiveBase {
  public:
   using CollectiveBase::CollectiveBase;
-  Status enqueue() override { return enqueue_copy(c_, stream_); }
+  Status enqueue() override {
+    const int64_t bytes = std::min(c_.input_bytes(), c_.output_bytes());
+    if (c_.in_place() || bytes == 0) return {};
+    return check(cudaMemcpyAsync(c_.output, c_.input, static_cast<size_t>(bytes), cudaMemcpyDefault, stream_),
+                 c_.operation.text());
+  }
 };
 
-// `ll`: one kernel per chunk. And the barrier, which then gives its operand back.
+// `ll`: one kernel per chunk; of a barrier, which moves nothing, one.
 class StagedCall final : public CollectiveBase {
  public:
-  StagedCall(CollectiveCall call, const Communicator& communicator, const GroupContext& context)
+  StagedCall(CheckedCollective call, const Communicator& communicator, const GroupContext& context)
       : CollectiveBase(std::move(call), communicator),
         arguments_(arguments_of(c_, context)),
-        pushes_values_(c_.op == Op::all_reduce && is_float(c_.dtype) && arguments_.length > 0) {}
+        pushes_values_(c_.info().reduces && c_.info().is_elementwise() && is_float(c_.dtype) &&
+                       arguments_.length > 0) {}
   Status enqueue() override {
-    const int64_t total = c_.op == Op::barrier ? 0 : arguments_.length;
+    const int64_t total = arguments_.length;
     const int64_t most = pushes_values_ ? push_chunk_bytes(c_.members()) : kChunkBytes;
     int64_t at = 0;
     do {  // an empty collective still meets
@@ -108,7 +119,7 @@ class StagedCall final : public CollectiveBase {
                      c_.operation.text()));
       at += chunk.length;
     } while (at < total);
-    return c_.op == Op::barrier ? enqueue_copy(c_, stream_) : Status{};
+    return {};
   }
   // Values that are pushed go to this rank's output, and to workspaces, which nothing else reads.
   bool let_next_begin(std::span<const std::byte> early) override {
@@ -125,14 +136,14 @@ class StagedCall final : public CollectiveBase {
 
 class DirectCall final : public CollectiveBase {
  public:
-  DirectCall(CollectiveCall call, const Communicator& communicator, const GroupContext& context)
+  DirectCall(CheckedCollective call, const Communicator& communicator, const GroupContext& context)
       : CollectiveBase(std::move(call), communicator), arguments_(arguments_of(c_, context)) {
     // Members that store into each other's inputs are in another call than those that fetch.
-    if (c_.algorithm.clobbers_input) arguments_.signature += c_.output == c_.input ? 0x10 : 0;
+    if (c_.algorithm().clobbers_input) arguments_.signature += c_.in_place() ? 0x10 : 0;
   }
   Status enqueue() override {
     const cudaError_t error =
-        c_.algorithm.clobbers_input ? launch_split(arguments_, stream_) : launch_pull(arguments_, stream_);
+        c_.algorithm().clobbers_input ? launch_split(arguments_, stream_) : launch_pull(arguments_, stream_);
     return check(error, c_.operation.text());
   }
 
@@ -143,15 +154,15 @@ class DirectCall final : public CollectiveBase {
 // By NVLink multicast, whose address the operand has.
 class MultimemCall final : public CollectiveBase {
  public:
-  MultimemCall(CollectiveCall call, const Communicator& communicator, const GroupContext& context,
+  MultimemCall(CheckedCollective call, const Communicator& communicator, const GroupContext& context,
                std::byte* multicast)
       : CollectiveBase(std::move(call), communicator), arguments_(arguments_of(c_, context)) {
     arguments_.multicast = multicast;
   }
   Status enqueue() override {
-    const auto launch = c_.op == Op::all_gather       ? launch_multimem_gather
-                        : c_.algorithm.clobbers_input ? launch_multimem_split
-                                                      : launch_multimem_one_shot;
+    const auto launch = !c_.info().reduces              ? launch_multimem_gather
+                        : c_.algorithm().clobbers_input ? launch_multimem_split
+                                                        : launch_multimem_one_shot;
     return check(launch(arguments_, stream_), c_.operation.text());
   }
 
@@ -161,19 +172,18 @@ class MultimemCall final : public CollectiveBase {
 
 class MessageCall final : public CollectiveBase {
  public:
-  MessageCall(CollectiveCall call, const Communicator& communicator, const Channel& channel)
+  MessageCall(CheckedCollective call, const Communicator& communicator, const Channel& channel)
       : CollectiveBase(std::move(call), communicator),
         view_(channel.view()),
         watch_(communicator.monitor().watch()),
         number_(communicator.monitor().number(c_.operation)),
         signature_(folded(c_.message_signature())) {}
   Status enqueue() override {
-    if (c_.op == Op::recv)
+    if (c_.info().inputs == 0)
       return check(launch_receive(view_, watch_, number_, signature_, c_.output, c_.output_bytes(), stream_),
                    c_.operation.text());
-    PERI_TRY(check(launch_send(view_, watch_, number_, signature_, c_.input, c_.input_bytes(), stream_),
-                   c_.operation.text()));
-    return enqueue_copy(c_, stream_);
+    return check(launch_send(view_, watch_, number_, signature_, c_.input, c_.input_bytes(), stream_),
+                 c_.operation.text());
   }
 
  private:
@@ -182,35 +192,31 @@ class MessageCall final : public CollectiveBase {
   uint32_t number_, signature_;
 };
 
-bool is_multimem(const CollectiveCall& c) {
-  return c.algorithm.name.starts_with("multimem");
-}
-
 // `why` is empty where nobody has asked for it.
-std::unexpected<Error> refuse_multicast(const CollectiveCall& c, const std::string& why) {
+std::unexpected<Error> refuse_multicast(const CheckedCollective& c, const std::string& why) {
   return c.operation.fail(Code::Unsupported,
                           "NVLink multicast is not used by this backend" + (why.empty() ? "" : ": " + why),
                           {"one_shot and two_shot are offered instead"});
 }
 
 // Before anything is agreed upon: all members of the call find the same.
-Status check_multimem(const Communicator& communicator, const CollectiveCall& c) {
+Status check_multimem(const Communicator& communicator, const CheckedCollective& c) {
   if (!environment().allows_multicast()) return refuse_multicast(c, "");
   if (c.members() == 1) return {};
-  if (const std::string why = communicator.peers().multicast_refusal(c.group); !why.empty())
+  if (const std::string why = communicator.peers().multicast_refusal(c.group()); !why.empty())
     return refuse_multicast(c, why);
-  if (c.reduction && !multimem_has(element_of(c.dtype), reduction_of(c.reduction)))
+  if (c.info().reduces && !multimem_has(element_of(c.dtype), reduction_of(c)))
     return refuse_multicast(c,
-                            fmt::format("it has no {} of {}", to_string(*c.reduction), to_string(c.dtype)));
+                            fmt::format("it has no {} of {}", to_string(c.spec.reduce), to_string(c.dtype)));
   return {};
 }
 
 // The multicast address of the symmetric operand, in the pool of the call's group.
-Result<std::byte*> multicast_address(GroupContext& context, const CollectiveCall& c) {
+Result<std::byte*> multicast_address(GroupContext& context, const CheckedCollective& c) {
   const std::shared_ptr<SymmetricPool> pool = PERI_TRY(context.pool());
   const int64_t offset = c.symmetric(c.me()) - pool->data(c.me());
-  std::byte* address =
-      pool->multicast().address(offset, c.algorithm.symmetric == kInput ? c.input_bytes() : c.output_bytes());
+  std::byte* address = pool->multicast().address(
+      offset, c.algorithm().symmetric == kInput ? c.input_bytes() : c.output_bytes());
   if (!address) return refuse_multicast(c, pool->multicast().refusal());
   return address;
 }
@@ -238,34 +244,37 @@ Result<Channel*> Communicator::channel(const Group& group, int from, int to,
   return channel.get();
 }
 
-Result<std::unique_ptr<Call>> prepare_collective(Communicator& communicator, const CollectiveSpec& spec,
-                                                 const Operand& input, const Operand& output, bool now) {
+Result<std::unique_ptr<StreamCall>> prepare_collective(Communicator& communicator, const CollectiveSpec& spec,
+                                                       std::span<const Operand> inputs,
+                                                       std::span<const Operand> outputs, bool now) {
   job::Control& control = communicator.control();
-  CollectiveCall c =
-      PERI_TRY(check_collective(spec, input, output, control.options(), [&](const std::byte* address) {
+  CheckedCollective c =
+      PERI_TRY(check_collective(spec, inputs, outputs, control.options(), [&](const std::byte* address) {
         return communicator.blocks()->find(address);
       }));
-  if (is_multimem(c)) PERI_TRY(check_multimem(communicator, c));
-  GroupContext* context = PERI_TRY(communicator.context(c.group));
+  const bool multicast = uses_multicast(c.algorithm().algorithm);
+  if (multicast) PERI_TRY(check_multimem(communicator, c));
+  GroupContext* context = PERI_TRY(communicator.context(c.group()));
   if (c.members() == 1) return std::make_unique<CopyCall>(std::move(c), communicator);
   PERI_TRY(communicator.monitor().can_communicate(c.operation));
   if (now) control.enter(c.operation);
   // What needs no symmetric operand goes through NCCL by itself where there is no P2P.
-  const Status reach =
-      communicator.peers().check_memory(c.peer < 0 ? c.group : Group{{control.rank(), c.peer}}, c.operation);
-  if (c.algorithm.name == "nccl" || (!reach && c.peer < 0))
-    return PERI_TRY(communicator.nccl(c.group, c.operation))->prepare(std::move(c), !now);
+  const Status reach = communicator.peers().check_memory(
+      c.is_message() ? Group{{control.rank(), c.spec.peer}} : c.group(), c.operation);
+  if (c.algorithm().algorithm == Algorithm::nccl || (!reach && !c.is_message()))
+    return PERI_TRY(communicator.nccl(c.group(), c.operation))->prepare(std::move(c), !now);
   PERI_TRY(reach);
-  if (c.op == Op::send || c.op == Op::recv) {
-    const bool sending = c.op == Op::send;
-    Channel* channel = PERI_TRY(communicator.channel(c.group, sending ? control.rank() : c.peer,
-                                                     sending ? c.peer : control.rank(), c.operation));
+  if (c.is_message()) {
+    const bool sending = c.info().inputs > 0;
+    const int me = control.rank(), peer = c.spec.peer;
+    Channel* channel =
+        PERI_TRY(communicator.channel(c.group(), sending ? me : peer, sending ? peer : me, c.operation));
     return std::make_unique<MessageCall>(std::move(c), communicator, *channel);
   }
   PERI_TRY(context->ensure(c.operation));
-  if (c.memory && is_multimem(c)) {
-    std::byte* multicast = PERI_TRY(multicast_address(*context, c));
-    return std::make_unique<MultimemCall>(std::move(c), communicator, *context, multicast);
+  if (c.memory && multicast) {
+    std::byte* address = PERI_TRY(multicast_address(*context, c));
+    return std::make_unique<MultimemCall>(std::move(c), communicator, *context, address);
   }
   if (c.memory) return std::make_unique<DirectCall>(std::move(c), communicator, *context);
   return std::make_unique<StagedCall>(std::move(c), communicator, *context);

@@ -16,9 +16,9 @@ namespace peri::kernels::cuda {
 
 // Something that is enqueued in the rank's stream, any number of times. Nothing is allocated in `enqueue`, so
 // that a stream may capture it.
-class Call {
+class StreamCall {
  public:
-  virtual ~Call() = default;
+  virtual ~StreamCall() = default;
   virtual Status enqueue() = 0;
   // Of a collective: what peers are told that this rank is doing; nullptr for what is this rank's own
   // business.
@@ -69,8 +69,9 @@ class Communicator {
 
 // Collective over the group when the group (for a message: the pair) is new. `now`: it will be enqueued at
 // once, so peers are told. The call refers to the communicator.
-Result<std::unique_ptr<Call>> prepare_collective(Communicator& communicator, const CollectiveSpec& spec,
-                                                 const Operand& input, const Operand& output, bool now);
+Result<std::unique_ptr<StreamCall>> prepare_collective(Communicator& communicator, const CollectiveSpec& spec,
+                                                       std::span<const Operand> inputs,
+                                                       std::span<const Operand> outputs, bool now);
 
 // A meeting of the context's members in the stream; the context is set up.
 Status issue_barrier(GroupContext& context, uint64_t signature, const job::Operation& operation);

@@ -68,35 +68,32 @@ __device__ int64_t part_begin(int64_t words, int members, int part) {
   return min(part * (((words + members - 1) / members + 7) / 8 * 8), words);
 }
 
-// kMembers: how many there are, or 0: as many as the group has. kPlain: a sum or mean of whole words in rows
-// without gaps.
+// What a thread does in one epoch. kMembers: how many there are, or 0: as many as the group has. kPlain: a
+// sum or mean of whole words in rows without gaps.
 template <Element element, int kMembers, bool kPlain, bool kTwoSteps>
-__global__ void __launch_bounds__(kThreads, 1) push_kernel(const __grid_constant__ CollectiveArguments a) {
-  constexpr int kCap = kMembers > 0 ? kMembers : kMaxMembers;
-  constexpr int kInFlight = kPlain && kCap <= 4 ? 8 / kCap : 1;  // words of every member
+struct PushedReduce {
+  static constexpr int kCap = kMembers > 0 ? kMembers : kMaxMembers;
+  static constexpr int kInFlight = kPlain && kCap <= 4 ? 8 / kCap : 1;  // words of every member
+  const CollectiveArguments& a;
+  const uint32_t epoch;
   const int members = kMembers > 0 ? kMembers : a.group.members, me = a.group.me;
-  if (a.lets_next_begin) asm volatile("griddepcontrol.launch_dependents;");
-  uint32_t before;
-  if (!takes_part(a, before)) return;
-  const uint32_t epoch = before + 1;
-  const bool meets = blockIdx.x == 0 && threadIdx.x < members && threadIdx.x != me;
-  if (meets) arrive(a.group, threadIdx.x, epoch, a.signature);
-
   const int64_t words = (a.length + kWord - 1) / kWord, step = word_step();
   const PartMemory input = PartMemory::of<uint4>(a.input, a.from[me]),
                    output = PartMemory::of<uint4>(a.output, a.to[me]);
-  auto own = [&](int64_t word) {
-    return marked(load_word<element, uint4, kPlain>(input, a.at + word * kWord, a.length - word * kWord));
-  };
-  auto store = [&](int64_t word, uint4 value) {
-    store_word<element, uint4, kPlain>(output, a.at + word * kWord, a.length - word * kWord, value);
-  };
-  auto set_of = [&](int owner, int set) {
-    return slots(a.group, epoch, owner, set, (kTwoSteps ? 2 : 1) * members);
-  };
-  auto begin_of = [&](int part) { return part_begin(words, members, part); };
 
-  if (kTwoSteps)
+  __device__ __forceinline__ uint4 own(int64_t word) const {
+    return marked(load_word<element, uint4, kPlain>(input, a.at + word * kWord, a.length - word * kWord));
+  }
+  __device__ __forceinline__ void store(int64_t word, uint4 value) const {
+    store_word<element, uint4, kPlain>(output, a.at + word * kWord, a.length - word * kWord, value);
+  }
+  __device__ __forceinline__ uint4* set_of(int owner, int set) const {
+    return slots(a.group, epoch, owner, set, (kTwoSteps ? 2 : 1) * members);
+  }
+  __device__ __forceinline__ int64_t begin_of(int part) const { return part_begin(words, members, part); }
+
+  // Two steps: to every member its part of this rank's input.
+  __device__ __forceinline__ void push_parts() const {
     for (int turn = 1; turn < members; ++turn) {
       const int m = (me + turn) % members;
       const int64_t begin = begin_of(m);
@@ -109,7 +106,10 @@ __global__ void __launch_bounds__(kThreads, 1) push_kernel(const __grid_constant
         for (int k = 0; k < n; ++k) push(to + i + k * step, word[k]);
       });
     }
-  else
+  }
+
+  // One step: to every member all of it.
+  __device__ __forceinline__ void push_whole() const {
     for_each_word<kInFlight>(words, [&]<int n>(int64_t i) {
       uint4 word[n];
 #pragma unroll
@@ -120,46 +120,49 @@ __global__ void __launch_bounds__(kThreads, 1) push_kernel(const __grid_constant
 #pragma unroll
           for (int k = 0; k < n; ++k) push(set_of((me + turn) % members, me) + i + k * step, word[k]);
     });
-  __syncthreads();
-  pass_epoch(a.group, before, 1);
+  }
 
-  const int64_t begin = kTwoSteps ? begin_of(me) : 0;
-  for_each_word<kInFlight>(kTwoSteps ? begin_of(me + 1) - begin : words, [&]<int n>(int64_t i) {
-    uint4 mine[n], word[kCap][n];
-    bool complete = true;
+  // Reduces this rank's part, or all of it in one step; of two, pushes the result to all.
+  __device__ __forceinline__ void reduce() const {
+    const int64_t begin = kTwoSteps ? begin_of(me) : 0;
+    for_each_word<kInFlight>(kTwoSteps ? begin_of(me + 1) - begin : words, [&]<int n>(int64_t i) {
+      uint4 mine[n], word[kCap][n];
+      bool complete = true;
 #pragma unroll
-    for (int k = 0; k < n; ++k) mine[k] = own(begin + i + k * step);
+      for (int k = 0; k < n; ++k) mine[k] = own(begin + i + k * step);
 #pragma unroll
-    for (int m = 0; m < kCap; ++m)
-      if (m < members)
+      for (int m = 0; m < kCap; ++m)
+        if (m < members)
 #pragma unroll
-        for (int k = 0; k < n; ++k)
-          word[m][k] = peek(set_of(me, m) + i + k * step);  // into its own for nothing
+          for (int k = 0; k < n; ++k)
+            word[m][k] = peek(set_of(me, m) + i + k * step);  // its own slot too, which is not used
 #pragma unroll
-    for (int m = 0; m < kCap; ++m)
-      if (m < members)
+      for (int m = 0; m < kCap; ++m)
+        if (m < members)
 #pragma unroll
-        for (int k = 0; k < n; ++k)
-          word[m][k] =
-              m == me ? mine[k] : taken(a, epoch, set_of(me, m) + i + k * step, m, word[m][k], complete);
+          for (int k = 0; k < n; ++k)
+            word[m][k] =
+                m == me ? mine[k] : taken(a, epoch, set_of(me, m) + i + k * step, m, word[m][k], complete);
 #pragma unroll
-    for (int k = 0; k < n; ++k) {
-      Accumulator<element, uint4, kPlain> sum;
-      sum.begin(word[0][k]);
+      for (int k = 0; k < n; ++k) {
+        Accumulator<element, uint4, kPlain> sum;
+        sum.begin(word[0][k]);
 #pragma unroll
-      for (int m = 1; m < kCap; ++m)
-        if (m < members) sum.add(a.reduction, word[m][k]);
-      uint4 result = sum.result(a.reduction, members);
-      if (kTwoSteps && complete) {
-        result = marked(result);
-        for (int turn = 1; turn < members; ++turn)
-          push(set_of((me + turn) % members, members + me) + i + k * step, result);
+        for (int m = 1; m < kCap; ++m)
+          if (m < members) sum.add(a.reduction, word[m][k]);
+        uint4 result = sum.result(a.reduction, members);
+        if (kTwoSteps && complete) {
+          result = marked(result);
+          for (int turn = 1; turn < members; ++turn)
+            push(set_of((me + turn) % members, members + me) + i + k * step, result);
+        }
+        store(begin + i + k * step, result);
       }
-      store(begin + i + k * step, result);
-    }
-  });
+    });
+  }
 
-  if (kTwoSteps)
+  // Two steps: takes the reduced parts of the others.
+  __device__ __forceinline__ void gather() const {
     for_each_word<1>(begin_of(1), [&]<int n>(int64_t i) {  // no part is longer than the first
       uint4 word[kCap];
       bool complete = true;
@@ -172,6 +175,28 @@ __global__ void __launch_bounds__(kThreads, 1) push_kernel(const __grid_constant
         if (has(m))
           store(begin_of(m) + i, taken(a, epoch, set_of(me, members + m) + i, m, word[m], complete));
     });
+  }
+};
+
+template <Element element, int kMembers, bool kPlain, bool kTwoSteps>
+__global__ void __launch_bounds__(kThreads, 1) push_kernel(const __grid_constant__ CollectiveArguments a) {
+  const int members = kMembers > 0 ? kMembers : a.group.members, me = a.group.me;
+  if (a.lets_next_begin) asm volatile("griddepcontrol.launch_dependents;");
+  uint32_t before;
+  if (!takes_part(a, before)) return;
+  const uint32_t epoch = before + 1;
+  const bool meets = blockIdx.x == 0 && threadIdx.x < members && threadIdx.x != me;
+  if (meets) arrive(a.group, threadIdx.x, epoch, a.signature);
+
+  const PushedReduce<element, kMembers, kPlain, kTwoSteps> call{a, epoch};
+  if constexpr (kTwoSteps)
+    call.push_parts();
+  else
+    call.push_whole();
+  __syncthreads();
+  pass_epoch(a.group, before, 1);
+  call.reduce();
+  if constexpr (kTwoSteps) call.gather();
 
   if (meets) await_member(a.group, a.watch, threadIdx.x, epoch, a.signature, a.operation);
 }

@@ -17,6 +17,7 @@
 #include <thread>
 
 #include "core/bytes.hpp"
+#include "core/ops/families.hpp"
 #include "kernels/cuda/collectives/collective.hpp"
 #include "kernels/cuda/nccl/nccl_library.hpp"
 
@@ -105,7 +106,7 @@ class NcclImpl final : public Nccl {
     return {};
   }
 
-  Result<std::unique_ptr<Call>> prepare(CollectiveCall call, bool recorded) override;
+  Result<std::unique_ptr<StreamCall>> prepare(CheckedCollective call, bool recorded) override;
   Status issue(std::shared_ptr<const NcclWork> work, const std::function<Status()>& enqueue) override;
   void close() override;
 
@@ -163,16 +164,16 @@ class NcclImpl final : public Nccl {
 };
 
 // One operation with its packing: NCCL knows parts without gaps only, so others go through scratch memory.
-class NcclCall final : public Call {
+class NcclCall final : public StreamCall {
  public:
-  NcclCall(NcclImpl& nccl, CollectiveCall call, ncclComm_t comm, std::shared_ptr<const NcclWork> work)
+  NcclCall(NcclImpl& nccl, CheckedCollective call, ncclComm_t comm, std::shared_ptr<const NcclWork> work)
       : nccl_(nccl), c_(std::move(call)), comm_(comm), work_(std::move(work)) {}
 
   Status allocate() {
     const int64_t all = c_.part_bytes() * c_.members();
     if (has_gaps(c_.input_part(0))) packed_input_.emplace(PERI_TRY(Scratch::allocate(nccl_.device(), all)));
     if (has_gaps(c_.output_part(0))) packed_output_.emplace(PERI_TRY(Scratch::allocate(nccl_.device(), all)));
-    if (c_.op == Op::barrier) packed_input_.emplace(PERI_TRY(Scratch::allocate(nccl_.device(), 4)));
+    if (moves_nothing()) packed_input_.emplace(PERI_TRY(Scratch::allocate(nccl_.device(), 4)));
     return {};
   }
 
@@ -180,13 +181,7 @@ class NcclCall final : public Call {
   std::shared_ptr<const NcclWork> nccl_work() const override { return work_; }
 
   Status enqueue() override {
-    if (c_.op == Op::barrier) {
-      PERI_TRY(meet());
-      if (c_.output == c_.input || c_.input_bytes() == 0) return {};
-      return check(cudaMemcpyAsync(c_.output, c_.input, static_cast<size_t>(c_.input_bytes()),
-                                   cudaMemcpyDefault, stream()),
-                   c_.operation.text());
-    }
+    if (moves_nothing()) return meet();
     if (c_.part_bytes() == 0) return {};
     for (int m = 0; m < c_.members() && packed_input_; ++m) {
       const Window rows = c_.input_part(m);
@@ -204,6 +199,7 @@ class NcclCall final : public Call {
 
  private:
   cudaStream_t stream() const { return nccl_.device()->stream(); }
+  bool moves_nothing() const { return c_.info().sources == Sources::nobody; }
   bool has_gaps(const Window& window) const {
     return window.row_stride != 0 && c_.part_bytes() > window.row_bytes;
   }
@@ -235,22 +231,21 @@ class NcclCall final : public Call {
     std::byte* output = packed_output_ ? packed_output_->data() : c_.output;
     const auto bytes = static_cast<size_t>(c_.part_bytes());
     const auto count = static_cast<size_t>(c_.part_bytes() / size_of(c_.dtype));
-    switch (c_.op) {
-      case Op::all_reduce:
-        return api.all_reduce(input, output, count, type_of(c_.dtype), reduction_of(*c_.reduction), comm_,
+    switch (op_of<CollectiveOp>(c_.spec.op)) {
+      case CollectiveOp::all_reduce:
+        return api.all_reduce(input, output, count, type_of(c_.dtype), reduction_of(c_.spec.reduce), comm_,
                               stream());
-      case Op::reduce_scatter:
-        return api.reduce_scatter(input, output, count, type_of(c_.dtype), reduction_of(*c_.reduction), comm_,
-                                  stream());
-      case Op::all_gather:
+      case CollectiveOp::reduce_scatter:
+        return api.reduce_scatter(input, output, count, type_of(c_.dtype), reduction_of(c_.spec.reduce),
+                                  comm_, stream());
+      case CollectiveOp::all_gather:
         return api.all_gather(input, output, bytes, ncclUint8, comm_, stream());
-      case Op::broadcast:
+      case CollectiveOp::broadcast:
         return api.broadcast(input, output, bytes, ncclUint8, c_.root, comm_, stream());
-      case Op::all_to_all:
+      case CollectiveOp::all_to_all:
         return everyone_to_everyone(input, output, bytes);
-      default:
-        return ncclInvalidUsage;
     }
+    return ncclInvalidUsage;
   }
 
   ncclResult_t everyone_to_everyone(const std::byte* input, std::byte* output, size_t bytes) {
@@ -267,22 +262,22 @@ class NcclCall final : public Call {
   }
 
   NcclImpl& nccl_;
-  CollectiveCall c_;
+  CheckedCollective c_;
   ncclComm_t comm_;
   std::shared_ptr<const NcclWork> work_;  // shared with what is issued: a recording may go before it is done
   std::optional<Scratch> packed_input_, packed_output_;
 };
 
-Result<std::unique_ptr<Call>> NcclImpl::prepare(CollectiveCall call, bool recorded) {
+Result<std::unique_ptr<StreamCall>> NcclImpl::prepare(CheckedCollective call, bool recorded) {
   NcclWork work{monitor_.number(call.operation), {}};
-  for (int rank : call.group.ranks)
+  for (int rank : call.group().ranks)
     if (rank != control_.rank()) work.peers.push_back(rank);
   // Everybody's text is compared: another call is RankMismatch. A rank whose operands have moved records
   // again, alone.
   if (!recorded || !recorded_.contains(call.operation.text()))
-    PERI_TRY(control_.exchange(call.group, "", call.operation));
+    PERI_TRY(control_.exchange(call.group(), "", call.operation));
   if (recorded) recorded_.insert(call.operation.text());
-  ncclComm_t comm = PERI_TRY(communicator(call.group, work, call.operation));
+  ncclComm_t comm = PERI_TRY(communicator(call.group(), work, call.operation));
   auto made = std::make_unique<NcclCall>(*this, std::move(call), comm,
                                          std::make_shared<const NcclWork>(std::move(work)));
   PERI_TRY(made->allocate());

@@ -21,7 +21,7 @@
 
 namespace peri::kernels::cuda {
 
-class Call;
+class StreamCall;
 
 struct NcclLibrary {
   std::string version, path;
@@ -43,7 +43,7 @@ class Nccl {
 
   // Collective over the call's group, unless it is to be recorded and one like it has been. The call refers
   // to this object.
-  virtual Result<std::unique_ptr<Call>> prepare(CollectiveCall call, bool recorded) = 0;
+  virtual Result<std::unique_ptr<StreamCall>> prepare(CheckedCollective call, bool recorded) = 0;
   // Carries out `enqueue`, which puts the work (or a graph of which it is a part) into the stream.
   virtual Status issue(std::shared_ptr<const NcclWork> work, const std::function<Status()>& enqueue) = 0;
   // Gives the communicators up, once the stream is done. NCCL keeps them while graphs use them: that is not

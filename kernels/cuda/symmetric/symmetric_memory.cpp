@@ -27,21 +27,11 @@ Status CudaSymmetricMemory::barrier(std::string_view op) {
   return issue_barrier(context_, job::topic_of(group_, "barrier of symmetric memory"), operation);
 }
 
-Status CudaSymmetricMemory::check_channel(int member, int channel, const job::Operation& operation) const {
-  if (member < 0 || member >= group_.size() || member == index_)
-    return operation.fail(Code::InvalidArgument,
-                          fmt::format("member {} of {} is no other member", member, group_.to_string()));
-  if (channel < 0 || channel >= kSignalChannels)
-    return operation.fail(Code::InvalidArgument,
-                          fmt::format("no channel {}: there are {}", channel, kSignalChannels));
-  return {};
-}
-
 Status CudaSymmetricMemory::put_signal(int member, int channel, std::string_view op) {
   job::Operation operation(fmt::format("{} over {}", op, group_.to_string()), {});
   PERI_TRY(context_.monitor().can_communicate(operation));
   context_.control().enter(operation);
-  PERI_TRY(check_channel(member, channel, operation));
+  PERI_TRY(check_signal(Signalling::put, group_, index_, member, channel, kSignalChannels, operation));
   PERI_TRY(context_.ensure(operation));
   Monitor& monitor = context_.monitor();
   return check(launch_put_signal(context_.view(), monitor.watch(), monitor.number(operation), member, channel,
@@ -53,7 +43,7 @@ Status CudaSymmetricMemory::wait_signal(int member, int channel, std::string_vie
   job::Operation operation(fmt::format("{} over {}", op, group_.to_string()), {});
   PERI_TRY(context_.monitor().can_communicate(operation));
   context_.control().enter(operation);
-  PERI_TRY(check_channel(member, channel, operation));
+  PERI_TRY(check_signal(Signalling::wait, group_, index_, member, channel, kSignalChannels, operation));
   PERI_TRY(context_.ensure(operation));
   Monitor& monitor = context_.monitor();
   return check(launch_wait_signal(context_.view(), monitor.watch(), monitor.number(operation), member,

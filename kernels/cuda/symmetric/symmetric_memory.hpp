@@ -31,7 +31,6 @@ class CudaSymmetricMemory final : public SymmetricMemory {
  private:
   Status write(std::byte* to, const std::byte* source, int64_t bytes) override;
   Status fill(std::byte* to, uint32_t value, int64_t count) override;
-  Status check_channel(int member, int channel, const job::Operation& operation) const;
 
   GroupContext& context_;
   Group group_;  // a copy: the storage may outlive the backend and its contexts

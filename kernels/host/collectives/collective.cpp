@@ -8,10 +8,10 @@ namespace peri::kernels::host {
 namespace {
 
 // With one member every collective is a copy.
-class CopyCall final : public Call {
+class CopyCall final : public HostCall {
  public:
-  explicit CopyCall(const CheckedCollective& c)
-      : input_(c.input), output_(c.output), bytes_(c.input_bytes()) {}
+  explicit CopyCall(const HostCollective& c)
+      : input_(c.input), output_(c.output), bytes_(std::min(c.input_bytes(), c.output_bytes())) {}
   Status run() override {
     if (output_ != input_ && bytes_ > 0) std::memmove(output_, input_, static_cast<size_t>(bytes_));
     return {};
@@ -53,22 +53,31 @@ void copy_window(std::byte* to, const Window& to_window, const std::byte* from, 
   }
 }
 
-Result<std::unique_ptr<Call>> prepare_collective(Communicator& communicator, const CollectiveSpec& spec,
-                                                 const Operand& input, const Operand& output) {
+Result<std::unique_ptr<HostCall>> prepare_collective(Communicator& communicator, const CollectiveSpec& spec,
+                                                     std::span<const Operand> inputs,
+                                                     std::span<const Operand> outputs) {
   auto find = [&](const std::byte* address) { return communicator.blocks()->find(address); };
-  CollectiveCall call =
-      PERI_TRY(check_collective(spec, input, output, communicator.control().options(), find));
-  GroupContext* context = PERI_TRY(communicator.context(call.group));
-  ReduceArrays reduce = call.reduction ? reduce_arrays(call.dtype, *call.reduction) : nullptr;
-  CheckedCollective c{std::move(call), communicator, *context, reduce};
+  CheckedCollective checked =
+      PERI_TRY(check_collective(spec, inputs, outputs, communicator.control().options(), find));
+  GroupContext* context = PERI_TRY(communicator.context(checked.group()));
+  ReduceArrays reduce = checked.info().reduces ? reduce_arrays(checked.dtype, spec.reduce) : nullptr;
+  HostCollective c{std::move(checked), communicator, *context, reduce};
   if (c.members() == 1) return std::make_unique<CopyCall>(c);
-  if (c.algorithm.name == "nccl") {
-    auto refused = c.operation.fail(Code::Unsupported, "NCCL is for GPUs, and the host backend has none");
-    refused.error().hint = "leave the algorithm to the policy, or name ll, one_shot or two_shot";
-    return refused;
+  switch (c.algorithm().algorithm) {
+    case Algorithm::ll:
+      return staged_collective(std::move(c));
+    case Algorithm::one_shot:
+    case Algorithm::two_shot:
+    case Algorithm::multimem_one_shot:
+    case Algorithm::multimem:
+      return direct_collective(std::move(c));
+    case Algorithm::nccl: {
+      auto refused = c.operation.fail(Code::Unsupported, "NCCL is for GPUs, and the host backend has none");
+      refused.error().hint = "leave the algorithm to the policy, or name ll, one_shot or two_shot";
+      return refused;
+    }
   }
-  if (c.algorithm.symmetric == kNoOperand) return staged_collective(std::move(c));
-  return direct_collective(std::move(c));
+  return c.operation.fail(Code::Unsupported, "no such algorithm");
 }
 
 }  // namespace peri::kernels::host

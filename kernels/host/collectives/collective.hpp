@@ -5,6 +5,7 @@
 
 #include <map>
 #include <memory>
+#include <span>
 #include <tuple>
 
 #include "kernels/collective_call.hpp"
@@ -15,9 +16,9 @@
 namespace peri::kernels::host {
 
 // Something that can be recorded and run again. Nothing is allocated in `run` after its first time.
-class Call {
+class HostCall {
  public:
-  virtual ~Call() = default;
+  virtual ~HostCall() = default;
   virtual Status run() = 0;
 };
 
@@ -41,24 +42,25 @@ class Communicator {
 
 // Checks the operands against the op's shape rule and the algorithm's row. The call refers to the
 // communicator.
-Result<std::unique_ptr<Call>> prepare_collective(Communicator& communicator, const CollectiveSpec& spec,
-                                                 const Operand& input, const Operand& output);
+Result<std::unique_ptr<HostCall>> prepare_collective(Communicator& communicator, const CollectiveSpec& spec,
+                                                     std::span<const Operand> inputs,
+                                                     std::span<const Operand> outputs);
 
 // Copies positions [at, at + length) of a part from one window to another.
 void copy_window(std::byte* to, const Window& to_window, const std::byte* from, const Window& from_window,
                  int64_t at, int64_t length);
 
 // What the algorithms are made from.
-struct CheckedCollective : CollectiveCall {
+struct HostCollective : CheckedCollective {
   Communicator& communicator;
   GroupContext& context;
-  ReduceArrays reduce;  // of all_reduce and reduce_scatter
+  ReduceArrays reduce;  // of ops that reduce; else nullptr
 
   // Meets the other members; `phase` tells the synchronisations of one call apart.
   Status synchronize(uint64_t phase) const { return context.synchronize(signature + phase, operation); }
 };
 
-std::unique_ptr<Call> staged_collective(CheckedCollective checked);
-std::unique_ptr<Call> direct_collective(CheckedCollective checked);
+std::unique_ptr<HostCall> staged_collective(HostCollective checked);
+std::unique_ptr<HostCall> direct_collective(HostCollective checked);
 
 }  // namespace peri::kernels::host

@@ -16,24 +16,24 @@ enum Phase : uint64_t { kStart, kMiddle, kEnd };
 
 // The multicast address of symmetric memory, emulated: a load reduces over all members' blocks, a store
 // reaches all of them.
-void multimem_load_reduce(const CheckedCollective& c, std::vector<const std::byte*>& scratch, std::byte* to,
+void multimem_load_reduce(const HostCollective& c, std::vector<const std::byte*>& scratch, std::byte* to,
                           int64_t offset, int64_t bytes) {
   for (int m = 0; m < c.members(); ++m) scratch[static_cast<size_t>(m)] = c.symmetric(m) + offset;
   c.reduce(to, scratch.data(), c.members(), bytes / size_of(c.dtype));
 }
-void multimem_store(const CheckedCollective& c, int64_t offset, const std::byte* from, int64_t bytes) {
+void multimem_store(const HostCollective& c, int64_t offset, const std::byte* from, int64_t bytes) {
   for (int m = 0; m < c.members(); ++m)
     if (c.symmetric(m) + offset != from) copy_bytes(c.symmetric(m) + offset, from, bytes);
 }
 
-class DirectCall : public Call {
+class DirectCall : public HostCall {
  public:
   // Where peers only write to this rank's memory, they have done so when they arrive, and no end barrier is
   // needed.
-  DirectCall(CheckedCollective checked, bool peers_read)
+  DirectCall(HostCollective checked, bool peers_read)
       : c_(std::move(checked)),
         sources_(static_cast<size_t>(c_.members())),
-        end_barrier_(c_.end_barrier && peers_read) {}
+        end_barrier_(c_.spec.end_barrier && peers_read) {}
   Status run() final {
     c_.context.control().enter(c_.operation);
     PERI_TRY(c_.context.ensure(c_.operation));
@@ -45,7 +45,7 @@ class DirectCall : public Call {
 
  protected:
   virtual Status move() = 0;
-  CheckedCollective c_;
+  HostCollective c_;
   std::vector<const std::byte*> sources_;  // reused by every call of `reduce`
 
  private:
@@ -56,7 +56,7 @@ class DirectCall : public Call {
 // here.
 class PullReduce final : public DirectCall {
  public:
-  explicit PullReduce(CheckedCollective checked)
+  explicit PullReduce(HostCollective checked)
       : DirectCall(std::move(checked), true), part_(c_.input_part(c_.me())) {}
 
  private:
@@ -75,7 +75,7 @@ class PullReduce final : public DirectCall {
 // one_shot of all_gather, all_to_all and broadcast: this rank's part of every input (or the root's), copied.
 class PullCopy final : public DirectCall {
  public:
-  explicit PullCopy(CheckedCollective checked)
+  explicit PullCopy(HostCollective checked)
       : DirectCall(std::move(checked), true), from_(c_.input_part(c_.me())) {
     for (int m = 0; m < c_.members(); ++m) to_.push_back(c_.output_part(m));
   }
@@ -85,7 +85,7 @@ class PullCopy final : public DirectCall {
     if (c_.part_bytes() == 0) return {};
     for (int step = 0; step < c_.members(); ++step) {
       int m = (c_.me() + step) % c_.members();  // not all from the same member at once
-      if (c_.op == Op::broadcast && m != c_.root) continue;
+      if (!c_.is_source(m)) continue;
       if (c_.symmetric(m) == c_.output) continue;  // the root's in-place broadcast
       copy_window(c_.output, to_[static_cast<size_t>(m)], c_.symmetric(m), from_, 0, c_.part_bytes());
     }
@@ -98,7 +98,7 @@ class PullCopy final : public DirectCall {
 // all_gather by multimem: this rank's input, stored into every output.
 class PushGather final : public DirectCall {
  public:
-  explicit PushGather(CheckedCollective checked)
+  explicit PushGather(HostCollective checked)
       : DirectCall(std::move(checked), false), to_(c_.output_part(c_.me())) {}
 
  private:
@@ -120,11 +120,11 @@ class PushGather final : public DirectCall {
 // which saves a pass over the memory.
 class SplitReduce final : public DirectCall {
  public:
-  static bool pushes(const CheckedCollective& c) {
-    return c.algorithm.name == "multimem" || c.output == c.input;
+  static bool pushes(const HostCollective& c) {
+    return c.algorithm().algorithm == Algorithm::multimem || c.in_place();
   }
 
-  explicit SplitReduce(const CheckedCollective& checked)
+  explicit SplitReduce(const HostCollective& checked)
       : DirectCall(checked, !pushes(checked)), pushes_(pushes(c_)) {
     c_.signature += pushes_;
     // Parts are whole cache lines, so that no line is written by two.
@@ -163,9 +163,9 @@ class SplitReduce final : public DirectCall {
 
 }  // namespace
 
-std::unique_ptr<Call> direct_collective(CheckedCollective checked) {
-  if (checked.algorithm.symmetric == kOutput) return std::make_unique<PushGather>(std::move(checked));
-  if (checked.algorithm.clobbers_input) return std::make_unique<SplitReduce>(std::move(checked));
+std::unique_ptr<HostCall> direct_collective(HostCollective checked) {
+  if (checked.algorithm().symmetric == kOutput) return std::make_unique<PushGather>(std::move(checked));
+  if (checked.algorithm().clobbers_input) return std::make_unique<SplitReduce>(std::move(checked));
   if (checked.reduce) return std::make_unique<PullReduce>(std::move(checked));
   return std::make_unique<PullCopy>(std::move(checked));
 }

@@ -10,17 +10,16 @@
 namespace peri::kernels::host {
 namespace {
 
-class StagedCall : public Call {
+class StagedCall : public HostCall {
  public:
-  explicit StagedCall(CheckedCollective checked)
+  explicit StagedCall(HostCollective checked)
       : c_(std::move(checked)), sources_(static_cast<size_t>(c_.members())) {
     for (int m = 0; m < c_.members(); ++m) {
       input_parts_.push_back(c_.input_part(m));
       output_parts_.push_back(c_.output_part(m));
     }
-    personal_ = c_.op == Op::all_to_all || c_.op == Op::reduce_scatter;
     // Chunks begin at multiples of the cache line, so that no element is torn.
-    chunk_ = personal_ ? kStagingBytes / c_.members() / 64 * 64 : kStagingBytes;
+    chunk_ = c_.is_personal() ? kStagingBytes / c_.members() / 64 * 64 : kStagingBytes;
   }
 
   Status run() override {
@@ -44,87 +43,81 @@ class StagedCall : public Call {
   void stage(int64_t at, int64_t length) {
     std::byte* mine = c_.context.staging(c_.me());
     const Window packed = Window::packed_from(at);
-    if (c_.op == Op::broadcast && c_.me() != c_.root) return;
-    for (int m = 0; m < (personal_ ? c_.members() : 1); ++m)
+    if (!c_.is_source(c_.me())) return;
+    for (int m = 0; m < (c_.is_personal() ? c_.members() : 1); ++m)
       copy_window(mine + m * chunk_, packed, c_.input, input_parts_[static_cast<size_t>(m)], at, length);
   }
 
   const std::byte* staged(int member) const {
-    return c_.context.staging(member) + (personal_ ? c_.me() * chunk_ : 0);
+    return c_.context.staging(member) + (c_.is_personal() ? c_.me() * chunk_ : 0);
   }
 
   void consume(int64_t at, int64_t length) {
     if (c_.reduce) {
       for (int m = 0; m < c_.members(); ++m) sources_[static_cast<size_t>(m)] = staged(m);
       // Its own chunk is warmer where it comes from.
-      if (c_.op == Op::all_reduce) sources_[static_cast<size_t>(c_.me())] = c_.input + at;
+      if (!c_.is_personal()) sources_[static_cast<size_t>(c_.me())] = c_.input + at;
       c_.reduce(c_.output + at, sources_.data(), c_.members(), length / size_of(c_.dtype));
       return;
     }
     const Window packed = Window::packed_from(at);
-    int first = c_.op == Op::broadcast ? c_.root : 0,
-        last = c_.op == Op::broadcast ? c_.root + 1 : c_.members();
-    for (int m = first; m < last; ++m)
-      copy_window(c_.output, output_parts_[static_cast<size_t>(m)], staged(m), packed, at, length);
+    for (int m = 0; m < c_.members(); ++m)
+      if (c_.is_source(m))
+        copy_window(c_.output, output_parts_[static_cast<size_t>(m)], staged(m), packed, at, length);
   }
 
-  CheckedCollective c_;
+  HostCollective c_;
   std::vector<const std::byte*> sources_;
   std::vector<Window> input_parts_, output_parts_;
-  bool personal_;  // every member gets a chunk of its own
   int64_t chunk_;
 };
 
-// What send, recv and barrier give back: their operand.
-void pass_on(const CheckedCollective& c) {
-  if (c.output != c.input && c.input_bytes() > 0)
-    std::memmove(c.output, c.input, static_cast<size_t>(c.input_bytes()));
-}
-
-class BarrierCall final : public Call {
+class BarrierCall final : public HostCall {
  public:
-  explicit BarrierCall(CheckedCollective checked) : c_(std::move(checked)) {}
+  explicit BarrierCall(HostCollective checked) : c_(std::move(checked)) {}
   Status run() override {
     c_.context.control().enter(c_.operation);
     PERI_TRY(c_.context.ensure(c_.operation));
-    PERI_TRY(c_.synchronize(0));
-    pass_on(c_);
-    return {};
+    return c_.synchronize(0);
   }
 
  private:
-  CheckedCollective c_;
+  HostCollective c_;
 };
 
-class MessageCall final : public Call {
+class MessageCall final : public HostCall {
  public:
-  explicit MessageCall(CheckedCollective checked)
-      : c_(std::move(checked)), signature_(c_.message_signature()) {}
+  explicit MessageCall(HostCollective checked) : c_(std::move(checked)), signature_(c_.message_signature()) {}
   Status run() override {
     job::Control& control = c_.context.control();
     control.enter(c_.operation);
-    const bool sending = c_.op == Op::send;
+    const bool sending = c_.info().inputs > 0;
+    const int me = control.rank(), peer = c_.spec.peer;
     if (!channel_)
-      channel_ = PERI_TRY(c_.communicator.channel(c_.context.group(), sending ? control.rank() : c_.peer,
-                                                  sending ? c_.peer : control.rank(), c_.operation));
-    if (!sending) return channel_->receive(c_.output, c_.output_bytes(), signature_, c_.operation);
-    PERI_TRY(channel_->send(c_.input, c_.input_bytes(), signature_, c_.operation));
-    pass_on(c_);
-    return {};
+      channel_ = PERI_TRY(
+          c_.communicator.channel(c_.group(), sending ? me : peer, sending ? peer : me, c_.operation));
+    if (sending) return channel_->send(c_.input, c_.input_bytes(), signature_, c_.operation);
+    return channel_->receive(c_.output, c_.output_bytes(), signature_, c_.operation);
   }
 
  private:
-  CheckedCollective c_;
+  HostCollective c_;
   uint64_t signature_;
   Channel* channel_ = nullptr;
 };
 
 }  // namespace
 
-std::unique_ptr<Call> staged_collective(CheckedCollective checked) {
-  if (checked.op == Op::send || checked.op == Op::recv)
-    return std::make_unique<MessageCall>(std::move(checked));
-  if (checked.op == Op::barrier) return std::make_unique<BarrierCall>(std::move(checked));
+std::unique_ptr<HostCall> staged_collective(HostCollective checked) {
+  switch (checked.info().sources) {
+    case Sources::peer:
+      return std::make_unique<MessageCall>(std::move(checked));
+    case Sources::nobody:
+      return std::make_unique<BarrierCall>(std::move(checked));
+    case Sources::members:
+    case Sources::root:
+      break;
+  }
   return std::make_unique<StagedCall>(std::move(checked));
 }
 

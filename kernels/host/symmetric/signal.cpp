@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "kernels/collective_call.hpp"
 #include "kernels/host/collectives/collective_copy.hpp"
 #include "kernels/host/symmetric/symmetric_memory.hpp"
 
@@ -38,41 +39,29 @@ Status GroupContext::synchronize(uint64_t signature, const job::Operation& opera
   for (int step = 1; step < members; ++step) {
     int member = (index_ + step) % members;
     Pad& theirs = pads_[member];
-    PERI_TRY(control_.await(theirs.epoch, epoch, group_.ranks[static_cast<size_t>(member)], operation));
+    PERI_TRY(control_.await(theirs.epoch, epoch, rank_of(member), operation));
     if (theirs.signatures[epoch & 1].load(std::memory_order_relaxed) != signature)
-      return control_.mismatch(group_.ranks[static_cast<size_t>(member)], operation);
+      return control_.mismatch(rank_of(member), operation);
   }
   return {};
 }
 
-Result<int> GroupContext::check_channel(int member, int channel, const job::Operation& operation) const {
-  if (member < 0 || member >= size())
-    return operation.fail(Code::InvalidArgument,
-                          fmt::format("no member {} in group {}", member, group_.to_string()));
-  if (channel < 0 || channel >= kSignalChannels)
-    return operation.fail(Code::InvalidArgument,
-                          fmt::format("no channel {}: there are {}", channel, kSignalChannels));
-  return group_.ranks[static_cast<size_t>(member)];
-}
-
 Status GroupContext::put_signal(int member, int channel, const job::Operation& operation) {
-  int peer = PERI_TRY(check_channel(member, channel, operation));
+  PERI_TRY(check_signal(Signalling::put, group_, index_, member, channel, kSignalChannels, operation));
   PERI_TRY(ensure(operation));
-  if (member == index_) return operation.fail(Code::InvalidArgument, "a signal to oneself");
   Signal& s = signal(index_, member, channel);
   uint32_t sent = s.put.value.load(std::memory_order_relaxed);  // only this rank writes it
-  PERI_TRY(control_.await(s.taken, sent, peer, operation));
+  PERI_TRY(control_.await(s.taken, sent, rank_of(member), operation));
   s.put.post(sent + 1);
   return {};
 }
 
 Status GroupContext::wait_signal(int member, int channel, const job::Operation& operation) {
-  int peer = PERI_TRY(check_channel(member, channel, operation));
+  PERI_TRY(check_signal(Signalling::wait, group_, index_, member, channel, kSignalChannels, operation));
   PERI_TRY(ensure(operation));
-  if (member == index_) return operation.fail(Code::InvalidArgument, "a signal from oneself");
   Signal& s = signal(member, index_, channel);
   uint32_t taken = s.taken.value.load(std::memory_order_relaxed);  // only this rank writes it
-  PERI_TRY(control_.await(s.put, taken + 1, peer, operation));
+  PERI_TRY(control_.await(s.put, taken + 1, rank_of(member), operation));
   s.taken.post(taken + 1);
   return {};
 }

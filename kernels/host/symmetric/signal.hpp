@@ -63,7 +63,7 @@ class GroupContext {
   Signal& signal(int from, int to, int channel) const {
     return signals_[(from * size() + to) * kSignalChannels + channel];
   }
-  Result<int> check_channel(int member, int channel, const job::Operation& operation) const;
+  int rank_of(int member) const { return group_.ranks[static_cast<size_t>(member)]; }
 
   job::Control& control_;
   Group group_;

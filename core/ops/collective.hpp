@@ -1,0 +1,107 @@
+// A collective in words that planner and kernels share: the tables of algorithms.def, and one call with
+// everything but its memory.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/error.hpp"
+#include "core/ops/kernel.hpp"
+#include "core/ops/op.hpp"
+#include "core/types/group.hpp"
+
+namespace peri {
+
+enum class Algorithm : uint8_t { ll, one_shot, two_shot, multimem_one_shot, multimem, nccl };
+// Whether it goes through a multicast address: NVLink's, or the one that the host emulates.
+bool uses_multicast(Algorithm algorithm);
+
+enum class Parts : uint8_t { whole, per_member };
+enum class Sources : uint8_t { members, root, peer, nobody };
+enum class Traffic : uint8_t { once, share, twice };
+
+// The columns of algorithms.def, which says what they mean.
+struct CollectiveInfo {
+  Op op;
+  int inputs, outputs;
+  Parts input, output;
+  Sources sources;
+  bool reduces;
+  Traffic traffic;
+
+  // Whether the input has parts, and whether the output has.
+  bool splits() const { return input == Parts::per_member; }
+  bool concats() const { return output == Parts::per_member; }
+  // Whether element i of the output depends on elements i of the inputs only.
+  bool is_elementwise() const { return !splits() && !concats(); }
+  // Whether it is of the family `collective`, whose algorithm a policy may choose, and not a message.
+  bool has_choice() const { return peri::info(op).family == Family::collective; }
+  // The share of its bytes that must cross a link, so that bytes over time times this can be held against the
+  // hardware's bandwidth whatever the op and group.
+  double bus_factor(int members) const;
+};
+// `op` has trait kCollective.
+const CollectiveInfo& collective_info(Op op);
+std::span<const CollectiveInfo> collectives();
+
+enum SymmetricOperand : uint8_t { kNoOperand, kInput, kOutput };
+struct AlgorithmInfo {
+  Op op;
+  Algorithm algorithm;
+  std::string_view name;
+  SymmetricOperand symmetric;
+  bool clobbers_input;
+  bool end_barrier;
+  std::string_view documentation;
+};
+std::span<const AlgorithmInfo> algorithms();
+// nullptr if the op does not have it.
+const AlgorithmInfo* find_algorithm(Op op, Algorithm algorithm);
+const AlgorithmInfo* find_algorithm(Op op, std::string_view name);
+std::vector<std::string> algorithm_names(Op op);
+// NotFound, with the names that there are.
+Result<const AlgorithmInfo*> parse_algorithm(Op op, std::string_view name);
+
+// What is done to a collective's result before it is stored. A backend that cannot do it says Unsupported.
+struct Epilogue {
+  // Registers: the result, then the call's inputs after the first. Without instructions: the result as it is.
+  FusedProgram program;
+  // If set: the first result of the program, normalised over its last dimension (rms_norm); the last input is
+  // the weight.
+  std::optional<double> rms_norm_eps;
+
+  bool empty() const { return program.instructions.empty() && !rms_norm_eps; }
+  bool operator==(const Epilogue&) const = default;
+};
+
+// One call of a collective. Its first input is what is communicated; further ones are its epilogue's.
+struct CollectiveSpec {
+  Op op = Op::all_reduce;
+  const AlgorithmInfo* algorithm = nullptr;  // a row of `op`
+  Reduce reduce = Reduce::sum;               // of ops that reduce
+  Group group;
+  int split_dim = 0;   // 0-based; along which the parts of the input lie, if it has any
+  int concat_dim = 0;  // 0-based; along which the parts of the output lie, if it has any
+  int root = 0;        // a global rank
+  int peer = 0;        // a global rank
+  // False only where the planner proved that nobody overwrites what peers may still read.
+  bool end_barrier = true;
+  Epilogue epilogue;
+  Origin origin;  // for messages
+
+  const CollectiveInfo& info() const { return collective_info(op); }
+  bool operator==(const CollectiveSpec&) const = default;
+};
+
+// From an op's completed attributes, and back.
+CollectiveSpec collective_spec(Op op, const Attributes& attributes, const AlgorithmInfo& algorithm,
+                               Origin origin);
+Attributes attributes_of(const CollectiveSpec& spec);
+// The type of the result. `operand`: of the input, or, where none is read (recv), of the output.
+Result<TensorType> infer(const CollectiveSpec& spec, const TensorType& operand);
+
+}  // namespace peri
