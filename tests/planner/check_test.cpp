@@ -488,8 +488,7 @@ TEST_CASE("check_plan refuses every mutant, and says why") {
     INFO(mutant.defect);
     planner::Plan plan = planned(mutant.graph(), mutant.policy(), mutant.world);
     REQUIRE(check_plan(plan));
-    mutant.plant(plan);
-    INFO(print(plan));
+    mutant.plant(plan);  // and not printed: some have ids outside the table, which `print` trusts
     const Status status = check_plan(plan);
     REQUIRE(!status);
     CHECK(status.error().code == Code::PlanInvalid);
