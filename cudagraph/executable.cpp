@@ -64,6 +64,10 @@ Status Executable::run(InputTensors inputs, size_t outputs) {
 }
 
 Result<const RecordedCall*> Executable::recording_for(InputTensors inputs, size_t outputs) {
+  if (generation_ != backend_.generation()) {  // recordings do not outlive a recovery of the job
+    recordings_.clear();
+    generation_ = backend_.generation();
+  }
   if (const RecordedCall* known = recordings_.find(outputs, inputs_.sources())) return known;
   if (PERI_TRY(inputs_.follow(inputs, recordings_.last(), recordings_.is_full(outputs)))) recordings_.clear();
   return recordings_.keep(outputs, PERI_TRY(record()));

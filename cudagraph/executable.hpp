@@ -60,6 +60,7 @@ class Executable {
   Inputs inputs_;
   Outputs outputs_;
   Recordings recordings_;
+  uint32_t generation_ = 0;  // of the job, in which they were made
   int64_t recorded_ = 0, calls_ = 0;
 };
 

@@ -38,6 +38,9 @@ class Recording {
   virtual int call_count() const = 0;
 };
 
+inline constexpr const char* kOutdatedRecording =
+    "the recording was made before the job recovered from a failure";
+
 // A place in the stream whose time can be asked for.
 class Mark {
  public:
@@ -112,6 +115,15 @@ class Backend {
   // Tells the peers that this rank is failing and why, so that they end with PeerLost naming it. Idempotent,
   // never waits.
   virtual void abort(const Error& cause) = 0;
+  // How often the job has recovered. A recording belongs to the generation in which it was made: later ones
+  // refuse it (InvalidArgument).
+  virtual uint32_t generation() const = 0;
+  // Collective over all ranks of the job: begins anew after a failure. What the ranks were doing together is
+  // given up on all of them (so it may be called by a rank whose peers have noticed nothing yet), the
+  // interrupt flag is cleared, and once all ranks are here groups and symmetric memory are as good as new:
+  // contents stay, signals, messages and recordings do not. Deadline: timeout_s. PeerLost for ever if a rank
+  // has ended; after another error it may be called again.
+  virtual Status recover() = 0;
   // Orderly end: says goodbye so that peers that still wait for this rank say "rank r has already finished",
   // and frees what is shared.
   virtual void leave() = 0;

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "core/hash.hpp"
+
 namespace peri::kernels {
 namespace {
 
@@ -26,7 +28,7 @@ std::string describe(const CollectiveSpec& spec, const TensorType& operand) {
 }
 
 uint64_t hash_of(std::string_view text) {
-  return job::topic_of({}, text);
+  return Hash().mix(text).value();
 }
 
 TensorType type_of(const Operand& operand) {

@@ -49,6 +49,8 @@ class ForwardingBackend : public Backend {
   }
   std::atomic<bool>& interrupt_flag() override { return to_.interrupt_flag(); }
   void abort(const Error& cause) override { to_.abort(cause); }
+  uint32_t generation() const override { return to_.generation(); }
+  Status recover() override { return to_.recover(); }
   void leave() override { to_.leave(); }
 
  protected:

@@ -167,6 +167,10 @@ class TimedBackend final : public ForwardingBackend {
     return in_script(std::move(label), [&] { return to_.exchange(group, text, what); });
   }
 
+  Status recover() override {
+    return in_script({.name = "recover", .category = "exchange"}, [&] { return to_.recover(); });
+  }
+
   void abort(const Error& cause) override {
     to_.abort(cause);
     collect(Unfinished::keep);

@@ -258,6 +258,19 @@ Result<int> barrier(lua_State* L) {
   return 0;
 }
 
+// After an error that a script has caught: all ranks call it, and what they do together works again. Whoever
+// still waits for this rank is given an error by it, so that it comes here, too.
+Result<int> recover(lua_State* L) {
+  if (session(L).trace())
+    return fail(Code::Unsupported, "recover: a compiled function can't recover", origin(L),
+                "call it outside, on all ranks, when pcall has caught the error");
+  if (Status recovered = session(L).backend().recover(); !recovered) {
+    recovered.error().where = origin(L);
+    return std::unexpected(std::move(recovered).error());
+  }
+  return 0;
+}
+
 Result<int> clock_seconds(lua_State* L) {
   PERI_TRY(session(L).backend().synchronize());
   const std::chrono::duration<double> now = std::chrono::steady_clock::now().time_since_epoch();
@@ -330,6 +343,7 @@ void push_module(lua_State* L) {
   set_function(L, "tensor", wrap<make_tensor>);
   set_function(L, "barrier", wrap<barrier>);
   set_function(L, "clock", wrap<clock_seconds>);
+  set_function(L, "recover", wrap<recover>);
   set_function(L, "help", wrap<help>);
   luaL_getmetatable(L, LuaTensor::kLuaName);
   lua_getfield(L, -1, "methods");

@@ -76,8 +76,9 @@ class MemoryCopy final : public StreamCall {
 
 class CudaRecording final : public Recording {
  public:
-  CudaRecording(std::vector<std::unique_ptr<StreamCall>> calls, std::shared_ptr<Device> device)
-      : calls_(std::move(calls)), device_(std::move(device)) {
+  CudaRecording(std::vector<std::unique_ptr<StreamCall>> calls, std::shared_ptr<Device> device,
+                uint32_t generation)
+      : calls_(std::move(calls)), device_(std::move(device)), generation_(generation) {
     for (const auto& call : calls_) {
       if (!operation_) operation_ = call->operation();
       if (!nccl_work_) nccl_work_ = call->nccl_work();
@@ -90,6 +91,7 @@ class CudaRecording final : public Recording {
     });
   }
   int call_count() const override { return static_cast<int>(calls_.size()); }
+  uint32_t generation() const { return generation_; }
   // Its first collective, which stands for it when peers ask what this rank is doing.
   const job::Operation* operation() const { return operation_; }
   const std::shared_ptr<const NcclWork>& nccl_work() const { return nccl_work_; }
@@ -117,6 +119,7 @@ class CudaRecording final : public Recording {
  private:
   std::vector<std::unique_ptr<StreamCall>> calls_;  // they keep the kernels
   std::shared_ptr<Device> device_;
+  uint32_t generation_;
   const job::Operation* operation_ = nullptr;
   std::shared_ptr<const NcclWork> nccl_work_;  // of its first call of NCCL, shared with what is issued
   cudaGraphExec_t graph_ = nullptr;
@@ -211,7 +214,7 @@ class CudaBackend final : public Backend {
   Result<std::unique_ptr<Recording>> end_capture() override {
     if (!capturing_) return fail(Code::InvalidArgument, "no capture has begun");
     capturing_ = false;
-    auto recording = std::make_unique<CudaRecording>(std::exchange(captured_, {}), device_);
+    auto recording = std::make_unique<CudaRecording>(std::exchange(captured_, {}), device_, generation());
     PERI_TRY(recording->instantiate());
     return recording;
   }
@@ -225,6 +228,7 @@ class CudaBackend final : public Backend {
     PERI_TRY(check_usable());
     auto* ours = dynamic_cast<const CudaRecording*>(&recording);
     if (!ours) return fail(Code::InvalidArgument, "the recording was made by another backend");
+    if (ours->generation() != generation()) return fail(Code::InvalidArgument, kOutdatedRecording);
     if (capturing_)
       return fail(Code::InvalidArgument, "a recording cannot be replayed while another is captured");
     if (ours->operation()) {
@@ -272,6 +276,12 @@ class CudaBackend final : public Backend {
 
   std::atomic<bool>& interrupt_flag() override { return control_->interrupt_flag(); }
   void abort(const Error& cause) override { control_->abort(cause); }
+  uint32_t generation() const override { return control_->generation(); }
+  Status recover() override {
+    if (control_->has_left()) return fail(Code::InvalidArgument, "this rank has left the job");
+    abandon_capture();
+    return communicator_.recover();
+  }
 
   void leave() override {
     if (control_->has_left()) return;

@@ -11,6 +11,8 @@ namespace {
 constexpr std::chrono::milliseconds kPeriod{2};
 constexpr uint64_t kSettled = 5'000'000;  // ns until what a peer wrote before it left is surely seen
 
+constexpr uint64_t kRankMask = (uint64_t{1} << kRankBits) - 1;
+
 }  // namespace
 
 Result<std::unique_ptr<Monitor>> Monitor::start(job::Control& control, std::shared_ptr<Device> device) {
@@ -67,12 +69,12 @@ void Monitor::run() {
     abort.store(failed ? 1 : 0, std::memory_order_relaxed);
     for (const auto& look : lookouts_) look(failed);
     const uint64_t wait = waiting.load(std::memory_order_relaxed);
-    const int peer = static_cast<int>(wait & 0xFF) - 1;
+    const int peer = static_cast<int>(wait & kRankMask) - 1;
     if (peer < 0 || !control_.peer_has_left(peer))
       seen_since_left = 0;
-    else if (seen_since_left == 0 || (seen_since_left & 0xFF) != (wait & 0xFF))
+    else if (seen_since_left == 0 || (seen_since_left & kRankMask) != (wait & kRankMask))
       seen_since_left = wait;
-    else if ((wait >> 8) - (seen_since_left >> 8) > kSettled)
+    else if ((wait - seen_since_left) >> kRankBits > kSettled)
       static_cast<void>(control_.lost(peer, watching));  // all ranks are told; then check_job says so
     wake_.wait_for(lock, kPeriod);
   }
@@ -111,6 +113,16 @@ Status Monitor::failure() {
   return failed;
 }
 
+Status Monitor::reset() {
+  std::atomic_ref<uint32_t>(shared_->abort).store(0, std::memory_order_relaxed);
+  std::atomic_ref<uint64_t>(shared_->waiting).store(0, std::memory_order_relaxed);
+  shared_->record.state = 0;
+  given_up_.reset();
+  PERI_TRY(
+      check(cudaMemsetAsync(watch_.failed, 0, sizeof(uint32_t), device_->stream()), "memory of the GPU"));
+  return device_->finish();
+}
+
 Status Monitor::describe(const FailureRecord& record) {
   const job::Operation& operation = operations_[record.operation];
   switch (static_cast<Failure>(record.state)) {
@@ -128,7 +140,7 @@ Status Monitor::describe(const FailureRecord& record) {
 }
 
 Status Monitor::can_communicate(const job::Operation& operation) const {
-  if (!given_up_) return {};
+  if (!given_up_) return control_.check_old_failure(operation);
   return operation.fail(given_up_->code, "an earlier collective of this rank was given up",
                         {given_up_->message});
 }

@@ -2,7 +2,8 @@
 // for has left, or the user interrupts, and turns what they report into errors.
 //
 // Errors of kernels surface late: at `synchronize`, at a copy to the host, at an exchange, and at the first
-// call after the failure. They are told once; after that the rank computes, but communicates no more.
+// call after the failure. They are told once; after that the rank computes, but communicates no more until
+// the job recovers.
 #pragma once
 
 #include <condition_variable>
@@ -37,6 +38,11 @@ class Monitor {
   // The error for a collective after one was given up: its data may still arrive where later ones look for
   // theirs.
   Status can_communicate(const job::Operation& operation) const;
+  // While the lock is held, the monitor's thread looks at nothing and tells kernels nothing.
+  std::unique_lock<std::mutex> pause() { return std::unique_lock(mutex_); }
+  // Forgets what kernels have reported and what they were told, when none is running and the monitor is
+  // paused.
+  Status reset();
   // Called before the rank leaves the job.
   void stop();
 

@@ -55,12 +55,15 @@ class MarkCall final : public HostCall {
 
 class HostRecording final : public Recording {
  public:
-  explicit HostRecording(std::vector<std::unique_ptr<HostCall>> calls) : calls_(std::move(calls)) {}
+  HostRecording(std::vector<std::unique_ptr<HostCall>> calls, uint32_t generation)
+      : calls_(std::move(calls)), generation_(generation) {}
   int call_count() const override { return static_cast<int>(calls_.size()); }
   const std::vector<std::unique_ptr<HostCall>>& calls() const { return calls_; }
+  uint32_t generation() const { return generation_; }
 
  private:
   std::vector<std::unique_ptr<HostCall>> calls_;
+  uint32_t generation_;
 };
 
 Result<std::unique_ptr<HostCall>> prepare_launch(const KernelSpec& spec, std::span<const Operand> inputs,
@@ -130,7 +133,7 @@ class HostBackend final : public Backend {
   Result<std::unique_ptr<Recording>> end_capture() override {
     if (!capturing_) return fail(Code::InvalidArgument, "no capture has begun");
     capturing_ = false;
-    return std::make_unique<HostRecording>(std::exchange(captured_, {}));
+    return std::make_unique<HostRecording>(std::exchange(captured_, {}), generation());
   }
 
   void abandon_capture() override {
@@ -142,6 +145,7 @@ class HostBackend final : public Backend {
     PERI_TRY(check_present());
     auto* calls = dynamic_cast<const HostRecording*>(&recording);
     if (!calls) return fail(Code::InvalidArgument, "the recording was made by another backend");
+    if (calls->generation() != generation()) return fail(Code::InvalidArgument, kOutdatedRecording);
     if (capturing_)
       return fail(Code::InvalidArgument, "a recording cannot be replayed while another is captured");
     for (const auto& call : calls->calls()) PERI_TRY(call->run());
@@ -177,6 +181,12 @@ class HostBackend final : public Backend {
 
   std::atomic<bool>& interrupt_flag() override { return control().interrupt_flag(); }
   void abort(const Error& cause) override { control().abort(cause); }
+  uint32_t generation() const override { return control().generation(); }
+  Status recover() override {
+    PERI_TRY(check_present());
+    abandon_capture();
+    return communicator_.recover();
+  }
   void leave() override { control().leave(); }
 
  private:

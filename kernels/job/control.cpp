@@ -2,9 +2,7 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <poll.h>
 #include <sys/eventfd.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -19,10 +17,9 @@ using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
 constexpr milliseconds kSlice{20};  // how late a sleeping rank may notice an abort or an interrupt
-constexpr milliseconds kLastWords{
-    200};  // how long messages of others are still waited for when one rank has failed
+// How long messages of others are still waited for when one rank has failed.
+constexpr milliseconds kGracePeriod{200};
 constexpr std::chrono::microseconds kSpin{50};
-constexpr const char* kLost = "was lost (killed or exited)";
 
 std::string first_line(const std::string& text) {
   return text.substr(0, text.find('\n'));
@@ -35,7 +32,7 @@ Clock::time_point deadline_of(const JobOptions& options) {
 
 }  // namespace
 
-uint64_t topic_of(const Group& group, std::string_view subject) {
+uint64_t tag_of(const Group& group, std::string_view subject) {
   Hash hash;
   hash.mix(subject);
   for (int rank : group.ranks) hash.mix(static_cast<uint64_t>(rank) + 256);  // no byte of the subject
@@ -43,12 +40,12 @@ uint64_t topic_of(const Group& group, std::string_view subject) {
 }
 
 Operation::Operation(std::string text, Origin origin) : text_(std::move(text)), origin_(std::move(origin)) {
-  std::string note = origin_.known() ? fmt::format("{} at {}", text_, origin_.to_string()) : text_;
-  constexpr size_t kRoom = sizeof(NoteWords) - 1;
-  if (note.size() > kRoom)
-    note = note.substr(0, kRoom / 2 - 3) + "..." + note.substr(note.size() - kRoom / 2);
-  std::memcpy(note_.data(), note.data(), note.size());
-  note_words_ = note.size() / sizeof(uint64_t) + 1;
+  std::string status = origin_.known() ? fmt::format("{} at {}", text_, origin_.to_string()) : text_;
+  constexpr size_t kMaxBytes = sizeof(StatusWords) - 1;
+  if (status.size() > kMaxBytes)
+    status = status.substr(0, kMaxBytes / 2 - 3) + "..." + status.substr(status.size() - kMaxBytes / 2);
+  std::memcpy(status_.data(), status.data(), status.size());
+  status_words_ = status.size() / sizeof(uint64_t) + 1;
 }
 
 std::unexpected<Error> Operation::fail(Code code, const std::string& what,
@@ -60,23 +57,23 @@ Result<std::unique_ptr<Control>> Control::join(const JobOptions& options) {
   if (options.world_size < 1 || options.rank < 0 || options.rank >= options.world_size)
     return peri::fail(Code::InvalidArgument, fmt::format("rank {} of {}", options.rank, options.world_size));
   std::unique_ptr<Control> control(new Control(options));
-  control->mailbox_ = PERI_TRY(Mailbox::connect(options));
+  control->transport_ = PERI_TRY(connect_local(options));
 
   int64_t bytes = static_cast<int64_t>(sizeof(ControlBlock) +
                                        sizeof(RankRecord) * static_cast<size_t>(options.world_size));
-  const MessageKey key{topic_of(world_group(options.world_size), "control block"), 0};
+  const MessageKey key = control->only_key(tag_of(world_group(options.world_size), "control block"));
   const Operation joining("joining the job", {});
   os::Fd file;
   if (options.rank == 0) {
     file = PERI_TRY(os::create_shared_file(bytes));
-    for (int peer = 1; peer < options.world_size; ++peer) control->mailbox_.post(peer, key, "", "", &file);
+    for (int peer = 1; peer < options.world_size; ++peer) control->transport_->post(peer, key, "", "", &file);
     control->mapping_ = PERI_TRY(os::Mapping::of_file(file));
     control->block_ = reinterpret_cast<ControlBlock*>(control->mapping_->data());
     control->block_->ledger.limit.store(promisable_memory(), std::memory_order_relaxed);
     PERI_TRY(control->converse(joining, [&] {
       std::vector<int> missing;
       for (int peer = 1; peer < options.world_size; ++peer)
-        if (!control->mailbox_.sent(peer)) missing.push_back(peer);
+        if (!control->transport_->sent(peer)) missing.push_back(peer);
       return missing;
     }));
   } else {
@@ -98,8 +95,8 @@ Control::~Control() {
 
 void Control::enter(const Operation& operation) {
   RankRecord& mine = record(rank());
-  std::span<const uint64_t> note = operation.note();
-  for (size_t i = 0; i < note.size(); ++i) mine.note[i].store(note[i], std::memory_order_relaxed);
+  std::span<const uint64_t> status = operation.status();
+  for (size_t i = 0; i < status.size(); ++i) mine.status[i].store(status[i], std::memory_order_relaxed);
   mine.sequence.store(mine.sequence.load(std::memory_order_relaxed) + 1, std::memory_order_release);
 }
 
@@ -107,8 +104,8 @@ std::string Control::last_entered(int rank) const {
   const RankRecord& theirs = record(rank);
   uint64_t sequence = theirs.sequence.load(std::memory_order_acquire);
   if (sequence == 0) return "has entered no operation yet";
-  NoteWords words;
-  for (size_t i = 0; i < kNoteWords; ++i) words[i] = theirs.note[i].load(std::memory_order_relaxed);
+  StatusWords words;
+  for (size_t i = 0; i < kStatusWords; ++i) words[i] = theirs.status[i].load(std::memory_order_relaxed);
   char text[sizeof(words) + 1] = {};
   std::memcpy(text, words.data(), sizeof(words));
   return fmt::format("last entered {} (call #{})", text, sequence);
@@ -133,10 +130,15 @@ Status Control::await_slowly(SharedWord& word, uint32_t target, int peer, const 
 Status Control::check_job(const Operation& operation) const {
   if (interrupted_.load(std::memory_order_relaxed)) return operation.fail(Code::Interrupted, "interrupted");
   if (!block_) return {};
-  uint32_t failed = block_->failed.load(std::memory_order_acquire);  // pairs with the exchange of `report`
-  if (failed == 0) return {};
-  int reporter = static_cast<int>(failed) - 1;
+  const uint64_t failed =
+      block_->failed.load(std::memory_order_acquire);  // pairs with the exchange of `report`
+  if (failed == begin_of(generation_)) return {};
+  if (generation_of(failed) != generation_)
+    return operation.fail(Code::PeerLost, "the other ranks have recovered from a failure without this one");
+  const int reporter = reporter_of(failed);
   const RankRecord& theirs = record(reporter);
+  if (theirs.code == Code::Timeout && theirs.subject != reporter)
+    return operation.fail(Code::Timeout, theirs.message);
   if (theirs.code == Code::PeerLost && theirs.subject != reporter) {
     if (theirs.subject == rank()) return operation.fail(Code::PeerLost, "this rank was taken for lost");
     return operation.fail(Code::PeerLost, fmt::format("rank {} {}", theirs.subject, theirs.message),
@@ -155,12 +157,14 @@ std::unexpected<Error> Control::lost(int peer, const Operation& operation) {
                         {fmt::format("rank {} {}", peer, last_entered(peer))});
 }
 
+std::string Control::silence_of(int peer) const {
+  return fmt::format("no sign of rank {} for {:.3g} s{}", peer, options_.timeout_s,
+                     block_ ? "; it " + last_entered(peer) : "");
+}
+
 std::unexpected<Error> Control::timeout(std::span<const int> missing, const Operation& operation) const {
   std::vector<std::string> each;
-  for (int peer : missing) {
-    std::string entered = block_ ? fmt::format("; it {}", last_entered(peer)) : "";
-    each.push_back(fmt::format("no sign of rank {} for {:.3g} s{}", peer, options_.timeout_s, entered));
-  }
+  for (int peer : missing) each.push_back(silence_of(peer));
   return operation.fail(Code::Timeout, each.front(), {each.begin() + 1, each.end()});
 }
 
@@ -176,49 +180,49 @@ std::unexpected<Error> Control::mismatch(int peer, const Operation& operation) c
 // Whether the messages of these ranks can be on their way although the job has failed: it was none of them
 // that failed.
 bool Control::may_still_come(const std::vector<int>& waiting) const {
-  const int failed = static_cast<int>(block_->failed.load(std::memory_order_acquire)) - 1;
+  const int failed = reporter_of(block_->failed.load(std::memory_order_acquire));
   return failed >= 0 &&
-         std::ranges::none_of(waiting, [&](int peer) { return peer == failed || mailbox_.gone(peer); });
+         std::ranges::none_of(waiting, [&](int peer) { return peer == failed || transport_->gone(peer); });
 }
 
 Status Control::converse(const Operation& operation, const std::function<std::vector<int>()>& missing) {
   const auto deadline = deadline_of(options_);
-  auto last_words = Clock::now() + kLastWords;
-  mailbox_.progress(milliseconds(0));
+  auto grace_ends = Clock::now() + kGracePeriod;
+  transport_->progress(milliseconds(0));
   for (;;) {
     Status job = check_job(operation);
     std::vector<int> waiting = missing();
     if (waiting.empty()) return {};
     // A rank may fail because of what all are about to learn, and tell the job before the others' messages
     // are here.
-    if (!job && (may_still_come(waiting) && Clock::now() < last_words)) {
-      mailbox_.progress(kSlice);
+    if (!job && (may_still_come(waiting) && Clock::now() < grace_ends)) {
+      transport_->progress(kSlice);
       continue;
     }
     PERI_TRY(job);
-    last_words = Clock::now() + kLastWords;
+    grace_ends = Clock::now() + kGracePeriod;
     for (int peer : waiting) {
-      if (mailbox_.gone(peer)) return lost(peer, operation);
+      if (transport_->gone(peer)) return lost(peer, operation);
     }
     if (Clock::now() >= deadline) return timeout(waiting, operation);
-    mailbox_.progress(kSlice);
+    transport_->progress(kSlice);
   }
 }
 
 Result<std::vector<std::string>> Control::exchange(const Group& group, const std::string& text,
                                                    const Operation& operation) {
-  const MessageKey key = next_key(topic_of(group, "exchange"));
+  const MessageKey key = next_key(tag_of(group, "exchange"));
   std::vector<std::string> texts(group.ranks.size());
   std::vector<std::optional<Message>> messages(group.ranks.size());
   for (int peer : group.ranks)
-    if (peer != rank()) mailbox_.post(peer, key, operation.text(), text);
+    if (peer != rank()) transport_->post(peer, key, operation.text(), text, nullptr);
   PERI_TRY(converse(operation, [&] {
     std::vector<int> missing;
     for (size_t i = 0; i < group.ranks.size(); ++i) {
       int peer = group.ranks[i];
       if (peer == rank()) continue;
-      if (!messages[i]) messages[i] = mailbox_.take(peer, key);
-      if (!messages[i] || !mailbox_.sent(peer)) missing.push_back(peer);
+      if (!messages[i]) messages[i] = transport_->take(peer, key);
+      if (!messages[i] || !transport_->sent(peer)) missing.push_back(peer);
     }
     return missing;
   }));
@@ -233,19 +237,21 @@ Result<std::vector<std::string>> Control::exchange(const Group& group, const std
   return texts;
 }
 
-Status Control::send(int peer, MessageKey key, const std::string& text, const os::Fd* file,
+Status Control::send(int peer, const MessageKey& key, const std::string& text, const os::Fd* file,
                      const Operation& operation) {
-  mailbox_.post(peer, key, operation.text(), text, file);
+  if (file && !transport_->passes_files(peer))
+    return operation.fail(Code::Unsupported, fmt::format("no memory can be shared with rank {}", peer));
+  transport_->post(peer, key, operation.text(), text, file);
   return converse(operation, [&]() -> std::vector<int> {
-    if (mailbox_.sent(peer)) return {};
+    if (transport_->sent(peer)) return {};
     return {peer};
   });
 }
 
-Result<Message> Control::receive(int peer, MessageKey key, const Operation& operation) {
+Result<Message> Control::receive(int peer, const MessageKey& key, const Operation& operation) {
   std::optional<Message> message;
   PERI_TRY(converse(operation, [&]() -> std::vector<int> {
-    message = mailbox_.take(peer, key);
+    message = transport_->take(peer, key);
     if (message) return {};
     return {peer};
   }));
@@ -261,6 +267,11 @@ Result<std::string> first_failure(Control& control, const Group& group, const St
   return "";
 }
 
+uint64_t next_allocation(Control& control, const Group& group) {
+  const MessageKey key = control.next_key(tag_of(group, "allocation"));
+  return (key.generation << 32) + key.sequence;
+}
+
 Status agree(Control& control, const Group& group, const Status& mine, const Operation& operation) {
   const std::string failure = PERI_TRY(first_failure(control, group, mine, operation));
   return failure.empty() ? Status{} : operation.fail(Code::OutOfMemory, failure);
@@ -268,48 +279,19 @@ Status agree(Control& control, const Group& group, const Status& mine, const Ope
 
 void Control::report(Code code, int subject, const std::string& message) {
   std::lock_guard lock(report_mutex_);
-  if (reported_) return;
-  reported_ = true;
+  uint64_t none = block_->failed.load(std::memory_order_acquire);
+  if (reporter_of(none) >= 0) return;
   RankRecord& mine = record(rank());
   mine.code = code;
   mine.subject = subject;
   std::snprintf(mine.message, sizeof(mine.message), "%s", message.c_str());
-  uint32_t none = 0;  // the first cause wins
-  block_->failed.compare_exchange_strong(none, static_cast<uint32_t>(rank()) + 1, std::memory_order_acq_rel);
+  // The first cause wins.
+  block_->failed.compare_exchange_strong(none, none + static_cast<uint64_t>(rank()) + 1,
+                                         std::memory_order_seq_cst);
 }
 
 void Control::abort(const Error& cause) {
   if (!has_left_) report(cause.code, rank(), first_line(cause.to_string()));
-}
-
-// A thread of its own, because a rank that computes or sleeps on a futex does not look at its sockets.
-void Control::watch() {
-  std::vector<pollfd> polled{{stop_watching_.get(), POLLIN, 0}};
-  std::vector<int> ranks{-1};
-  std::vector<os::Fd>
-      processes;  // a socket inherited by a child of a dead rank stays open; the process does not
-  for (int peer = 0; peer < options_.world_size; ++peer) {
-    if (peer == rank()) continue;
-    polled.push_back({mailbox_.socket(peer), POLLRDHUP, 0});
-    ranks.push_back(peer);
-    pid_t pid = mailbox_.pid(peer);
-    if (pid <= 0 || pid == getpid()) continue;
-    os::Fd process(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
-    if (!process.valid()) continue;
-    polled.push_back({process.get(), POLLIN, 0});
-    ranks.push_back(peer);
-    processes.push_back(std::move(process));
-  }
-  for (;;) {
-    if (poll(polled.data(), polled.size(), -1) < 0) continue;
-    if (polled[0].revents) return;
-    for (size_t i = 1; i < polled.size(); ++i) {
-      if (!polled[i].revents) continue;
-      if (record(ranks[i]).state.load(std::memory_order_acquire) != RankState::left)
-        report(Code::PeerLost, ranks[i], kLost);
-      polled[i].fd = -1;  // no longer polled
-    }
-  }
 }
 
 void Control::leave() {
@@ -321,7 +303,7 @@ void Control::leave() {
     watcher_.join();
   }
   record(rank()).state.store(RankState::left, std::memory_order_release);
-  mailbox_ = Mailbox();
+  transport_.reset();
 }
 
 }  // namespace peri::kernels::job

@@ -5,7 +5,7 @@
 #include <filesystem>
 
 #include "kernels/job/control.hpp"
-#include "kernels/job/rendezvous.hpp"
+#include "kernels/job/transport.hpp"
 #include "tests/support/collective_case.hpp"
 #include "tests/support/ranks.hpp"
 

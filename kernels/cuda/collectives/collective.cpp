@@ -224,11 +224,26 @@ Result<std::byte*> multicast_address(GroupContext& context, const CheckedCollect
 }  // namespace
 
 Result<GroupContext*> Communicator::context(const Group& group) {
-  if (auto found = contexts_.find(group); found != contexts_.end()) return found->second.get();
+  if (GroupContext* context = contexts_.find(group)) return context;
   PERI_TRY(check_group(group, control_.rank(), control_.options().world_size));
-  return (contexts_[group] = std::make_unique<GroupContext>(control_, monitor_, device_, group,
-                                                            peers_.multicast_refusal(group)))
-      .get();
+  return contexts_.insert(group, std::make_unique<GroupContext>(control_, monitor_, device_, group,
+                                                                peers_.multicast_refusal(group)));
+}
+
+// A rank says that it has stopped only when its device has: kernels of ours see that the generation has ended
+// and give up, those of NCCL are aborted by the monitor.
+Status Communicator::recover() {
+  control_.stop_generation();
+  PERI_TRY(device_->finish());
+  auto paused = monitor_.pause();
+  PERI_TRY(control_.recover([this]() -> Status {
+    channels_.clear();
+    if (nccl_) nccl_->reset();
+    PERI_TRY(monitor_.reset());
+    return contexts_.reset();
+  }));
+  paused.unlock();
+  return contexts_.settle(control_);
 }
 
 Result<Nccl*> Communicator::nccl(const Group& group, const job::Operation& operation) {

@@ -10,6 +10,7 @@
 #include "kernels/cuda/nccl/nccl.hpp"
 #include "kernels/cuda/peers.hpp"
 #include "kernels/cuda/symmetric/group_context.hpp"
+#include "kernels/job/group_table.hpp"
 #include "kernels/symmetric_blocks.hpp"
 
 namespace peri::kernels::cuda {
@@ -53,6 +54,9 @@ class Communicator {
   void close() {
     if (nccl_) nccl_->close();
   }
+  // Collective over the world: begins the job's next generation. Channels and NCCL's communicators are made
+  // anew when next needed.
+  Status recover();
   Result<GroupContext*> context(const Group& group);
   Result<Channel*> channel(const Group& group, int from, int to, const job::Operation& operation);
 
@@ -63,7 +67,7 @@ class Communicator {
   Peers peers_;
   std::unique_ptr<Nccl> nccl_;  // made when first used
   std::shared_ptr<SymmetricBlocks> blocks_ = std::make_shared<SymmetricBlocks>();
-  std::map<Group, std::unique_ptr<GroupContext>> contexts_;
+  job::GroupTable<GroupContext> contexts_;
   std::map<std::tuple<Group, int, int>, std::unique_ptr<Channel>> channels_;
 };
 

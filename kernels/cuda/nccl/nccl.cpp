@@ -108,6 +108,7 @@ class NcclImpl final : public Nccl {
 
   Result<std::unique_ptr<StreamCall>> prepare(CheckedCollective call, bool recorded) override;
   Status issue(std::shared_ptr<const NcclWork> work, const std::function<Status()>& enqueue) override;
+  void reset() override;
   void close() override;
 
   const NcclApi& api() const { return api_; }
@@ -410,6 +411,18 @@ void NcclImpl::give_up() {
     std::thread(std::move(abort)).detach();
   }
   comms_.clear();
+}
+
+void NcclImpl::reset() {
+  std::lock_guard lock(mutex_);
+  give_up();
+  given_up_ = false;
+  issued_.clear();
+  left_.reset();
+  recorded_.clear();
+  std::erase_if(farewells_, [](const std::future<void>& farewell) {
+    return farewell.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
+  });
 }
 
 void NcclImpl::close() {

@@ -6,9 +6,9 @@
 // every call, and before the first recording of such an operation, as one rank may record again where others
 // need not), since NCCL would not notice a difference. After each operation or replay the stream
 // writes its number to host memory; the monitor, seeing that one is overdue or that the job has failed,
-// aborts all communicators, which ends NCCL's kernels, and NCCL is not used by this process again. Overdue is
-// what the stream has not passed by the deadline, counted from its issue or from the one before it: so a
-// replay with NCCL in it must as a whole take less.
+// aborts all communicators, which ends NCCL's kernels, and NCCL is not used again before the job has
+// recovered. Overdue is what the stream has not passed by the deadline, counted from its issue or from the
+// one before it: so a replay with NCCL in it must as a whole take less.
 #pragma once
 
 #include <functional>
@@ -46,6 +46,9 @@ class Nccl {
   virtual Result<std::unique_ptr<StreamCall>> prepare(CheckedCollective call, bool recorded) = 0;
   // Carries out `enqueue`, which puts the work (or a graph of which it is a part) into the stream.
   virtual Status issue(std::shared_ptr<const NcclWork> work, const std::function<Status()>& enqueue) = 0;
+  // Gives the communicators up and makes others when next needed: for a new generation, when the stream is
+  // done. What was prepared before must not be enqueued again.
+  virtual void reset() = 0;
   // Gives the communicators up, once the stream is done. NCCL keeps them while graphs use them: that is not
   // waited for longer than a second.
   virtual void close() = 0;

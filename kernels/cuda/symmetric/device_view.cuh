@@ -18,6 +18,8 @@ inline constexpr int64_t kStagingBytes = 16 << 20;  // of one of the two buffers
 inline constexpr uint32_t kMessageSlots = 8;        // of a channel
 inline constexpr int64_t kMessageSlotBytes = 32 << 10;
 
+inline constexpr int kRankBits = 20;  // more ranks than a job has
+
 enum class Failure : uint32_t { none, timeout, aborted, mismatch };
 
 // In memory of the host that the device writes: what the first kernel that gave up was waiting for. `state`
@@ -33,8 +35,9 @@ struct FailureRecord {
 struct Watch {
   const uint32_t* abort;  // not 0: the job has failed or is interrupted
   FailureRecord* record;
-  uint64_t* waiting;  // (ticks << 8) + 1 + the rank that a kernel is waiting for, for as long as it waits
-  uint32_t* failed;   // not 0: a kernel has given up, and those after it do not wait either
+  // (ns << kRankBits) + 1 + the rank that a kernel is waiting for, for as long as it waits.
+  uint64_t* waiting;
+  uint32_t* failed;  // not 0: a kernel has given up, and those after it do not wait either
   uint64_t timeout_ns;
 };
 

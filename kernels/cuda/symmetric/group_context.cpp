@@ -27,11 +27,7 @@ Status GroupContext::set_up(const job::Operation& operation) {
         fmt::format("a group on GPUs has at most {} members, this has {}", kMaxMembers, size()));
   const int64_t bytes = group_block_bytes(size());
   auto blocks = PERI_TRY(SharedBlocks::create(control_, device_, group_, bytes, operation));
-  // Staging is empty where it holds ones (collective_push.cu). Nobody pushes before all are here.
-  PERI_TRY(check(cudaMemsetAsync(blocks->data(index_) + staging_offset(size()), 0xFF, 2 * kStagingBytes,
-                                 device_->side_stream()),
-                 "symmetric memory"));
-  PERI_TRY(check(cudaStreamSynchronize(device_->side_stream()), "symmetric memory"));
+  PERI_TRY(clear_own_block(*blocks));  // nobody pushes before all are here
   view_.most_blocks = kMostBlocks;
   for (const std::string& count :
        PERI_TRY(control_.exchange(group_, std::to_string(device_->multiprocessors()), operation)))
@@ -52,6 +48,34 @@ Result<std::shared_ptr<SymmetricPool>> GroupContext::pool() {
   return pool_;
 }
 
+// Zeros, but for staging, which is empty where it holds ones (collective_push.cu).
+Status GroupContext::clear_own_block(const SharedBlocks& blocks) {
+  std::byte* own = blocks.data(index_);
+  const int64_t staging = staging_offset(size());
+  cudaStream_t stream = device_->side_stream();
+  PERI_TRY(check(cudaMemsetAsync(own, 0, static_cast<size_t>(staging), stream), "symmetric memory"));
+  PERI_TRY(check(cudaMemsetAsync(own + staging, 0xFF, 2 * kStagingBytes, stream), "symmetric memory"));
+  return check(cudaStreamSynchronize(stream), "symmetric memory");
+}
+
+std::string GroupContext::shape() const {
+  return fmt::format("{} bytes of symmetric memory", pool_ ? pool_->bytes() : 0);
+}
+
+Status GroupContext::reset() {
+  PERI_TRY(clear_own_block(*blocks_));
+  PERI_TRY(check(cudaMemsetAsync(view_.state, 0, sizeof(GroupState), device_->side_stream()),
+                 "memory of the GPU"));
+  return check(cudaStreamSynchronize(device_->side_stream()), "memory of the GPU");
+}
+
+void GroupContext::drop() {
+  device_->retire([state = view_.state] { cudaFree(state); });
+  view_ = {};
+  blocks_.reset();
+  pool_.reset();
+}
+
 GroupContext::~GroupContext() {
   device_->retire([state = view_.state] { cudaFree(state); });
 }
@@ -59,7 +83,7 @@ GroupContext::~GroupContext() {
 Result<std::unique_ptr<Channel>> Channel::open(job::Control& control, const std::shared_ptr<Device>& device,
                                                const Group& group, int from, int to,
                                                const job::Operation& operation) {
-  const job::MessageKey key{job::topic_of(group, fmt::format("channel {} to {}", from, to)), 0};
+  const job::MessageKey key = control.only_key(job::tag_of(group, fmt::format("channel {} to {}", from, to)));
   const bool sending = control.rank() == from;
   std::unique_ptr<Channel> channel(new Channel());
   channel->device_ = device;

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 
 #include "kernels/collective_call.hpp"
 #include "kernels/cuda/monitor.hpp"
@@ -41,8 +42,16 @@ class GroupContext {
     return set_up(operation);
   }
 
+  // For job::GroupTable. Symmetric memory of a pool that is dropped lives on; only what is allocated later
+  // comes from another.
+  bool is_ready() const { return blocks_ != nullptr; }
+  std::string shape() const;
+  Status reset();
+  void drop();
+
  private:
   Status set_up(const job::Operation& operation);
+  Status clear_own_block(const SharedBlocks& blocks);
 
   job::Control& control_;
   Monitor& monitor_;

@@ -136,7 +136,7 @@ Result<std::string> Multicast::try_extend(job::Control& control, const SharedBlo
       !refusal.empty())
     return refusal;
 
-  const job::MessageKey key = control.next_key(job::topic_of(group_, "multicast object"));
+  const job::MessageKey key = control.next_key(job::tag_of(group_, "multicast object"));
   if (makes) {
     for (int peer : group_.ranks)
       if (peer != control.rank()) PERI_TRY(control.send(peer, key, "", &file, operation));

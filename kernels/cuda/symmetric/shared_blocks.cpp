@@ -101,7 +101,7 @@ Status SharedBlocks::exchange_files(Chunk& chunk, job::Control& control, const G
   }
   PERI_TRY(job::agree(control, group, made, operation));
 
-  const job::MessageKey key = control.next_key(job::topic_of(group, "block of GPU memory"));
+  const job::MessageKey key = control.next_key(job::tag_of(group, "block of GPU memory"));
   for (int peer : group.ranks)
     if (peer != control.rank()) PERI_TRY(control.send(peer, key, "", &own, operation));
   Status mapped;

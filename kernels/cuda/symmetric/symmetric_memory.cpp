@@ -24,7 +24,7 @@ Status CudaSymmetricMemory::barrier(std::string_view op) {
   PERI_TRY(context_.monitor().can_communicate(operation));
   context_.control().enter(operation);
   PERI_TRY(context_.ensure(operation));
-  return issue_barrier(context_, job::topic_of(group_, "barrier of symmetric memory"), operation);
+  return issue_barrier(context_, job::tag_of(group_, "barrier of symmetric memory"), operation);
 }
 
 Status CudaSymmetricMemory::put_signal(int member, int channel, std::string_view op) {
@@ -89,7 +89,7 @@ Result<std::shared_ptr<Storage>> allocate_symmetric(GroupContext& context,
   PERI_TRY(context.ensure(operation));  // so that signals need not, which are not collective
   std::shared_ptr<SymmetricPool> pool = PERI_TRY(context.pool());
   const int64_t offset = PERI_TRY(pool->take(context.control(), bytes, operation));
-  const uint64_t id = context.control().next_key(job::topic_of(context.group(), "allocation")).sequence;
+  const uint64_t id = job::next_allocation(context.control(), context.group());
   auto memory = std::make_unique<CudaSymmetricMemory>(context, std::move(pool), offset, bytes, id);
   return std::make_shared<SymmetricStorage>(std::move(memory), std::move(known));
 }

@@ -22,6 +22,7 @@ class SymmetricPool {
   Result<int64_t> take(job::Control& control, int64_t bytes, const job::Operation& operation);
   void give_back(int64_t offset, int64_t bytes);
   std::byte* data(int member) const { return blocks_->data(member); }
+  int64_t bytes() const { return blocks_->bytes(); }  // of each member's block, free or not
   const Multicast& multicast() const { return multicast_; }
 
  private:

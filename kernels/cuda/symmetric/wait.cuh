@@ -74,7 +74,8 @@ __device__ bool wait_until(const Watch& watch, uint32_t operation, int peer, Rea
       return false;
     }
     if (now - begun > kTellAfter)
-      *reinterpret_cast<volatile uint64_t*>(watch.waiting) = (now << 8) + 1 + static_cast<uint64_t>(peer);
+      *reinterpret_cast<volatile uint64_t*>(watch.waiting) =
+          (now << kRankBits) + 1 + static_cast<uint64_t>(peer);
   }
 }
 

@@ -26,14 +26,17 @@ class CopyCall final : public HostCall {
 }  // namespace
 
 Result<GroupContext*> Communicator::context(const Group& group) {
-  auto& context = contexts_[group];
-  if (context) return context.get();
-  if (Status valid = check_group(group, control_->rank(), control_->options().world_size); !valid) {
-    contexts_.erase(group);
-    return std::unexpected(std::move(valid).error());
-  }
-  context = std::make_unique<GroupContext>(*control_, group);
-  return context.get();
+  if (GroupContext* context = contexts_.find(group)) return context;
+  PERI_TRY(check_group(group, control_->rank(), control_->options().world_size));
+  return contexts_.insert(group, std::make_unique<GroupContext>(*control_, group));
+}
+
+Status Communicator::recover() {
+  PERI_TRY(control_->recover([this] {
+    channels_.clear();
+    return contexts_.reset();
+  }));
+  return contexts_.settle(*control_);
 }
 
 Result<Channel*> Communicator::channel(const Group& group, int from, int to,

@@ -12,6 +12,7 @@
 #include "kernels/host/collectives/collective_reduce.hpp"
 #include "kernels/host/symmetric/signal.hpp"
 #include "kernels/host/symmetric/symmetric_memory.hpp"
+#include "kernels/job/group_table.hpp"
 
 namespace peri::kernels::host {
 
@@ -32,11 +33,13 @@ class Communicator {
   // InvalidArgument if this rank is no member, or if the members are not distinct ranks of the job.
   Result<GroupContext*> context(const Group& group);
   Result<Channel*> channel(const Group& group, int from, int to, const job::Operation& operation);
+  // Collective over the world: begins the job's next generation. Channels are opened anew when next needed.
+  Status recover();
 
  private:
   std::unique_ptr<job::Control> control_;
   std::shared_ptr<SymmetricBlocks> blocks_ = std::make_shared<SymmetricBlocks>();
-  std::map<Group, std::unique_ptr<GroupContext>> contexts_;
+  job::GroupTable<GroupContext> contexts_;
   std::map<std::tuple<Group, int, int>, std::unique_ptr<Channel>> channels_;
 };
 

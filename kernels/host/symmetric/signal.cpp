@@ -29,9 +29,26 @@ Status GroupContext::set_up(const job::Operation& operation) {
   return {};
 }
 
+// Of the words in pairs each member resets those of the signals that it puts.
+Status GroupContext::reset() {
+  epoch_ = 0;
+  staged_ = 0;
+  pads_[index_].epoch.value.store(0, std::memory_order_relaxed);
+  for (std::atomic<uint64_t>& signature : pads_[index_].signatures)
+    signature.store(0, std::memory_order_relaxed);
+  for (int to = 0; to < size(); ++to)
+    for (int channel = 0; channel < kSignalChannels; ++channel) {
+      Signal& s = signal(index_, to, channel);
+      s.put.value.store(0, std::memory_order_relaxed);
+      s.taken.value.store(0, std::memory_order_relaxed);
+    }
+  return {};
+}
+
 Status GroupContext::synchronize(uint64_t signature, const job::Operation& operation) {
   const int members = size();
   if (members == 1) return {};
+  PERI_TRY(control_.check_old_failure(operation));
   const uint32_t epoch = ++epoch_;
   Pad& mine = pads_[index_];
   mine.signatures[epoch & 1].store(signature, std::memory_order_relaxed);  // published by the post
@@ -74,7 +91,7 @@ Channel::Channel(job::Control& control, int peer, std::shared_ptr<os::Mapping> m
 
 Result<std::unique_ptr<Channel>> Channel::open(job::Control& control, const Group& group, int from, int to,
                                                const job::Operation& operation) {
-  const job::MessageKey key{job::topic_of(group, fmt::format("channel {} to {}", from, to)), 0};
+  const job::MessageKey key = control.only_key(job::tag_of(group, fmt::format("channel {} to {}", from, to)));
   bool sending = control.rank() == from;
   os::Fd file;
   if (sending) {
@@ -90,13 +107,14 @@ Result<std::unique_ptr<Channel>> Channel::open(job::Control& control, const Grou
 
 Status Channel::send(const std::byte* data, int64_t bytes, uint64_t signature,
                      const job::Operation& operation) {
+  PERI_TRY(control_.check_old_failure(operation));
   int64_t at = 0;
   do {
     PERI_TRY(control_.await(ring_->emptied, position_ + 1 - kSlots, peer_, operation));
     uint32_t slot = position_ % kSlots;
     int64_t chunk = std::min(bytes - at, kSlotBytes);
     ring_->signatures[slot] = signature;
-    std::memcpy(ring_->texts[slot], operation.note().data(), operation.note().size_bytes());
+    std::memcpy(ring_->texts[slot], operation.status().data(), operation.status().size_bytes());
     copy_bytes(ring_->slots[slot], data + at, chunk);
     ring_->filled.post(++position_);
     at += chunk;
@@ -105,6 +123,7 @@ Status Channel::send(const std::byte* data, int64_t bytes, uint64_t signature,
 }
 
 Status Channel::receive(std::byte* data, int64_t bytes, uint64_t signature, const job::Operation& operation) {
+  PERI_TRY(control_.check_old_failure(operation));
   int64_t at = 0;
   do {
     PERI_TRY(control_.await(ring_->filled, position_ + 1, peer_, operation));

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <string>
 
 #include "core/error.hpp"
 #include "core/types/group.hpp"
@@ -34,6 +35,12 @@ class GroupContext {
       return {};
     return set_up(operation);
   }
+
+  // For job::GroupTable: the shared part has the same shape wherever it is set up.
+  bool is_ready() const { return mapping_ != nullptr; }
+  std::string shape() const { return "ready"; }
+  Status reset();
+  void drop() { mapping_.reset(); }
 
   // Arrives at the next epoch and waits for all members to arrive there with the same signature; another
   // signature means that the ranks are in different operations. What a member wrote before is then visible to
@@ -93,7 +100,7 @@ class Channel {
     alignas(128) job::SharedWord filled;   // slots filled by the sender
     alignas(128) job::SharedWord emptied;  // and emptied by the receiver
     alignas(128) uint64_t signatures[kSlots];
-    char texts[kSlots][sizeof(job::NoteWords)];  // of the sender's operation, for the receiver's message
+    char texts[kSlots][sizeof(job::StatusWords)];  // of the sender's operation, for the receiver's message
     alignas(128) std::byte slots[kSlots][kSlotBytes];
   };
   job::Control& control_;

@@ -28,7 +28,7 @@ Result<std::shared_ptr<os::Mapping>> share_memory(job::Control& control, const G
   const int members = group.size();
   const int index = group.index_of(control.rank());
   // The first member makes the file. Where it cannot, everybody learns it from a message without a file.
-  const job::MessageKey key = control.next_key(job::topic_of(group, "file"));
+  const job::MessageKey key = control.next_key(job::tag_of(group, "file"));
   os::Fd file;
   if (index == 0) {
     Result<os::Fd> made = os::create_shared_file(bytes);
@@ -62,7 +62,7 @@ Status HostSymmetricMemory::barrier(std::string_view op) {
   job::Operation operation(fmt::format("{} over {}", op, group_.to_string()), {});
   context_.control().enter(operation);
   PERI_TRY(context_.ensure(operation));
-  return context_.synchronize(job::topic_of(group_, "barrier of symmetric memory"), operation);
+  return context_.synchronize(job::tag_of(group_, "barrier of symmetric memory"), operation);
 }
 
 Status HostSymmetricMemory::put_signal(int member, int channel, std::string_view op) {
@@ -130,7 +130,7 @@ Result<std::shared_ptr<Storage>> allocate_symmetric(GroupContext& context,
     if (promised) job::release_memory(*ledger, stride_of(bytes));
     return std::unexpected(mapping.error());
   }
-  uint64_t id = control.next_key(job::topic_of(context.group(), "allocation")).sequence;
+  uint64_t id = job::next_allocation(control, context.group());
   auto memory = std::make_unique<HostSymmetricMemory>(context, std::move(*mapping), bytes, id);
   return std::make_shared<SymmetricStorage>(std::move(memory), std::move(blocks), std::move(ledger));
 }
