@@ -17,6 +17,7 @@
 #include "core/error.hpp"
 #include "core/ops/collective.hpp"
 #include "core/ops/kernel.hpp"
+#include "core/topology.hpp"
 #include "kernels/symmetric_memory.hpp"
 #include "kernels/tensor.hpp"
 
@@ -25,6 +26,8 @@ namespace peri::kernels {
 struct JobOptions {
   int rank = 0;
   int world_size = 1;
+  std::optional<int>
+      local_rank;         // among the ranks of this host, which take its GPUs in turn; absent: the rank
   std::string job;        // shared by the ranks of one job, unguessable; names abstract sockets only
   double timeout_s = 60;  // deadline of every wait on a peer
   int threads = 1;        // threads that this rank may use, itself included
@@ -53,20 +56,13 @@ inline int64_t host_clock() {
   return duration_cast<nanoseconds>(steady_clock::now().time_since_epoch()).count();
 }
 
-// How the ranks of a job reach each other: what collectives may be carried out by.
-struct Links {
-  bool symmetric_memory = true;  // they can map each other's memory
-  bool nccl = false;             // they can use NCCL
-};
-
 class Backend {
  public:
   virtual ~Backend() = default;
   virtual std::string name() const = 0;
   virtual const JobOptions& job() const = 0;
   virtual std::string device_name() const = 0;  // where this rank computes: "GPU 0", "host"
-  // The same on all ranks.
-  virtual Links links() const { return {}; }
+  virtual const Topology& topology() const = 0;
 
   // At least 64-byte aligned, contents undefined. OutOfMemory before the machine runs out, with the sizes in
   // the message.

@@ -12,7 +12,7 @@ class ForwardingBackend : public Backend {
   std::string name() const override { return to_.name(); }
   const JobOptions& job() const override { return to_.job(); }
   std::string device_name() const override { return to_.device_name(); }
-  Links links() const override { return to_.links(); }
+  const Topology& topology() const override { return to_.topology(); }
   Result<std::shared_ptr<Storage>> allocate(int64_t bytes, Place place) override {
     return to_.allocate(bytes, place);
   }

@@ -10,6 +10,7 @@
 
 #include "core/error.hpp"
 #include "core/ops/op.hpp"
+#include "core/topology.hpp"
 
 namespace peri::planner {
 
@@ -26,6 +27,8 @@ struct OpContext {
   std::string reduce;
   // "host", "cuda".
   std::string machine;
+  // By what the members of its group reach each other.
+  Reach reach;
   Origin origin;
 };
 
@@ -52,9 +55,8 @@ struct Policy {
   // True: this op is not captured.
   Choice<bool> split;
   std::string machine = "host";
-  // Whether the machine's ranks can use `nccl`, and whether they can map each other's memory.
-  bool nccl = false;
-  bool symmetric_memory = true;
+  // Where the ranks are, which decides what the members of a group can use.
+  Topology topology;
   // Names of passes that are left out: `--skip`, and in Lua also `fuse = false` and `auto_select = false`
   // (without select_algorithms functional collectives stay with `ll`).
   std::vector<std::string> skip;

@@ -89,9 +89,10 @@ Result<std::vector<const AlgorithmInfo*>> algorithms_of(const kernels::Backend& 
   for (const std::string& name : options.algorithms)
     chosen.push_back(PERI_TRY(parse_algorithm(options.op, name)));
   if (!chosen.empty()) return chosen;
+  const Reach reach = backend.topology().reach(world_group(backend.job().world_size));
   for (const AlgorithmInfo& row : algorithms()) {
     if (row.op != options.op) continue;
-    if (row.algorithm == Algorithm::nccl && !backend.links().nccl) continue;
+    if (row.algorithm == Algorithm::nccl && !reach.nccl) continue;
     // Multicast is emulated on the host only.
     if (!is_host(backend) && uses_multicast(row.algorithm)) continue;
     chosen.push_back(&row);

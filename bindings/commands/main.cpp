@@ -90,8 +90,11 @@ template <class F>
 Result<int> on_every_rank(const Options& options, std::vector<std::string> command, F rank_main) {
   PERI_TRY(check_backend(options.script.backend));
   for (const Error& error : environment().malformed) return std::unexpected(error);
-  if (auto rank = PERI_TRY(launcher::rank_environment(environment())))
-    return rank_main(job_options(rank->rank, rank->world_size, rank->job, options.timeout_s));
+  if (auto rank = PERI_TRY(launcher::rank_environment(environment()))) {
+    kernels::JobOptions job = job_options(rank->rank, rank->world_size, rank->job, options.timeout_s);
+    job.local_rank = rank->local_rank;
+    return rank_main(job);
+  }
   if (options.ranks == 1 && options.trace.empty())
     return rank_main(job_options(0, 1, lone_job(), options.timeout_s));
   launcher::LaunchOptions launch_options;

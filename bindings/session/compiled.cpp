@@ -61,8 +61,7 @@ Result<CompiledProgram> compile(Session& session, Graph graph, std::vector<kerne
   const CompileOptions& options = session.compile_options();
   planner::Policy effective = policy;
   effective.machine = session.backend().name();
-  effective.nccl = session.backend().links().nccl;
-  effective.symmetric_memory = session.backend().links().symmetric_memory;
+  effective.topology = session.backend().topology();
   effective.skip.insert(effective.skip.end(), options.skip.begin(), options.skip.end());
   std::string previous;
   planner::Observer observe;

@@ -134,7 +134,6 @@ class CudaBackend final : public Backend {
         monitor_(std::move(monitor)),
         allocator_(std::make_shared<Allocator>(device_)),
         clock_(device_),
-        links_(peers.links()),
         loading_(std::move(loading)),
         communicator_(*control_, *monitor_, device_, std::move(peers)) {}
   ~CudaBackend() override { leave(); }
@@ -142,7 +141,7 @@ class CudaBackend final : public Backend {
   std::string name() const override { return "cuda"; }
   const JobOptions& job() const override { return control_->options(); }
   std::string device_name() const override { return fmt::format("GPU {}", device_->index()); }
-  Links links() const override { return links_; }
+  const Topology& topology() const override { return communicator_.peers().topology(); }
 
   Result<std::shared_ptr<Storage>> allocate(int64_t bytes, Place place) override {
     return allocator_->allocate(bytes, place);
@@ -313,7 +312,6 @@ class CudaBackend final : public Backend {
   std::unique_ptr<Monitor> monitor_;
   std::shared_ptr<Allocator> allocator_;
   EventClock clock_;
-  Links links_;
   std::jthread loading_;  // what the first product would wait for
   Communicator communicator_;
   bool capturing_ = false;
@@ -322,7 +320,7 @@ class CudaBackend final : public Backend {
 
 Result<std::unique_ptr<Backend>> create(const JobOptions& options) {
   keep_nccl_off_multicast();
-  auto device = PERI_TRY(Device::open(options.rank, options.may_spin));
+  auto device = PERI_TRY(Device::open(options.local_rank.value_or(options.rank), options.may_spin));
   std::jthread loading(load_matmul_library, device->index());
   auto control = PERI_TRY(job::Control::join(options));
   auto monitor = PERI_TRY(Monitor::start(*control, device));

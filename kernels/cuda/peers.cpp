@@ -75,13 +75,17 @@ Result<Peers> Peers::meet(job::Control& control, const Device& device) {
     member.p2p = reaches == "reaches";
     peers.members_.push_back(std::move(member));
   }
-  peers.find_apart();
+  std::vector<RankLocation> ranks;
+  for (const Member& member : peers.members_)
+    ranks.push_back({.host = "", .device = member.gpu, .nccl = member.nccl.empty()});  // all of this host
+  peers.topology_ = Topology(std::move(ranks), peers.find_apart());
   return peers;
 }
 
 // Once: CUDA takes long to answer. A GPU that this process cannot see is taken for one that can be reached;
 // mapping its memory will tell.
-void Peers::find_apart() {
+std::vector<std::pair<int, int>> Peers::find_apart() const {
+  std::vector<std::pair<int, int>> apart;
   std::vector<int> numbers;
   for (const Member& member : members_) numbers.push_back(number_of(member.gpu));
   for (size_t a = 0; a < members_.size(); ++a)
@@ -89,8 +93,9 @@ void Peers::find_apart() {
       if (members_[a].gpu == members_[b].gpu) continue;
       const bool visible = numbers[a] >= 0 && numbers[b] >= 0;
       if (!members_[a].p2p || !members_[b].p2p || (visible && !can_reach(numbers[a], numbers[b])))
-        apart_.emplace_back(static_cast<int>(a), static_cast<int>(b));
+        apart.emplace_back(static_cast<int>(a), static_cast<int>(b));
     }
+  return apart;
 }
 
 std::string Peers::label(int rank) const {
@@ -98,15 +103,13 @@ std::string Peers::label(int rank) const {
 }
 
 Status Peers::check_memory(const Group& group, const job::Operation& operation) const {
-  for (const auto& [a, b] : apart_) {
-    if (group.index_of(a) < 0 || group.index_of(b) < 0) continue;
-    auto refused = operation.fail(
-        Code::Unsupported, fmt::format("{} and {} cannot reach each other's memory{}", label(a), label(b),
-                                       environment().p2p ? "" : ", says PERI_P2P=0"));
-    refused.error().hint = kHint;
-    return refused;
-  }
-  return {};
+  const auto [a, b] = topology_.apart(group);
+  if (a < 0) return {};
+  auto refused =
+      operation.fail(Code::Unsupported, fmt::format("{} and {} cannot reach each other's memory{}", label(a),
+                                                    label(b), environment().p2p ? "" : ", says PERI_P2P=0"));
+  refused.error().hint = kHint;
+  return refused;
 }
 
 Status Peers::check_nccl(const Group& group, const job::Operation& operation) const {
@@ -121,18 +124,10 @@ Status Peers::check_nccl(const Group& group, const job::Operation& operation) co
     const Member& one = members_[static_cast<size_t>(a)];
     if (!one.nccl.empty()) return refuse(fmt::format("rank {}: {}", a, one.nccl));
   }
-  if (const auto [a, b] = sharing(group); a >= 0)
+  if (const auto [a, b] = topology_.sharing_device(group); a >= 0)
     return refuse(fmt::format("NCCL wants a GPU for every rank, and ranks {} and {} share {}", a, b,
                               members_[static_cast<size_t>(a)].label));
   return {};
-}
-
-std::pair<int, int> Peers::sharing(const Group& group) const {
-  for (int a : group.ranks)
-    for (int b : group.ranks)
-      if (a < b && members_[static_cast<size_t>(a)].gpu == members_[static_cast<size_t>(b)].gpu)
-        return {a, b};
-  return {-1, -1};
 }
 
 std::string Peers::multicast_refusal(const Group& group) const {
@@ -140,18 +135,10 @@ std::string Peers::multicast_refusal(const Group& group) const {
   for (int rank : group.ranks)
     if (const std::string& why = members_[static_cast<size_t>(rank)].multicast; !why.empty())
       return fmt::format("rank {}: {}", rank, why);
-  if (const auto [a, b] = sharing(group); a >= 0)
+  if (const auto [a, b] = topology_.sharing_device(group); a >= 0)
     return fmt::format("it wants a GPU for every rank, and ranks {} and {} share {}", a, b,
                        members_[static_cast<size_t>(a)].label);
   return "";
-}
-
-Links Peers::links() const {
-  const int world = static_cast<int>(members_.size());
-  if (world == 0) return {};
-  const job::Operation asking("links", {});
-  return {.symmetric_memory = check_memory(world_group(world), asking).has_value(),
-          .nccl = check_nccl(world_group(world), asking).has_value()};
 }
 
 }  // namespace peri::kernels::cuda

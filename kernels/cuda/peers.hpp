@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "core/topology.hpp"
 #include "kernels/cuda/memory/device.hpp"
 #include "kernels/job/control.hpp"
 
@@ -21,24 +22,21 @@ class Peers {
   Status check_nccl(const Group& group, const job::Operation& operation) const;
   // Why a group does without NVLink multicast; empty if its members may use it. The same on all ranks.
   std::string multicast_refusal(const Group& group) const;
-  // Between all ranks of the job.
-  Links links() const;
+  const Topology& topology() const { return topology_; }
 
  private:
   struct Member {
-    std::string gpu;        // tells GPUs apart, whatever numbers processes know them by
+    std::string gpu;        // its UUID, which tells GPUs apart whatever numbers processes know them by
     std::string label;      // "GPU 0 (NVIDIA H200)"
     bool p2p;               // may reach and be reached
     std::string multicast;  // why it uses no multicast; empty if it may
     std::string nccl;       // why it has no NCCL; empty if it has
   };
-  void find_apart();
+  std::vector<std::pair<int, int>> find_apart() const;
   std::string label(int rank) const;
-  // Two members that have the same GPU; {-1, -1} if there are none.
-  std::pair<int, int> sharing(const Group& group) const;
 
-  std::vector<Member> members_;             // by rank; empty in a world of one
-  std::vector<std::pair<int, int>> apart_;  // ranks that cannot map each other's memory
+  std::vector<Member> members_;  // by rank; empty in a world of one
+  Topology topology_;
 };
 
 // Whether GPU `a` of those that this process sees can map the memory of `b`, both ways.

@@ -84,6 +84,7 @@ class HostBackend final : public Backend {
   std::string name() const override { return "host"; }
   const JobOptions& job() const override { return control().options(); }
   std::string device_name() const override { return "host"; }
+  const Topology& topology() const override { return topology_; }
 
   Result<std::shared_ptr<Storage>> allocate(int64_t bytes, Place place) override {
     return allocator_->allocate(bytes, place);
@@ -209,6 +210,7 @@ class HostBackend final : public Backend {
 
   Communicator communicator_;
   std::shared_ptr<host::Allocator> allocator_;  // shared with the storages, which may outlive the backend
+  Topology topology_;                           // one host
   bool capturing_ = false;
   std::vector<std::unique_ptr<HostCall>> captured_;
 };

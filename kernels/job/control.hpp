@@ -182,7 +182,8 @@ class Control {
   uint32_t generation_ = 0;
   std::map<uint64_t, uint64_t> sequences_;  // conversations begun in this generation, by tag
   bool has_left_ = false;
-  std::atomic<uint64_t> old_failure_{0};  // a value of the block's `failed`, which the watcher has seen for long
+  std::atomic<uint64_t> old_failure_{
+      0};                    // a value of the block's `failed`, which the watcher has seen for long
   std::mutex report_mutex_;  // the watcher and the rank itself may both have something to report
   os::Fd stop_watching_;
   std::thread watcher_;

@@ -180,7 +180,8 @@ Status LocalTransport::greet_accepted() {
       return fail(Code::RankMismatch,
                   fmt::format("rank {} was started for {} ranks, rank {} for {}", hello.rank,
                               hello.world_size, options_.rank, options_.world_size));
-    if (hello.rank <= options_.rank || hello.rank >= options_.world_size || peer_at(hello.rank).socket.valid())
+    if (hello.rank <= options_.rank || hello.rank >= options_.world_size ||
+        peer_at(hello.rank).socket.valid())
       return fail(Code::RankMismatch, fmt::format("a second process claims to be rank {}", hello.rank));
     PERI_TRY(adopt(std::move(accepted), hello.rank));
   }

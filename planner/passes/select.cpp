@@ -10,8 +10,12 @@ namespace peri::planner {
 OpContext op_context(const Graph& graph, NodeId id, const Policy& policy) {
   const Node& node = graph.node(id);
   const TensorType& type = node.operands.empty() ? node.type : graph.node(node.operands[0]).type;
-  OpContext context{node.op, type.dtype, type.shape, type.bytes(), 1, "", policy.machine, node.origin};
-  if (info(node.op).has(kCollective)) context.group_size = node.attributes.get<"group">().size();
+  OpContext context{node.op, type.dtype, type.shape, type.bytes(), 1, "", policy.machine, {}, node.origin};
+  if (info(node.op).has(kCollective)) {
+    const Group& group = node.attributes.get<"group">();
+    context.group_size = group.size();
+    context.reach = policy.topology.reach(group);
+  }
   if (const auto reduce = node.attributes.find<"reduce">()) context.reduce = to_string(*reduce);
   return context;
 }
@@ -39,11 +43,11 @@ struct Chosen {
   std::string reason;
 };
 
-// Why the machine's ranks cannot use an algorithm; empty if they can.
-std::string refusal(const AlgorithmInfo& row, const Policy& policy) {
-  if (row.algorithm == Algorithm::nccl && !policy.nccl)
-    return policy.machine == "host" ? "nccl is for GPUs" : "nccl needs its library and a GPU for every rank";
-  if (row.symmetric != kNoOperand && !policy.symmetric_memory)
+// Why the members of its group cannot use an algorithm; empty if they can.
+std::string refusal(const AlgorithmInfo& row, const OpContext& context) {
+  if (row.algorithm == Algorithm::nccl && !context.reach.nccl)
+    return context.machine == "host" ? "nccl is for GPUs" : "nccl needs its library and a GPU for every rank";
+  if (row.symmetric != kNoOperand && !context.reach.memory)
     return fmt::format("{} needs GPUs that reach each other's memory", row.name);
   return "";
 }
@@ -68,8 +72,8 @@ Chosen by_size(const OpContext& context, const Policy& policy) {
     return fmt::format("{} bytes {} {}", context.bytes, relation, bytes);
   };
   auto has = [&](Algorithm algorithm) { return find_algorithm(context.op, algorithm) != nullptr; };
-  if (!policy.symmetric_memory)
-    return {policy.nccl && has(Algorithm::nccl) ? Algorithm::nccl : Algorithm::ll,
+  if (!context.reach.memory)
+    return {context.reach.nccl && has(Algorithm::nccl) ? Algorithm::nccl : Algorithm::ll,
             "these GPUs cannot reach each other's memory"};
   const Thresholds up_to = thresholds(context, policy);
   if (context.bytes <= up_to.ll) return {Algorithm::ll, limit(up_to.ll, "<= ll_bytes")};
@@ -94,7 +98,7 @@ Result<Chosen> choose(const OpContext& context, const Policy& policy, Selecting 
   if (!row) return Chosen{Algorithm::ll, unknown_algorithm(context.op, name)};
   if (!supports(row->algorithm, context.reduce))
     return Chosen{Algorithm::ll, fmt::format("{} does not support the reduction {}", name, context.reduce)};
-  if (std::string reason = refusal(*row, policy); !reason.empty())
+  if (std::string reason = refusal(*row, context); !reason.empty())
     return Chosen{Algorithm::ll, std::move(reason)};
   return Chosen{row->algorithm, "the policy's choice"};
 }

@@ -321,7 +321,8 @@ TEST_CASE("a collective that cannot be is refused before anybody waits") {
     r = refused(c, in, operand({9}), Code::ShapeMismatch, "f32[9]");
     if (!r.empty()) return r;
     c.algorithm = "nccl";
-    if (!backend.links().nccl) r = refused(c, in, operand({8}), Code::Unsupported, "NCCL");
+    if (!backend.topology().reach(world_group(backend.job().world_size)).nccl)
+      r = refused(c, in, operand({8}), Code::Unsupported, "NCCL");
     if (!r.empty()) return r;
     c.algorithm = "ll";
     CollectiveSpec with_epilogue = c.spec();

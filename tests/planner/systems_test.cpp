@@ -240,8 +240,8 @@ TEST_CASE("S2: every choice and refusal has its reason") {
   auto on = [&](std::string name, bool nccl, bool symmetric_memory, std::string machine = "cuda") {
     planner::Policy policy = name.empty() ? planner::Policy{} : named(name);
     policy.machine = std::move(machine);
-    policy.nccl = nccl;
-    policy.symmetric_memory = symmetric_memory;
+    const std::vector<RankLocation> ranks{{"a", "gpu-0", nccl}, {"a", "gpu-1", nccl}};
+    policy.topology = symmetric_memory ? Topology(ranks, {}) : Topology(ranks, {{0, 1}});
     return policy;
   };
   CHECK(choice(on("nccl", false, true, "host"), {4}) == "ll: nccl is for GPUs");
@@ -253,6 +253,13 @@ TEST_CASE("S2: every choice and refusal has its reason") {
     CHECK(choice(on("", true, false), {count}) == "nccl: these GPUs cannot reach each other's memory");
   CHECK(choice(on("", false, false), {4}) == "ll: these GPUs cannot reach each other's memory");
   CHECK(choice({}, {4}, {{0, 1}}, "nccl") == "nccl: named in the script");
+
+  // The group is asked, not the world: ranks 0 and 1 have no P2P, 0 and 2 have.
+  planner::Policy mixed;
+  mixed.machine = "cuda";
+  mixed.topology = Topology({{"a", "gpu-0", true}, {"a", "gpu-1", true}, {"a", "gpu-2", true}}, {{0, 1}});
+  CHECK(choice(mixed, {4}, {{0, 1}}) == "nccl: these GPUs cannot reach each other's memory");
+  CHECK(choice(mixed, {4}, {{0, 2}}) == "ll: 16 bytes <= ll_bytes 4194304");
 
   planner::Policy broken;
   broken.algorithms[Op::all_reduce] = [](const planner::OpContext& op) -> Result<std::string> {

@@ -75,10 +75,10 @@ Result<int> device_count() {
   return fail(Code::Unsupported, fmt::format("no usable GPU: {}", reason), {}, "use --backend host");
 }
 
-Result<std::shared_ptr<Device>> Device::open(int rank, bool may_spin) {
+Result<std::shared_ptr<Device>> Device::open(int local_rank, bool may_spin) {
   const int count = PERI_TRY(device_count());
   std::shared_ptr<Device> device(new Device());
-  device->index_ = rank % count;
+  device->index_ = local_rank % count;
   PERI_TRY(check(cudaSetDevice(device->index_), fmt::format("GPU {}", device->index_)));
   PERI_TRY(check(cudaSetDeviceFlags(may_spin ? cudaDeviceScheduleAuto : cudaDeviceScheduleBlockingSync),
                  "cudaSetDeviceFlags"));

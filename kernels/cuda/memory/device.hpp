@@ -47,8 +47,8 @@ Result<int> device_count();
 
 class Device {
  public:
-  // Ranks take the GPUs in turn: several share one if they are more.
-  static Result<std::shared_ptr<Device>> open(int rank, bool may_spin);
+  // The ranks of a host take the GPUs that they see in turn: several share one if they are more.
+  static Result<std::shared_ptr<Device>> open(int local_rank, bool may_spin);
   ~Device();
   Device(const Device&) = delete;
   Device& operator=(const Device&) = delete;
