@@ -141,7 +141,8 @@ struct Case {
 
 // Only the host backend has (emulates) a multicast address.
 inline bool offers(const kernels::Backend& backend, const AlgorithmInfo& row) {
-  if (row.algorithm == Algorithm::nccl) return backend.topology().reach(world_group(backend.job().world_size)).nccl;
+  if (row.algorithm == Algorithm::nccl)
+    return backend.topology().reach(world_group(backend.job().world_size)).nccl;
   return backend.name() == "host" || !uses_multicast(row.algorithm);
 }
 
