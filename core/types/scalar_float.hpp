@@ -145,12 +145,16 @@ PERI_SCALAR float sine_of_quarters(double t, uint32_t quadrant) {
   return std::bit_cast<float>(bits(y) ^ ((q & 2u) << 30));
 }
 
+// Quarter turns reduced by whole turns, to less than 2 or so.
+PERI_SCALAR double within_one_turn(double quarters) {
+  return quarters - ((quarters * 0.25 + kRounderDouble) - kRounderDouble) * 4.0;
+}
+
 // x times `part` modulo 4. The product of two 24-bit numbers is exact in double, and one of 2^53 or more is a
 // multiple of 4, as its last bit weighs at least 2^5. x * 0 there keeps the NaN of an infinite x.
 PERI_SCALAR double part_of_quarters(double x, double part) {
   double p = x * part;
-  double reduced = p - ((p * 0.25 + kRounderDouble) - kRounderDouble) * 4.0;
-  return select(magnitude(p) < 9007199254740992.0, reduced, x * 0.0);
+  return select(magnitude(p) < 9007199254740992.0, within_one_turn(p), x * 0.0);
 }
 // x in quarter turns modulo 4 (within 16 of 0), for every float: 2/pi is cut into 24-bit parts.
 PERI_SCALAR double quarters(float x) {

@@ -1,12 +1,12 @@
 // Attention: pack sizes, shared memory, and whether the chunks of a row have thread blocks of their own.
 #include <algorithm>
 #include <bit>
-#include <cmath>
 
 #include <fmt/format.h>
 
 #include "core/ops/attributes_of.hpp"
 #include "kernels/cuda/compute/kernel_compile.hpp"
+#include "kernels/kernel_forms.hpp"
 
 namespace peri::kernels::cuda {
 namespace {
@@ -34,14 +34,13 @@ static Compiled make_attention(const Call& call) {
   if (rows * width == 0) return make_kernel({});
   const bool by_chunks = chunks > 1 && rows < 2 * multiprocessors();
 
-  const auto [given, causal] = call.spec.attributes.as<Op::attention>();
   Constants constants;
   constants.add(queries).add(heads).add(keys).add(heads / k.shape[1]).add(width).add(chunks);
   for (const View* view : {&q, &k, &v, &out})
     for (int64_t stride : view->strides) constants.add(stride);
   constants.add(has_positions ? call.in(3).strides[0] : int64_t(0));
-  constants.add(static_cast<int64_t>(causal));
-  constants.add(given != 0 ? given : 1 / std::sqrt(static_cast<double>(width)));
+  constants.add(static_cast<int64_t>(call.spec.attributes.as<Op::attention>().causal));
+  constants.add(attention_scale(call));
 
   Generated generated;
   if (by_chunks)

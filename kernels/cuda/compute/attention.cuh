@@ -117,9 +117,9 @@ struct Attending {
     return {largest, fold_threads(weight, partial, [](float x, float y) { return x + y; })};
   }
 
-  // The weighted sum of one chunk's values: mixed(d, sum) for this thread's elements.
-  template <class Mixed>
-  void mix(const byte* v, int64_t first, int count, Mixed mixed) {
+  // The weighted sum of one chunk's values: put(d, sum) for this thread's elements.
+  template <class Put>
+  void weighted_sum(const byte* v, int64_t first, int count, Put put) {
     const int lane = threadIdx.x % lanes, group = threadIdx.x / lanes;
     const int64_t base = head / a.heads_per_key * a.v[1] + first * a.v[0];
     for (int64_t d = lane * vector; d < a.width; d += lanes * vector) {
@@ -138,7 +138,7 @@ struct Attending {
     for (int64_t d = threadIdx.x; d < a.width; d += kChunk) {
       float sum = 0;
       for (int g = 0; g < kGroups; ++g) sum += partial[g * a.width + d];
-      mixed(d, sum);
+      put(d, sum);
     }
     __syncthreads();
   }
@@ -163,8 +163,9 @@ struct Attending {
       const int64_t first = chunk * kChunk;
       const int count = size_of_chunk(row.seen, first);
       const Joint joint = join(state, row.weigh(k, first, count));
-      row.mix(v, first, count,
-              [&](int64_t d, float sum) { row.result[d] = row.result[d] * joint.left + sum * joint.right; });
+      row.weighted_sum(v, first, count, [&](int64_t d, float sum) {
+        row.result[d] = row.result[d] * joint.left + sum * joint.right;
+      });
       state = joint.state;
     }
     row.put(out, state.sum);
@@ -181,7 +182,7 @@ struct Attending {
     const int64_t first = chunk * kChunk;
     const int count = size_of_chunk(row.seen, first);
     const State state = row.weigh(k, first, count);
-    row.mix(v, first, count, [&](int64_t d, float sum) { to[2 + d] = sum; });
+    row.weighted_sum(v, first, count, [&](int64_t d, float sum) { to[2 + d] = sum; });
     if (threadIdx.x == 0) {
       to[0] = state.largest;
       to[1] = state.sum;

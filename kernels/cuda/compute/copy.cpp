@@ -5,6 +5,7 @@
 
 #include "core/ops/attributes_of.hpp"
 #include "kernels/cuda/compute/kernel_compile.hpp"
+#include "kernels/kernel_forms.hpp"
 
 namespace peri::kernels::cuda {
 namespace {
@@ -121,15 +122,12 @@ Compiled make_copy(const Shape& shape, const Strides& in, const Strides& out, in
 }
 
 static Compiled make_cat(const Call& call) {
-  const int64_t bytes = size_of(call.dtype());
-  const Strides& strides = call.out().strides;
-  const int dim = call.spec.attributes.as<Op::cat>().dim;
+  const std::vector<int64_t> offsets = cat_offsets(call);
   std::vector<CatKernel::Part> parts;
-  int64_t at = 0;  // along the joined dimension
-  for (const OperandType& input : call.inputs) {
-    auto copy = PERI_TRY(make_copy(input.view.shape, input.view.strides, strides, bytes));
-    parts.push_back({std::move(copy), at * strides[dim] * bytes});
-    at += input.view.shape[dim];
+  for (size_t i = 0; i < call.inputs.size(); ++i) {
+    auto copy =
+        PERI_TRY(make_copy(call.in(i).shape, call.in(i).strides, call.out().strides, size_of(call.dtype())));
+    parts.push_back({std::move(copy), offsets[i]});
   }
   return std::make_shared<CatKernel>(std::move(parts));
 }

@@ -6,6 +6,8 @@
 
 #include "core/ops/attributes_of.hpp"
 #include "kernels/cuda/compute/kernel_compile.hpp"
+#include "kernels/kernel_forms.hpp"
+#include "kernels/sum_order.hpp"
 
 namespace peri::kernels::cuda {
 
@@ -32,24 +34,8 @@ Function function_of(NormalisationOp op) {
 
 Compiled compile_normalisation(const Call& call) {
   constexpr int kMostWarps = 16, kLinesPerBlock = 4;
-  constexpr int64_t kBlock = 1024;  // elements that a warp folds at a time
-  const Shape& shape = call.out().shape;
-  const int dim = call.spec.attributes.find<"dim">().value_or(shape.rank() - 1);
-  Space lines{{}, std::vector<Strides>(2)};  // operands out, in
-  int64_t length = 1, in_stride = 1, out_stride = 1;
-  for (int i = 0; i < shape.rank(); ++i) {
-    if (i == dim) {
-      length = shape[i];
-      out_stride = call.out().strides[i];
-      in_stride = call.in(0).strides[i];
-    } else {
-      lines.shape.push_back(shape[i]);
-      lines.strides[0].push_back(call.out().strides[i]);
-      lines.strides[1].push_back(call.in(0).strides[i]);
-    }
-  }
-  lines = reordered(std::move(lines));
-  const auto blocks = static_cast<uint64_t>(std::max<int64_t>(1, blocks_for(length, kBlock)));
+  const auto [lines, length, out_stride, in_stride] = normalised_lines(call);
+  const auto blocks = static_cast<uint64_t>(std::max<int64_t>(1, blocks_for(length, kSumBlock)));
   const int warps = static_cast<int>(std::min<uint64_t>(kMostWarps, std::bit_ceil(blocks)));
   const int lines_per_block = warps == 1 ? kLinesPerBlock : 1;
   const int threads = 32 * std::max(warps, lines_per_block);

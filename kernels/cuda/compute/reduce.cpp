@@ -1,43 +1,17 @@
 // Reductions and arg-reductions: which dimensions stay and which go, and which way to walk them.
-#include <cstdlib>
 #include <utility>
 
 #include <fmt/format.h>
 
 #include "core/ops/attributes_of.hpp"
 #include "kernels/cuda/compute/kernel_compile.hpp"
+#include "kernels/kernel_forms.hpp"
+#include "kernels/sum_order.hpp"
 
 namespace peri::kernels::cuda {
 namespace {
 
 constexpr int kThreads = 256, kWarps = kThreads / 32, kColumns = 32;
-constexpr int64_t kBlock = 1024;  // elements folded together: see source_fold.cuh
-
-struct Spaces {
-  Space kept, reduced;  // operands out, in; operand in
-};
-
-Spaces split(const Call& call, const std::vector<char>& is_reduced) {
-  const View &in = call.in(0), &out = call.out();
-  const bool keepdim = out.shape.rank() == in.shape.rank();
-  Spaces spaces{{{}, std::vector<Strides>(2)}, {{}, std::vector<Strides>(1)}};
-  int at = 0;  // in the output
-  for (int i = 0; i < in.shape.rank(); ++i) {
-    if (is_reduced[i]) {
-      spaces.reduced.shape.push_back(in.shape[i]);
-      spaces.reduced.strides[0].push_back(in.strides[i]);
-      at += keepdim;
-    } else {
-      spaces.kept.shape.push_back(in.shape[i]);
-      spaces.kept.strides[0].push_back(in.strides[i]);
-      spaces.kept.strides[1].push_back(out.strides[at++]);
-    }
-  }
-  spaces.reduced = simplified(std::move(spaces.reduced));
-  spaces.kept = reordered(std::move(spaces.kept));  // by the input's strides
-  std::swap(spaces.kept.strides[0], spaces.kept.strides[1]);
-  return spaces;
-}
 
 // The op that combines two values, and the Finish, as device code names them.
 struct Folding {
@@ -74,14 +48,9 @@ const char* comparison_of(ArgReductionOp op) {
 }  // namespace
 
 Compiled compile_reduction(const Call& call) {
-  const Ints& dims = call.spec.attributes.get<"dims">();
-  std::vector<char> is_reduced(call.in(0).shape.rank(), dims.empty());
-  for (int64_t dim : dims) is_reduced[dim] = true;
-  const Spaces spaces = split(call, is_reduced);
+  const ReductionSpaces spaces = split_reduction(call, call.spec.attributes.get<"dims">());
   const int64_t results = spaces.kept.total(), length = spaces.reduced.total();
-  const int64_t blocks = std::max<int64_t>(1, blocks_for(length, kBlock));
-  const bool by_columns = spaces.kept.shape.rank() > 0 && length > 1 &&
-                          std::abs(spaces.kept.inner_stride(1)) < std::abs(spaces.reduced.inner_stride(0));
+  const int64_t blocks = std::max<int64_t>(1, blocks_for(length, kSumBlock));
   const Folding folding = folding_of(op_of<ReductionOp>(call.spec.op));
   Generated generated;
   const bool has_partials = blocks > 1 && results > 0;
@@ -102,7 +71,7 @@ Compiled compile_reduction(const Call& call) {
       rank_of(spaces.kept), rank_of(spaces.reduced));
   Constants constants;
   constants.add(spaces.kept).add(spaces.reduced).add(blocks);
-  if (by_columns)
+  if (spaces.is_by_columns())
     generated.launches.push_back({"columns", blocks_for(results, kColumns) * blocks, kThreads, constants});
   else
     generated.launches.push_back({"rows", blocks_for(results * blocks, kWarps), kThreads, constants});
@@ -111,12 +80,13 @@ Compiled compile_reduction(const Call& call) {
 }
 
 Compiled compile_arg_reduction(const Call& call) {
-  const int dim = call.spec.attributes.as<Op::argmax, Op::argmin>().dim;
-  std::vector<char> is_reduced(call.in(0).shape.rank(), false);
-  is_reduced[dim] = true;
-  const Space kept = split(call, is_reduced).kept;
+  const int dim = call.spec.attributes.get<"dim">();
+  const Space kept = split_reduction(call, {dim}).kept;
   const int64_t length = call.in(0).shape[dim];
-  const int warps = length > 8 * kBlock ? 32 : length > kBlock ? kWarps : 1, lines = warps == 1 ? kWarps : 1;
+  const int warps = length > 8 * kSumBlock ? 32
+                    : length > kSumBlock   ? kWarps
+                                           : 1,
+            lines = warps == 1 ? kWarps : 1;
   Generated generated;
   generated.text = fmt::format(
       "#include \"kernels/cuda/compute/reduce.cuh\"\nusing namespace peri;\nusing namespace "

@@ -17,9 +17,6 @@ struct Reduction {
   int64_t blocks;                  // of each result
 };
 
-// What becomes of a total: itself, or the mean of so many elements.
-enum class Finish { total, mean };
-
 template <class In, class Out, Op op, Finish finish>
 struct Reducer {
   using T = Register<In>;
@@ -30,8 +27,7 @@ struct Reducer {
     return load<In>(in, base + offset[0]);
   }
   static void put_total(byte* out, int64_t offset, Wide<T> total, int64_t length) {
-    if constexpr (finish == Finish::mean) total /= static_cast<Wide<T>>(length);
-    store<Out>(out, offset, static_cast<T>(total));
+    store<Out>(out, offset, static_cast<T>(finished(finish, total, length)));
   }
   // One block's result: the whole result if there is no other block.
   static void put(byte* out, byte* partials, T sum, int64_t result, int64_t block, int64_t offset,
@@ -82,8 +78,7 @@ struct Reducer {
     for (int q = 0; q < kOwn; ++q) sums[warp * kOwn + q][lane] = own[q];
     __syncthreads();
     if (warp > 0 || result >= r.kept.total) return;
-    int lanes = kLanes;
-    while (lanes > 1 && lanes / 2 >= count) lanes /= 2;
+    const auto lanes = static_cast<int>(lanes_used(count));
     for (int width = lanes / 2; width > 0; width /= 2)
       for (int l = 0; l < width; ++l) sums[l][lane] = combine<op, T>(sums[l][lane], sums[l + width][lane]);
     put(out, partials, sums[0][lane], result, block, at[0], r);

@@ -1,11 +1,10 @@
 // Rotary position embedding: the pairs, and the table of frequencies.
-#include <cmath>
-
 #include <fmt/format.h>
 
 #include "core/ops/attributes_of.hpp"
 #include "kernels/cuda/compute/kernel_compile.hpp"
 #include "kernels/cuda/memory/device.hpp"
+#include "kernels/kernel_forms.hpp"
 
 namespace peri::kernels::cuda {
 
@@ -23,11 +22,7 @@ static Compiled make_rope(const Call& call) {
   pairs = reordered(std::move(pairs));
   Generated generated;
   if (half > 0) {
-    const double base = call.spec.attributes.as<Op::rope>().base;
-    std::vector<double> frequencies;  // quarter turns per position
-    for (int64_t j = 0; j < half; ++j)
-      frequencies.push_back(std::pow(base, -static_cast<double>(j) / static_cast<double>(half)) *
-                            0.63661977236758134308);
+    const std::vector<double> frequencies = rope_frequencies(call.spec.attributes.as<Op::rope>().base, half);
     const auto bytes = half * static_cast<int64_t>(sizeof(double));
     generated.scratch = PERI_TRY(Scratch::allocate(bytes));
     PERI_TRY(check(cudaMemcpy(generated.scratch.data(), frequencies.data(), static_cast<size_t>(bytes),
@@ -36,12 +31,12 @@ static Compiled make_rope(const Call& call) {
   }
   generated.text = fmt::format(
       "#include \"kernels/cuda/compute/rope.cuh\"\nusing namespace peri::kernels::cuda;\n"
-      "extern \"C\" __global__ void turn(const Addresses<4> a, const Rope<{}> c) {{\n"
+      "extern \"C\" __global__ void rotate(const Addresses<4> a, const Rope<{}> c) {{\n"
       "  rope<{}, {}>(a.at[0], a.at[1], a.at[3], a.at[2], c);\n}}\n",
       rank_of(pairs), element(call.dtype()), element(call.inputs[1].dtype));
   Constants constants;
   constants.add(pairs).add(half * y.strides[last]).add(half * x.strides[last]);
-  generated.launches = {{"turn", blocks_for(pairs.total(), kThreads), kThreads, constants}};
+  generated.launches = {{"rotate", blocks_for(pairs.total(), kThreads), kThreads, constants}};
   return make_kernel(std::move(generated));
 }
 

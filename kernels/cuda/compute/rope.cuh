@@ -1,4 +1,4 @@
-// Rotary position embedding: element j and its partner j + d/2 are turned by the angle position *
+// Rotary position embedding: element j and its partner j + d/2 are rotated by the angle position *
 // base^(-2j/d). One pair per thread. In double up to the reduction to one turn, so that large positions lose
 // nothing.
 #pragma once
@@ -19,10 +19,8 @@ void rope(const byte* x, const byte* positions, const byte* frequencies, byte* y
   if (i >= r.pairs.total) return;
   int64_t at[4];
   r.pairs.locate(i, at);
-  const double quarters =
-      static_cast<double>(load<I>(positions, at[2])) * reinterpret_cast<const double*>(frequencies)[at[3]];
-  const double reduced =
-      quarters - ((quarters * 0.25 + scalar::kRounderDouble) - scalar::kRounderDouble) * 4.0;
+  const double reduced = scalar::within_one_turn(static_cast<double>(load<I>(positions, at[2])) *
+                                                 reinterpret_cast<const double*>(frequencies)[at[3]]);
   const float cosine = scalar::sine_of_quarters(reduced, 1), sine = scalar::sine_of_quarters(reduced, 0);
   const float first = load<E>(x, at[1]), second = load<E>(x, at[1] + r.in_half);
   store<E>(y, at[0], first * cosine - second * sine);

@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "core/ops/attributes_of.hpp"
+#include "kernels/kernel_forms.hpp"
 
 namespace peri::kernels::cuda {
 namespace {
@@ -33,28 +34,19 @@ View leading_dimensions(View view) {
   return view;
 }
 
-// A batch whose b is the same for all is one product of many rows, if the rows of a and of c are evenly
-// spaced.
 void fold_batch_into_rows(Product& p) {
-  if (p.a.transposed || p.c.transposed || p.batch.shape.rank() == 0 || p.batch.shape.rank() == kMaxRank)
-    return;
-  for (int64_t stride : p.batch.strides[2])
-    if (stride != 0) return;
-  Space rows{p.batch.shape, {p.batch.strides[0], p.batch.strides[1]}};
-  rows.shape.push_back(p.a.rows);
-  rows.strides[0].push_back(p.c.leading);
-  rows.strides[1].push_back(p.a.leading);
-  rows = simplified(std::move(rows));
-  if (rows.shape.rank() != 1 || rows.strides[0][0] < p.c.columns || rows.strides[1][0] < p.a.columns) return;
-  p.a = {rows.total(), p.a.columns, rows.strides[1][0], false};
-  p.c = {rows.total(), p.c.columns, rows.strides[0][0], false};
+  if (p.a.transposed || p.c.transposed) return;
+  const std::optional<BatchRows> rows = rows_of_batch(p.batch, p.a.rows, p.c.leading, p.a.leading);
+  if (!rows || rows->c_stride < p.c.columns || rows->a_stride < p.a.columns) return;
+  p.a = {rows->count, p.a.columns, rows->a_stride, false};
+  p.c = {rows->count, p.c.columns, rows->c_stride, false};
   p.batch = {{}, std::vector<Strides>(3)};
 }
 
 // c^T = b^T a^T.
-Product turned(const Product& p) {
-  auto turn = [](const Matrix& x) { return Matrix{x.columns, x.rows, x.leading, !x.transposed}; };
-  Product q{p.dtype, p.batch, turn(p.c), turn(p.b), turn(p.a), !p.swapped};
+Product transposed(const Product& p) {
+  auto flip = [](const Matrix& x) { return Matrix{x.columns, x.rows, x.leading, !x.transposed}; };
+  Product q{p.dtype, p.batch, flip(p.c), flip(p.b), flip(p.a), !p.swapped};
   std::swap(q.batch.strides[1], q.batch.strides[2]);
   return q;
 }
@@ -146,7 +138,7 @@ static Compiled make_gemm(const Call& call) {
                   *of_b,
                   false};
   fold_batch_into_rows(product);
-  if (product.c.transposed) product = turned(product);
+  if (product.c.transposed) product = transposed(product);
   if (const auto skinny = skinny_product(product, multiprocessors()))
     return make_skinny(*skinny, product.swapped);
   return make_product(product);

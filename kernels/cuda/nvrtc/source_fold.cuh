@@ -1,30 +1,18 @@
-// The one order in which kernels accumulate, that of kernels/host/compute/fold.hpp: element i of a block of
-// kBlock goes to lane i % 32, lanes are folded as a binary tree, blocks ascending. A warp folds a block;
-// neither the launch nor the layout changes a bit, and the host backend gives the same ones.
+// Folding by a warp, in the order of sum_order.hpp: a warp folds a block. Neither the launch nor the layout
+// changes a bit, and the host backend gives the same ones.
 #pragma once
 
 #include "kernels/cuda/nvrtc/source_elements.cuh"
+#include "kernels/sum_order.hpp"
 
 namespace peri::kernels::cuda {
 
-constexpr int kBlock = 1024;
-constexpr int kLanes = 32;
+using kernels::Finish;  // generated text names it
+
+constexpr int kBlock = kSumBlock;
+constexpr int kLanes = kSumLanes;  // a warp's
 constexpr uint32_t kAllLanes = ~0u;
-
-template <Op op, class T>
-constexpr T identity() {
-  if constexpr (op == Op::add) return T(0);
-  if constexpr (op == Op::mul) return T(1);
-  using Limits = std::numeric_limits<T>;
-  if constexpr (Limits::has_infinity)
-    return op == Op::maximum ? -Limits::infinity() : Limits::infinity();
-  else
-    return op == Op::maximum ? Limits::lowest() : Limits::max();
-}
-
-// Blocks are folded in double: their number is not bounded.
-template <class T>
-using Wide = std::conditional_t<std::is_same_v<T, float>, double, T>;
+static_assert(kLanes == 32);
 
 template <Op op, class T>
 T combine(T x, T y) {
@@ -42,8 +30,7 @@ T combine(T x, T y) {
 // in that have no element would change nothing, but the sign of a zero.
 template <Op op, class T>
 T fold_lanes(T sum, int count) {
-  int lanes = kLanes;
-  while (lanes > 1 && lanes / 2 >= count) lanes /= 2;
+  const auto lanes = static_cast<int>(lanes_used(count));
   for (int width = kLanes / 2; width > 0; width /= 2) {
     const T other = __shfl_down_sync(kAllLanes, sum, width);
     if (width < lanes) sum = combine<op, T>(sum, other);

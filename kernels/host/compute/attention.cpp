@@ -3,7 +3,6 @@
 // arithmetic depends on its query and on the keys it sees alone: neither its neighbours nor the tiling change
 // a bit. Keys and values that a query does not see are not read for it.
 #include <algorithm>
-#include <cmath>
 
 #include "core/ops/attributes_of.hpp"
 #include "kernels/host/compute/compile.hpp"
@@ -12,12 +11,13 @@
 #include "kernels/host/simd/elements.hpp"
 #include "kernels/host/simd/isa.hpp"
 #include "kernels/host/simd/vector.hpp"
+#include "kernels/kernel_forms.hpp"
 
 namespace peri::kernels::host {
 namespace {
 
 constexpr int64_t kKeys = 64;            // per tile
-constexpr int64_t kMostRows = 16;        // query rows per task
+constexpr int64_t kMaxRows = 16;         // query rows per task
 constexpr int64_t kScores = 128 * 1024;  // floats of scores per task, so that they stay in L2
 constexpr int64_t kGrain = 64 * 1024;    // products of a query's and a key's element
 
@@ -46,7 +46,7 @@ struct Weights {
 };
 
 // result += weights[0] * values[0] + ..., one after the other.
-struct Mix {
+struct WeightedSum {
   template <int vectors>
   PERI_SCALAR static void columns(float* result, const float* weights, const float* values, int64_t stride,
                                   int64_t count) {
@@ -85,7 +85,7 @@ class AttentionKernel final : public Kernel {
         store_(store_tile(dtype_)),
         scores_(for_this_cpu<Scores>()),
         weights_(for_this_cpu<Weights>()),
-        mix_(for_this_cpu<Mix>()),
+        weighted_sum_(for_this_cpu<WeightedSum>()),
         divide_(for_this_cpu<Divide>()) {
     queries_ = q_.shape[0];
     width_ = q_.shape[2];
@@ -93,9 +93,8 @@ class AttentionKernel final : public Kernel {
     key_heads_ = k_.shape[1];
     heads_per_key_ = q_.shape[1] / key_heads_;
     padded_ = std::max<int64_t>(1, (width_ + kVectorWidth - 1) / kVectorWidth) * kVectorWidth;
-    rows_ = std::clamp<int64_t>(kScores / std::max<int64_t>(1, keys_), 1, kMostRows);
-    const double scale = call.spec.attributes.as<Op::attention>().scale;
-    scale_ = static_cast<float>(scale != 0 ? scale : 1 / std::sqrt(static_cast<double>(width_)));
+    rows_ = std::clamp<int64_t>(kScores / std::max<int64_t>(1, keys_), 1, kMaxRows);
+    scale_ = static_cast<float>(attention_scale(call));
     if (call.inputs.size() == 4) {
       load_position_ = load_tile(call.inputs[3].dtype);
       position_stride_ = call.in(3).strides[0] * size_of(call.inputs[3].dtype);
@@ -135,7 +134,7 @@ class AttentionKernel final : public Kernel {
       const int64_t head = key_head * heads_per_key_ + row % heads_per_key_;
       return (row / heads_per_key_ * view.strides[0] + head * view.strides[1]) * size;
     };
-    int64_t seen[kMostRows], most = 0;
+    int64_t seen[kMaxRows], most = 0;
     for (int64_t r = 0; r < rows; ++r) {
       load_padded(s.queries + r * padded_, inputs[0] + row_offset(q_, first + r), q_.strides[2]);
       seen[r] = keys_seen(inputs, (first + r) / heads_per_key_);
@@ -147,14 +146,14 @@ class AttentionKernel final : public Kernel {
                       scores_(s.scores + r * keys_ + at, s.queries + r * padded_, keys, stride,
                               std::clamp<int64_t>(seen[r] - at, 0, kKeys), padded_, scale_);
                   });
-    float sums[kMostRows];
+    float sums[kMaxRows];
     for (int64_t r = 0; r < rows; ++r) weights_(s.scores + r * keys_, seen[r], &sums[r]);
     std::fill_n(s.results, rows * padded_, 0.0f);
     for_each_tile(inputs[2] + key_head * v_.strides[1] * size, v_, most, s.tile,
                   [&](int64_t at, const float* values, int64_t stride) {
                     for (int64_t r = 0; r < rows; ++r)
-                      mix_(s.results + r * padded_, s.scores + r * keys_ + at, values, stride,
-                           std::clamp<int64_t>(seen[r] - at, 0, kKeys), padded_);
+                      weighted_sum_(s.results + r * padded_, s.scores + r * keys_ + at, values, stride,
+                                    std::clamp<int64_t>(seen[r] - at, 0, kKeys), padded_);
                   });
     for (int64_t r = 0; r < rows; ++r) {
       float* result = s.results + r * padded_;
@@ -199,7 +198,7 @@ class AttentionKernel final : public Kernel {
   StoreTile store_;
   void (*scores_)(float*, const float*, const float*, int64_t, int64_t, int64_t, float);
   void (*weights_)(float*, int64_t, float*);
-  void (*mix_)(float*, const float*, const float*, int64_t, int64_t, int64_t);
+  void (*weighted_sum_)(float*, const float*, const float*, int64_t, int64_t, int64_t);
   void (*divide_)(float*, float, int64_t);
   int64_t queries_, width_, keys_, key_heads_, heads_per_key_, padded_, rows_, position_stride_ = 0;
   float scale_;

@@ -2,6 +2,7 @@
 #include "core/ops/attributes_of.hpp"
 #include "kernels/host/compute/compile.hpp"
 #include "kernels/host/simd/strided_copy.hpp"
+#include "kernels/kernel_forms.hpp"
 
 namespace peri::kernels::host {
 namespace {
@@ -31,16 +32,12 @@ static Compiled compile_contiguous(const Call& call) {
 }
 
 static Compiled compile_cat(const Call& call) {
-  const int64_t bytes = size_of(call.dtype());
-  const Strides& strides = call.out().strides;
-  const int dim = call.spec.attributes.as<Op::cat>().dim;
+  const std::vector<int64_t> offsets = cat_offsets(call);
   std::vector<CopyKernel::Part> parts;
-  int64_t at = 0;  // along the joined dimension
-  for (const OperandType& input : call.inputs) {
+  for (size_t i = 0; i < call.inputs.size(); ++i)
     parts.push_back(
-        {StridedCopy(input.view.shape, input.view.strides, strides, bytes), at * strides[dim] * bytes});
-    at += input.view.shape[dim];
-  }
+        {StridedCopy(call.in(i).shape, call.in(i).strides, call.out().strides, size_of(call.dtype())),
+         offsets[i]});
   return std::make_unique<CopyKernel>(std::move(parts));
 }
 

@@ -9,7 +9,7 @@
 #include "kernels/host/compute/threads.hpp"
 #include "kernels/host/simd/elements.hpp"
 #include "kernels/host/simd/isa.hpp"
-#include "kernels/space.hpp"
+#include "kernels/kernel_forms.hpp"
 
 namespace peri::kernels::host {
 namespace {
@@ -76,22 +76,13 @@ struct LayerNorm {
 
 class NormalisationKernel final : public Kernel {
  public:
-  NormalisationKernel(const Call& call, int dim, void (*compute)(const Line&))
+  NormalisationKernel(const Call& call, void (*compute)(const Line&))
       : dtype_(call.dtype()), compute_(compute), load_(load_tile(dtype_)), store_(store_tile(dtype_)) {
-    lines_ = {{}, std::vector<Strides>(2)};
-    length_ = in_stride_ = out_stride_ = 1;
-    for (int i = 0; i < call.out().shape.rank(); ++i) {
-      if (i == dim) {
-        length_ = call.out().shape[i];
-        out_stride_ = call.out().strides[i];
-        in_stride_ = call.in(0).strides[i];
-      } else {
-        lines_.shape.push_back(call.out().shape[i]);
-        lines_.strides[0].push_back(call.out().strides[i]);
-        lines_.strides[1].push_back(call.in(0).strides[i]);
-      }
-    }
-    lines_ = reordered(std::move(lines_));
+    Lines all = normalised_lines(call);
+    lines_ = std::move(all.lines);
+    length_ = all.length;
+    in_stride_ = all.in_stride;
+    out_stride_ = all.out_stride;
     for (size_t i = 1; i < call.inputs.size(); ++i) parameter_strides_.push_back(call.in(i).strides[0]);
     eps_ = static_cast<float>(call.spec.attributes.find<"eps">().value_or(0));
   }
@@ -145,15 +136,13 @@ class NormalisationKernel final : public Kernel {
 }  // namespace
 
 Compiled compile_normalisation(const Call& call) {
-  const int last = call.out().shape.rank() - 1;
   switch (op_of<NormalisationOp>(call.spec.op)) {
     case NormalisationOp::softmax:
-      return std::make_unique<NormalisationKernel>(call, call.spec.attributes.as<Op::softmax>().dim,
-                                                   for_this_cpu<Softmax>());
+      return std::make_unique<NormalisationKernel>(call, for_this_cpu<Softmax>());
     case NormalisationOp::rms_norm:
-      return std::make_unique<NormalisationKernel>(call, last, for_this_cpu<RmsNorm>());
+      return std::make_unique<NormalisationKernel>(call, for_this_cpu<RmsNorm>());
     case NormalisationOp::layer_norm:
-      return std::make_unique<NormalisationKernel>(call, last, for_this_cpu<LayerNorm>());
+      return std::make_unique<NormalisationKernel>(call, for_this_cpu<LayerNorm>());
   }
   PERI_CHECK(false, "not a normalisation");
 }

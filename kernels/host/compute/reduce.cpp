@@ -1,5 +1,5 @@
-// Reductions over any dimensions, in the order of fold.hpp. First every block of every result is folded, by
-// rows (a block's elements lie side by side) or by columns (neighbouring results do); then each result's
+// Reductions over any dimensions, in the order of sum_order.hpp. First every block of every result is folded,
+// by rows (a block's elements lie side by side) or by columns (neighbouring results do); then each result's
 // blocks.
 #include <algorithm>
 #include <cstdlib>
@@ -11,7 +11,7 @@
 #include "kernels/host/compute/threads.hpp"
 #include "kernels/host/simd/elements.hpp"
 #include "kernels/host/simd/isa.hpp"
-#include "kernels/space.hpp"
+#include "kernels/kernel_forms.hpp"
 
 namespace peri::kernels::host {
 namespace {
@@ -33,33 +33,28 @@ struct FoldRow {
   }
 };
 
-// What becomes of a total: itself, or the mean of so many elements.
-enum class Finish : uint8_t { total, mean };
-
 template <Op op, class T>
 class ReductionKernel final : public Kernel {
  public:
-  // `kept`: operands out, in; `reduced`: operand in.
-  ReductionKernel(const Call& call, Finish finish, Space kept, Space reduced)
-      : kept_(std::move(kept)),
-        reduced_(std::move(reduced)),
+  ReductionKernel(const Call& call, Finish finish, ReductionSpaces spaces)
+      : by_columns_(spaces.is_by_columns()),
+        kept_(std::move(spaces.kept)),
+        reduced_(std::move(spaces.reduced)),
         in_dtype_(call.inputs[0].dtype),
         out_dtype_(call.dtype()),
         length_(reduced_.total()),
-        blocks_(std::max<int64_t>(1, (length_ + kBlock - 1) / kBlock)),
+        blocks_(std::max<int64_t>(1, (length_ + kSumBlock - 1) / kSumBlock)),
         finish_(finish),
         load_(load_tile(in_dtype_)),
         store_(store_tile(out_dtype_)),
         fold_block_(for_this_cpu<FoldBlock<op, T>>()),
         fold_row_(for_this_cpu<FoldRow<op, T>>()) {
-    by_columns_ = kept_.shape.rank() > 0 && reduced_.total() > 1 &&
-                  std::abs(kept_.inner_stride(1)) < std::abs(reduced_.inner_stride(0));
     blocks_of_results_.resize(static_cast<size_t>(kept_.total() * blocks_));
   }
 
   void run(Addresses inputs, Addresses outputs) const override {
     if (kept_.total() == 0) return;
-    const int64_t block_length = std::min(kBlock, std::max<int64_t>(1, length_));
+    const int64_t block_length = std::min(kSumBlock, std::max<int64_t>(1, length_));
     if (by_columns_) {
       const int64_t inner = kept_.inner(), tiles = (inner + kColumns - 1) / kColumns;
       const int64_t work = block_length * std::min(inner, kColumns);
@@ -83,17 +78,17 @@ class ReductionKernel final : public Kernel {
   }
 
  private:
-  int64_t block_size(int64_t block) const { return std::min(kBlock, length_ - block * kBlock); }
+  int64_t block_size(int64_t block) const { return std::min(kSumBlock, length_ - block * kSumBlock); }
 
   void fold_row_block(const std::byte* in, int64_t result, int64_t block) const {
     const int64_t size = size_of(in_dtype_), count = block_size(block), stride = reduced_.inner_stride(0);
     in += kept_.offset(1, result) * size;
-    alignas(64) T tile[kBlock];
+    alignas(64) T tile[kSumBlock];
     const T* x = tile;
     if (is_register(in_dtype_) && reduced_.is_contiguous(0))
-      x = reinterpret_cast<const T*>(in) + block * kBlock;
+      x = reinterpret_cast<const T*>(in) + block * kSumBlock;
     else
-      for_each_run(reduced_, 0, block * kBlock, count, [&](int64_t done, int64_t n, int64_t offset) {
+      for_each_run(reduced_, 0, block * kSumBlock, count, [&](int64_t done, int64_t n, int64_t offset) {
         load_(tile + done, in + offset * size, stride, n);
       });
     fold_block_(x, count, &blocks_of_results_[result * blocks_ + block]);
@@ -103,15 +98,15 @@ class ReductionKernel final : public Kernel {
     const int64_t size = size_of(in_dtype_), count = block_size(block), lanes = lanes_used(count);
     const int64_t column_stride = kept_.inner_stride(1), row_stride = reduced_.inner_stride(0);
     in += kept_.offset(1, result) * size;
-    alignas(64) T accumulators[kLanes * kColumns];
+    alignas(64) T accumulators[kSumLanes * kColumns];
     alignas(64) T row[kColumns];
     std::fill_n(accumulators, lanes * kColumns, identity<op, T>());
     const bool direct = is_register(in_dtype_) && column_stride == 1;
-    for_each_run(reduced_, 0, block * kBlock, count, [&](int64_t done, int64_t n, int64_t offset) {
+    for_each_run(reduced_, 0, block * kSumBlock, count, [&](int64_t done, int64_t n, int64_t offset) {
       for (int64_t i = 0; i < n; ++i) {
         const std::byte* from = in + (offset + i * row_stride) * size;
         if (!direct) load_(row, from, column_stride, columns);
-        fold_row_(accumulators + (done + i) % kLanes * kColumns,
+        fold_row_(accumulators + (done + i) % kSumLanes * kColumns,
                   direct ? reinterpret_cast<const T*>(from) : row, columns);
       }
     });
@@ -132,18 +127,17 @@ class ReductionKernel final : public Kernel {
         Wide<T> total = identity<op, Wide<T>>();
         for (int64_t b = 0; b < blocks_; ++b)
           total = scalar::evaluate<op, Wide<T>>(total, Wide<T>(blocks[b]));
-        if (finish_ == Finish::mean) total /= static_cast<Wide<T>>(length_);
-        tile[i] = static_cast<T>(total);
+        tile[i] = static_cast<T>(finished(finish_, total, length_));
       }
       store_(tile, out + done * stride * size_of(out_dtype_), stride, n);
     }
   }
 
-  Space kept_, reduced_;
+  bool by_columns_;
+  Space kept_, reduced_;  // operands out, in; operand in
   DType in_dtype_, out_dtype_;
   int64_t length_, blocks_;
   Finish finish_;
-  bool by_columns_;
   LoadTile load_;
   StoreTile store_;
   void (*fold_block_)(const T*, int64_t, T*);
@@ -215,44 +209,18 @@ class ArgReductionKernel final : public Kernel {
   LoadTile load_;
 };
 
-struct Spaces {
-  Space kept, reduced;
-};
-
-// Dimensions that stay (out and in strides, in any order) and those that go (in strides, in logical order).
-Spaces split(const Call& call, const std::vector<char>& is_reduced) {
-  const View &in = call.in(0), &out = call.out();
-  const bool keepdim = out.shape.rank() == in.shape.rank();
-  Spaces spaces{{{}, std::vector<Strides>(2)}, {{}, std::vector<Strides>(1)}};
-  int at = 0;  // in the output
-  for (int i = 0; i < in.shape.rank(); ++i) {
-    if (is_reduced[i]) {
-      spaces.reduced.shape.push_back(in.shape[i]);
-      spaces.reduced.strides[0].push_back(in.strides[i]);
-      at += keepdim;
-    } else {
-      spaces.kept.shape.push_back(in.shape[i]);
-      spaces.kept.strides[0].push_back(in.strides[i]);
-      spaces.kept.strides[1].push_back(out.strides[at++]);
-    }
-  }
-  spaces.reduced = simplified(std::move(spaces.reduced));
-  spaces.kept = reordered(std::move(spaces.kept));  // by the input's strides
-  std::swap(spaces.kept.strides[0], spaces.kept.strides[1]);
-  return spaces;
-}
-
 template <Op op>
-Compiled make_reduction(const Call& call, Spaces spaces, Finish finish = Finish::total) {
+Compiled make_reduction(const Call& call, Finish finish = Finish::total) {
+  ReductionSpaces spaces = split_reduction(call, call.spec.attributes.get<"dims">());
   if (is_float(call.inputs[0].dtype))
-    return std::make_unique<ReductionKernel<op, float>>(call, finish, std::move(spaces.kept),
-                                                        std::move(spaces.reduced));
-  return std::make_unique<ReductionKernel<op, int64_t>>(call, finish, std::move(spaces.kept),
-                                                        std::move(spaces.reduced));
+    return std::make_unique<ReductionKernel<op, float>>(call, finish, std::move(spaces));
+  return std::make_unique<ReductionKernel<op, int64_t>>(call, finish, std::move(spaces));
 }
 
 template <Op comparison>
-Compiled make_arg_reduction(const Call& call, int dim, Space kept) {
+Compiled make_arg_reduction(const Call& call) {
+  const int dim = call.spec.attributes.get<"dim">();
+  Space kept = split_reduction(call, {dim}).kept;
   if (is_float(call.inputs[0].dtype))
     return std::make_unique<ArgReductionKernel<comparison, float>>(call, dim, std::move(kept));
   return std::make_unique<ArgReductionKernel<comparison, int64_t>>(call, dim, std::move(kept));
@@ -261,35 +229,27 @@ Compiled make_arg_reduction(const Call& call, int dim, Space kept) {
 }  // namespace
 
 Compiled compile_reduction(const Call& call) {
-  const Ints& dims = call.spec.attributes.get<"dims">();
-  std::vector<char> is_reduced(call.in(0).shape.rank(), dims.empty());
-  for (int64_t dim : dims) is_reduced[dim] = true;
-  Spaces spaces = split(call, is_reduced);
   switch (op_of<ReductionOp>(call.spec.op)) {
     case ReductionOp::sum:
-      return make_reduction<Op::add>(call, std::move(spaces));
+      return make_reduction<Op::add>(call);
     case ReductionOp::mean:
-      return make_reduction<Op::add>(call, std::move(spaces), Finish::mean);
+      return make_reduction<Op::add>(call, Finish::mean);
     case ReductionOp::prod:
-      return make_reduction<Op::mul>(call, std::move(spaces));
+      return make_reduction<Op::mul>(call);
     case ReductionOp::max:
-      return make_reduction<Op::maximum>(call, std::move(spaces));
+      return make_reduction<Op::maximum>(call);
     case ReductionOp::min:
-      return make_reduction<Op::minimum>(call, std::move(spaces));
+      return make_reduction<Op::minimum>(call);
   }
   PERI_CHECK(false, "not a reduction");
 }
 
 Compiled compile_arg_reduction(const Call& call) {
-  const int dim = call.spec.attributes.as<Op::argmax, Op::argmin>().dim;
-  std::vector<char> is_reduced(call.in(0).shape.rank(), false);
-  is_reduced[dim] = true;
-  Spaces spaces = split(call, is_reduced);
   switch (op_of<ArgReductionOp>(call.spec.op)) {
     case ArgReductionOp::argmax:
-      return make_arg_reduction<Op::gt>(call, dim, std::move(spaces.kept));
+      return make_arg_reduction<Op::gt>(call);
     case ArgReductionOp::argmin:
-      return make_arg_reduction<Op::lt>(call, dim, std::move(spaces.kept));
+      return make_arg_reduction<Op::lt>(call);
   }
   PERI_CHECK(false, "not an arg-reduction");
 }

@@ -1,14 +1,13 @@
-// Rotary position embedding: element j and its partner j + d/2 are turned by the angle position *
+// Rotary position embedding: element j and its partner j + d/2 are rotated by the angle position *
 // base^(-2j/d).
 #include <array>
-#include <cmath>
 
 #include "core/ops/attributes_of.hpp"
 #include "kernels/host/compute/compile.hpp"
 #include "kernels/host/compute/threads.hpp"
 #include "kernels/host/simd/elements.hpp"
 #include "kernels/host/simd/isa.hpp"
-#include "kernels/space.hpp"
+#include "kernels/kernel_forms.hpp"
 
 namespace peri::kernels::host {
 namespace {
@@ -22,16 +21,14 @@ struct Angles {
                               int64_t half) {
 #pragma GCC ivdep
     for (int64_t j = 0; j < half; ++j) {
-      const double quarters = position * frequencies[j];
-      const double reduced =
-          quarters - ((quarters * 0.25 + scalar::kRounderDouble) - scalar::kRounderDouble) * 4.0;
+      const double reduced = scalar::within_one_turn(position * frequencies[j]);
       cosines[j] = scalar::sine_of_quarters(reduced, 1);
       sines[j] = scalar::sine_of_quarters(reduced, 0);
     }
   }
 };
 
-struct Turn {
+struct Rotate {
   PERI_SCALAR static void run(float* y, const float* x, const float* cosines, const float* sines,
                               int64_t half) {
 #pragma GCC ivdep
@@ -51,7 +48,7 @@ class RopeKernel final : public Kernel {
         store_(store_tile(dtype_)),
         load_position_(load_tile(call.inputs[1].dtype)),
         angles_(for_this_cpu<Angles>()),
-        turn_(for_this_cpu<Turn>()),
+        rotate_(for_this_cpu<Rotate>()),
         position_stride_(call.in(1).strides[0]),
         position_bytes_(size_of(call.inputs[1].dtype)) {
     const Shape& shape = call.out().shape;
@@ -69,9 +66,7 @@ class RopeKernel final : public Kernel {
     }
     lines_ = reordered(std::move(lines_));
     const double base = call.spec.attributes.as<Op::rope>().base;
-    for (int64_t j = 0; j < half_; ++j)
-      frequencies_.push_back(std::pow(base, -static_cast<double>(j) / static_cast<double>(half_)) *
-                             0.63661977236758134308);
+    frequencies_ = rope_frequencies(base, half_);
     cosines_.resize(static_cast<size_t>(positions_ * half_));
     sines_.resize(cosines_.size());
   }
@@ -95,7 +90,7 @@ class RopeKernel final : public Kernel {
                      auto [out, in, angle] = offsets;
                      for (int64_t i = 0; i < count; ++i) {
                        load_(x, inputs[0] + in * size, in_stride_, width);
-                       turn_(y, x, &cosines_[angle], &sines_[angle], half_);
+                       rotate_(y, x, &cosines_[angle], &sines_[angle], half_);
                        store_(y, outputs[0] + out * size, out_stride_, width);
                        out += lines_.inner_stride(0);
                        in += lines_.inner_stride(1);
@@ -111,7 +106,7 @@ class RopeKernel final : public Kernel {
   StoreTile store_;
   LoadTile load_position_;
   void (*angles_)(float*, float*, double, const double*, int64_t);
-  void (*turn_)(float*, const float*, const float*, const float*, int64_t);
+  void (*rotate_)(float*, const float*, const float*, const float*, int64_t);
   int64_t position_stride_, position_bytes_;
   int64_t half_, positions_, out_stride_, in_stride_;
   Space lines_;                                 // operands out, in, table of angles

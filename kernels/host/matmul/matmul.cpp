@@ -1,7 +1,10 @@
 // Brings a matmul call into normal form and chooses how to compute it.
 #include "kernels/host/matmul/matmul.hpp"
 
+#include <optional>
 #include <utility>
+
+#include "kernels/kernel_forms.hpp"
 
 namespace peri::kernels::host {
 namespace {
@@ -12,21 +15,12 @@ namespace {
 constexpr int64_t kSkinnyRows = 4;
 constexpr int64_t kSkinnyRowsConverted = 16;
 
-// A batch whose b is the same for all is one product of many rows, if the rows of a and of c are evenly
-// spaced.
 void fold_batch_into_rows(Product& p) {
-  for (int64_t stride : p.batch.strides[2])
-    if (stride != 0) return;
-  Space rows{p.batch.shape, {p.batch.strides[0], p.batch.strides[1]}};
-  if (rows.shape.rank() == kMaxRank) return;
-  rows.shape.push_back(p.m);
-  rows.strides[0].push_back(p.c_row);
-  rows.strides[1].push_back(p.a_row);
-  rows = simplified(std::move(rows));
-  if (rows.shape.rank() != 1) return;
-  p.m = rows.total();
-  p.c_row = rows.strides[0][0];
-  p.a_row = rows.strides[1][0];
+  const std::optional<BatchRows> rows = rows_of_batch(p.batch, p.m, p.c_row, p.a_row);
+  if (!rows) return;
+  p.m = rows->count;
+  p.c_row = rows->c_stride;
+  p.a_row = rows->a_stride;
   p.batch = {{}, std::vector<Strides>(3)};
 }
 

@@ -1,0 +1,49 @@
+// What every backend reads from a kernel call before their ways part: which dimensions a reduction walks,
+// where the lines of a normalisation lie, the constants of rope and attention, the parts of a cat, the rows
+// of a batch.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "kernels/call.hpp"
+#include "kernels/space.hpp"
+
+namespace peri::kernels {
+
+// The dimensions of a reduction's operand that stay (operands out, in; in any order) and those that go
+// (operand in; in logical order).
+struct ReductionSpaces {
+  Space kept, reduced;
+  // Whether neighbouring results lie nearer to each other than the elements of one.
+  bool is_by_columns() const;
+};
+// `dims`: those that go; all if there are none.
+ReductionSpaces split_reduction(const Call& call, const Ints& dims);
+
+// The lines of the output along one dimension, and the same lines of the first operand; strides in elements.
+struct Lines {
+  Space lines;  // operands out, in
+  int64_t length = 1, out_stride = 1, in_stride = 1;
+};
+// Along the attribute `dim`, or the last dimension where there is none.
+Lines normalised_lines(const Call& call);
+
+// Quarter turns per position of each pair: 2 / pi * base^(-j / half).
+std::vector<double> rope_frequencies(double base, int64_t half);
+
+// What scores are multiplied by: the attribute, or 1 / sqrt(width) where it is 0.
+double attention_scale(const Call& call);
+
+// Where each operand's part begins in the output of a cat, in bytes.
+std::vector<int64_t> cat_offsets(const Call& call);
+
+// A batch of products whose b is the same for all, as more rows of a and of c: how many, and how far apart
+// they are. Nothing if b differs, if there is no batch, or if the rows are not evenly spaced.
+struct BatchRows {
+  int64_t count, c_stride, a_stride;
+};
+// `batch`: operands c, a, b; each product has `rows` rows, c_row and a_row elements apart.
+std::optional<BatchRows> rows_of_batch(const Space& batch, int64_t rows, int64_t c_row, int64_t a_row);
+
+}  // namespace peri::kernels
