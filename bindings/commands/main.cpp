@@ -3,7 +3,6 @@
 #include <CLI/CLI.hpp>
 
 #include <algorithm>
-#include <csignal>
 #include <filesystem>
 #include <optional>
 #include <random>
@@ -19,6 +18,7 @@
 #include "bindings/lua/environment.hpp"
 #include "bindings/session/compiled.hpp"
 #include "core/env.hpp"
+#include "core/thread.hpp"
 #include "kernels/plugin.hpp"
 #include "planner/plan.hpp"
 
@@ -47,12 +47,8 @@ int report(const Error& error) {
 // a job of many ranks says it once.
 Status check_backend(const std::string& backend) {
   if (backend != "cuda") return {};
-  // The driver starts threads of its own. None of them may take the signals that the launcher reads.
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
+  const SignalBlock block;  // the driver starts threads of its own
   const auto found = kernels::describe_cuda();
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
   if (!found) return std::unexpected(found.error());
   return {};
 }

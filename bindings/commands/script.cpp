@@ -8,8 +8,10 @@
 #include <algorithm>
 #include <cstdio>
 #include <fstream>
+#include <optional>
 
 #include "bindings/commands/report.hpp"
+#include "bindings/commands/signals.hpp"
 #include "bindings/launcher/exit_codes.hpp"
 #include "bindings/launcher/machine.hpp"
 #include "bindings/lua/chunk.hpp"
@@ -17,16 +19,12 @@
 #include "bindings/lua/environment.hpp"
 #include "bindings/session/session.hpp"
 #include "core/env.hpp"
+#include "core/thread.hpp"
 #include "kernels/plugin.hpp"
 #include "kernels/timed_backend.hpp"
 
 namespace peri::commands {
 namespace {
-
-// --- signals ---
-
-std::atomic<bool>* interrupt_flag = nullptr;
-lua_State* interrupted_state = nullptr;
 
 Result<int> raise_interrupted(lua_State* L) {
   return fail(Code::Interrupted, "interrupted", lua::origin(L));
@@ -41,22 +39,6 @@ void interrupt_hook(lua_State* L, lua_Debug* frame) {
   const bool handling = lua_tocfunction(L, -1) == remember_traceback;
   lua_pop(L, 1);
   if (!handling) lua::wrap<raise_interrupted>(L);
-}
-
-// Async-signal-safe: an atomic store, and lua_sethook, which Lua allows in signal handlers.
-void on_signal(int) {
-  if (interrupt_flag) interrupt_flag->store(true);
-  if (interrupted_state)
-    lua_sethook(interrupted_state, interrupt_hook, LUA_MASKCALL | LUA_MASKRET | LUA_MASKCOUNT, 1);
-}
-
-void install_signal_handlers(lua_State* L, kernels::Backend& backend) {
-  interrupt_flag = &backend.interrupt_flag();
-  interrupted_state = L;
-  struct sigaction action = {};
-  action.sa_handler = on_signal;
-  sigaction(SIGINT, &action, nullptr);
-  sigaction(SIGTERM, &action, nullptr);
 }
 
 // --- running ---
@@ -148,11 +130,18 @@ kernels::JobOptions job_options(int rank, int world_size, std::string job, doubl
   return options;
 }
 
+// The threads that a driver starts take no signals either.
+static Result<std::unique_ptr<kernels::Backend>> create(const std::string& name,
+                                                        const kernels::JobOptions& job) {
+  const SignalBlock block;
+  return kernels::create_backend(name, job);
+}
+
 int run_script(const ScriptOptions& options, const kernels::JobOptions& job,
                kernels::TimelineSink* timeline) {
   setvbuf(stdout, nullptr, _IOLBF, 1 << 16);
   signal(SIGPIPE, SIG_IGN);
-  auto backend = create_backend(options.backend, job);
+  auto backend = create(options.backend, job);
   if (!backend) {
     fmt::print(stderr, "{}\n", backend.error().to_string());
     return launcher::exit_code_for(backend.error().code);
@@ -165,11 +154,10 @@ int run_script(const ScriptOptions& options, const kernels::JobOptions& job,
     return launcher::kExitScriptError;
   }
   lua::set_session(L, &session);
-  install_signal_handlers(L, session.backend());
+  std::optional<StopSignals> signals(std::in_place, L, interrupt_hook, session.backend().interrupt_flag());
   Status status = run(L, options, session);
   if (status) status = session.backend().synchronize();  // what a device has yet to tell
-  interrupted_state = nullptr;
-  lua_sethook(L, nullptr, 0, 0);
+  signals->end_of_script();
   if (!status) {
     // The peers learn of it before anything else: they may be waiting.
     session.backend().abort(status.error());
@@ -177,8 +165,8 @@ int run_script(const ScriptOptions& options, const kernels::JobOptions& job,
   }
   fflush(stdout);
   lua_close(L);
+  signals.reset();
   session.backend().leave();
-  interrupt_flag = nullptr;
   return status ? launcher::kExitOk : launcher::exit_code_for(status.error().code);
 }
 

@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "core/env.hpp"
+#include "core/thread.hpp"
 #include "kernels/cuda/collectives/collective.hpp"
 #include "kernels/cuda/compute/kernel.hpp"
 #include "kernels/cuda/describe.hpp"
@@ -321,7 +322,7 @@ class CudaBackend final : public Backend {
 Result<std::unique_ptr<Backend>> create(const JobOptions& options) {
   keep_nccl_off_multicast();
   auto device = PERI_TRY(Device::open(options.local_rank.value_or(options.rank), options.may_spin));
-  std::jthread loading(load_matmul_library, device->index());
+  std::jthread loading = PERI_TRY(start_thread([gpu = device->index()] { load_matmul_library(gpu); }));
   auto control = PERI_TRY(job::Control::join(options));
   auto monitor = PERI_TRY(Monitor::start(*control, device));
   Peers peers = PERI_TRY(Peers::meet(*control, *device));

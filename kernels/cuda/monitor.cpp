@@ -5,6 +5,8 @@
 #include <atomic>
 #include <new>
 
+#include "core/thread.hpp"
+
 namespace peri::kernels::cuda {
 namespace {
 
@@ -28,7 +30,7 @@ Result<std::unique_ptr<Monitor>> Monitor::start(job::Control& control, std::shar
                      .timeout_ns = static_cast<uint64_t>(control.options().timeout_s * 1e9)};
   PERI_TRY(
       check(cudaMemsetAsync(failed, 0, sizeof(uint32_t), monitor->device_->stream()), "memory of the GPU"));
-  monitor->thread_ = std::thread([m = monitor.get()] { m->run(); });
+  monitor->thread_ = PERI_TRY(start_thread([m = monitor.get()] { m->run(); }));
   return monitor;
 }
 

@@ -76,7 +76,7 @@ class Monitor {
   std::mutex mutex_;
   std::condition_variable wake_;
   bool stopping_ = false;
-  std::thread thread_;
+  std::jthread thread_;
 };
 
 }  // namespace peri::kernels::cuda

@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "core/hash.hpp"
+#include "core/thread.hpp"
 
 namespace peri::kernels::job {
 namespace {
@@ -84,7 +85,7 @@ Result<std::unique_ptr<Control>> Control::join(const JobOptions& options) {
   if (options.world_size > 1) {
     control->stop_watching_ = os::Fd(eventfd(0, EFD_CLOEXEC));
     if (!control->stop_watching_.valid()) return os::failure(Code::IoError, "eventfd");
-    control->watcher_ = std::thread([c = control.get()] { c->watch(); });
+    control->watcher_ = PERI_TRY(start_thread([c = control.get()] { c->watch(); }));
   }
   return control;
 }

@@ -186,7 +186,7 @@ class Control {
       0};                    // a value of the block's `failed`, which the watcher has seen for long
   std::mutex report_mutex_;  // the watcher and the rank itself may both have something to report
   os::Fd stop_watching_;
-  std::thread watcher_;
+  std::jthread watcher_;
 };
 
 // Collective: the outcome of the first member, in group order, whose step failed, as "rank 1: why"; empty if

@@ -18,6 +18,7 @@
 
 #include "core/bytes.hpp"
 #include "core/ops/families.hpp"
+#include "core/thread.hpp"
 #include "kernels/cuda/collectives/collective.hpp"
 #include "kernels/cuda/nccl/nccl_library.hpp"
 
@@ -408,7 +409,8 @@ void NcclImpl::give_up() {
       api.abort(comm);
     });
     farewells_.push_back(abort.get_future());
-    std::thread(std::move(abort)).detach();
+    // Without a thread the communicator is left to the end of the process.
+    if (auto thread = start_thread(std::move(abort))) thread->detach();
   }
   comms_.clear();
 }

@@ -10,10 +10,10 @@
 #include <memory>
 #include <mutex>
 #include <new>
-#include <system_error>
 #include <thread>
 #include <vector>
 
+#include "core/thread.hpp"
 #include "kernels/host/compute/kernel.hpp"
 
 namespace peri::kernels::host {
@@ -34,10 +34,10 @@ class Pool {
  public:
   explicit Pool(int workers) {
     workers_.reserve(workers);
-    try {
-      for (int i = 0; i < workers; ++i) workers_.emplace_back([this, i] { work(i + 1); });
-    } catch (const std::system_error&) {
-      // The system gives no more threads: the caller does the missing workers' parts.
+    for (int i = 0; i < workers; ++i) {
+      Result<std::jthread> worker = start_thread([this, i] { work(i + 1); });
+      if (!worker) return;  // the caller does the missing workers' parts
+      workers_.push_back(std::move(*worker));
     }
   }
   ~Pool() {
