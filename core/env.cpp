@@ -1,6 +1,8 @@
 // Reads the environment; the only place in Perilune that calls getenv and setenv.
 #include "core/env.hpp"
 
+#include <unistd.h>
+
 #include <charconv>
 #include <cstdlib>
 #include <limits>
@@ -113,6 +115,12 @@ Environment read_environment(const std::function<const char*(const char*)>& get)
 const Environment& environment() {
   static const Environment env = read_environment([](const char* name) { return std::getenv(name); });
   return env;
+}
+
+std::vector<std::string> environment_variables() {
+  std::vector<std::string> variables;
+  for (char** variable = environ; *variable; ++variable) variables.emplace_back(*variable);
+  return variables;
 }
 
 void keep_nccl_off_multicast() {

@@ -70,6 +70,9 @@ Environment read_environment(const std::function<const char*(const char*)>& get)
 // This process's environment as it was at the first call.
 const Environment& environment();
 
+// All of it, "NAME=value" each, to be handed on to other processes.
+std::vector<std::string> environment_variables();
+
 // Unless multicast is allowed, tells NCCL to leave it alone too: sets NCCL_NVLS_ENABLE=0 in this process's
 // environment. Called before NCCL is loaded and before threads are started, which might read it meanwhile.
 void keep_nccl_off_multicast();

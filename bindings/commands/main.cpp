@@ -1,24 +1,24 @@
 // The program `peri`: its commands and their options.
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <unistd.h>
 #include <CLI/CLI.hpp>
 
 #include <algorithm>
 #include <filesystem>
 #include <optional>
-#include <random>
 
 #include "bindings/commands/bench.hpp"
 #include "bindings/commands/doctor.hpp"
+#include "bindings/commands/job.hpp"
 #include "bindings/commands/manual.hpp"
 #include "bindings/commands/script.hpp"
+#include "bindings/files/new_file.hpp"
 #include "bindings/files/timeline_file.hpp"
 #include "bindings/launcher/exit_codes.hpp"
-#include "bindings/launcher/launcher.hpp"
-#include "bindings/launcher/rank_environment.hpp"
 #include "bindings/lua/environment.hpp"
 #include "bindings/session/compiled.hpp"
 #include "core/env.hpp"
-#include "core/thread.hpp"
 #include "kernels/plugin.hpp"
 #include "planner/plan.hpp"
 
@@ -26,32 +26,12 @@ namespace peri::commands {
 namespace {
 
 struct Options {
-  int ranks = 1;
-  double timeout_s = environment().timeout;
-  bool merge = false;
-  std::string trace;
+  StartOptions start;
   ScriptOptions script;
   std::vector<std::string> topic;
   BenchOptions bench;
   std::string bench_op = "all_reduce", bench_dtype = "f32";
 };
-
-int report(const Error& error) {
-  fmt::print(stderr, "peri: {}\n", error.to_string());
-  return error.code == Code::InvalidArgument || error.code == Code::NotFound
-             ? launcher::kExitUsage
-             : launcher::exit_code_for(error.code);
-}
-
-// Only what is asked for and cannot be had is an error; `auto` takes what is there. Looked for here, so that
-// a job of many ranks says it once.
-Status check_backend(const std::string& backend) {
-  if (backend != "cuda") return {};
-  const SignalBlock block;  // the driver starts threads of its own
-  const auto found = kernels::describe_cuda();
-  if (!found) return std::unexpected(found.error());
-  return {};
-}
 
 Status check_passes(const session::CompileOptions& options) {
   const auto known = planner::pass_names();
@@ -75,40 +55,6 @@ Status check_script(const std::string& path) {
   return fail(Code::NotFound, path + (folder ? ": a folder, not a script" : ": no such script"));
 }
 
-// A job name of its own for a process that is the only rank.
-std::string lone_job() {
-  return fmt::format("{:016x}", std::random_device{}() * 0x100000001ull);
-}
-
-// `rank_main` on every rank of the job: in this process if a launcher started it or one rank is all, else in
-// new ones. Under a launcher of ours a timeline outlives the ranks that it is about.
-template <class F>
-Result<int> on_every_rank(const Options& options, std::vector<std::string> command, F rank_main) {
-  PERI_TRY(check_backend(options.script.backend));
-  for (const Error& error : environment().malformed) return std::unexpected(error);
-  if (auto rank = PERI_TRY(launcher::rank_environment(environment()))) {
-    kernels::JobOptions job = job_options(rank->rank, rank->world_size, rank->job, options.timeout_s);
-    job.local_rank = rank->local_rank;
-    return rank_main(job);
-  }
-  if (options.ranks == 1 && options.trace.empty())
-    return rank_main(job_options(0, 1, lone_job(), options.timeout_s));
-  launcher::LaunchOptions launch_options;
-  launch_options.ranks = options.ranks;
-  launch_options.command = std::move(command);
-  launch_options.timeout_s = options.timeout_s;
-  launch_options.merge_identical = options.merge;
-  if (options.trace.empty()) return launch(launch_options);
-  const files::TimelineFile timeline = PERI_TRY(files::TimelineFile::create(options.trace, options.ranks));
-  launch_options.timelines = timeline.descriptors();
-  Result<int> code = launch(launch_options);
-  const Status written = timeline.write();  // whatever has become of the job
-  if (written) return code;
-  if (code && *code == launcher::kExitOk) return std::unexpected(written.error());
-  report(written.error());
-  return code;
-}
-
 // What a rank process is started with: this very command line, in the environment of a rank.
 std::vector<std::string> rank_command(int argc, char** argv) {
   std::vector<std::string> command(argv, argv + argc);
@@ -117,11 +63,11 @@ std::vector<std::string> rank_command(int argc, char** argv) {
 }
 
 void add_job_options(CLI::App* command, Options& options) {
-  command->add_option("-n,--ranks", options.ranks, "How many ranks")->capture_default_str();
-  command->add_option("--backend", options.script.backend, "Where to compute; auto: on GPUs if there are any")
+  command->add_option("-n,--ranks", options.start.ranks, "How many ranks")->capture_default_str();
+  command->add_option("--backend", options.start.backend, "Where to compute; auto: on GPUs if there are any")
       ->check(CLI::IsMember({"host", "cuda", "auto"}))
       ->capture_default_str();
-  command->add_option("--timeout", options.timeout_s, "Seconds to wait for a silent rank")
+  command->add_option("--timeout", options.start.timeout_s, "Seconds to wait for a silent rank")
       ->check([](const std::string& text) {
         double seconds = 0;
         const bool positive = CLI::detail::lexical_cast(text, seconds) && seconds > 0 && seconds < 1e9;
@@ -132,7 +78,7 @@ void add_job_options(CLI::App* command, Options& options) {
 
 void add_script_options(CLI::App* command, Options& options) {
   add_job_options(command, options);
-  command->add_flag("--merge", options.merge, "Print what all ranks print alike once");
+  command->add_flag("--merge", options.start.merge, "Print what all ranks print alike once");
   command->add_flag("--jit", options.script.jit,
                     "Let LuaJIT compile the script's loops (Ctrl-C then waits for them)");
   command
@@ -166,13 +112,26 @@ Status take_script(const CLI::App& command, ScriptOptions& script) {
   return check_script(script.path);
 }
 
-Result<int> script_command(Options& options, const CLI::App& command_line, int argc, char** argv) {
+// What stands behind the script is the script's; -n there is often a slip.
+void warn_of_late_ranks(const ScriptOptions& script) {
+  if (script.arguments.empty() || environment().rank || script.explain) return;
+  const std::string& word = script.arguments.front();
+  if (!word.starts_with("-n") && !word.starts_with("--ranks")) return;
+  fmt::print(stderr,
+             "peri: note: {0} came too late and is passed to the script: peri run {0} ... {1} starts ranks\n",
+             word, script.path);
+}
+
+Result<int> script_command(Options& options, const CLI::App& command_line) {
   PERI_TRY(check_passes(options.script.compile));
   PERI_TRY(take_script(command_line, options.script));
-  return on_every_rank(options, rank_command(argc, argv), [&](const kernels::JobOptions& job) -> Result<int> {
+  for (const std::string& path : {options.script.dot, options.script.html})
+    if (!path.empty()) PERI_TRY(files::NewFile::create(path));  // now, and not after the run
+  warn_of_late_ranks(options.script);
+  return on_every_rank(options.start, [&](const kernels::JobOptions& job) -> Result<int> {
     std::unique_ptr<kernels::TimelineSink> timeline;
-    if (!options.trace.empty())
-      timeline = PERI_TRY(files::rank_timeline(options.trace, job.rank, environment()));
+    if (!options.start.trace.empty())
+      timeline = PERI_TRY(files::rank_timeline(options.start.trace, job.rank, environment()));
     return run_script(options.script, job, timeline.get());
   });
 }
@@ -184,7 +143,7 @@ Result<int> help_command(const std::vector<std::string>& topic) {
 }
 
 // CLI11's words for what is wrong, in the shape of our own; what it prints on request is not an error.
-int report(const CLI::App& app, const CLI::ParseError& error, int argc, char** argv) {
+int report_usage(const CLI::App& app, const CLI::ParseError& error, int argc, char** argv) {
   if (error.get_exit_code() == 0) {
     app.exit(error);
     return launcher::kExitOk;
@@ -220,7 +179,7 @@ void add_bench_options(CLI::App* command, Options& options) {
       "Leave out Open MPI, which is measured for f32 on the host");
 }
 
-Result<int> bench_command(Options& options, const std::vector<std::string>& command) {
+Result<int> bench_command(Options& options) {
   if (environment().allows_multicast())
     return fail(Code::InvalidArgument, "NVLink multicast stays off in peri bench", {},
                 "unset PERI_MULTICAST");
@@ -235,8 +194,8 @@ Result<int> bench_command(Options& options, const std::vector<std::string>& comm
   options.bench.dtype = PERI_TRY(parse_dtype(options.bench_dtype));
   options.bench.peer_source = lua::library_folder() + "/bench/peers/mpi_allreduce.cpp";
   options.bench.build_folder = std::filesystem::read_symlink("/proc/self/exe", ignored).parent_path();
-  return on_every_rank(options, command, [&](const kernels::JobOptions& job) -> Result<int> {
-    auto backend = PERI_TRY(create_backend(options.script.backend, job));
+  return on_every_rank(options.start, [&](const kernels::JobOptions& job) -> Result<int> {
+    auto backend = PERI_TRY(create_backend(options.start.backend, job));
     const auto table = bench_collectives(*backend, options.bench);
     if (!table) {
       backend->abort(table.error());
@@ -250,6 +209,8 @@ Result<int> bench_command(Options& options, const std::vector<std::string>& comm
 
 int run(int argc, char** argv) {
   Options options;
+  options.start.timeout_s = environment().timeout;
+  options.start.command = rank_command(argc, argv);
   CLI::App app{"Perilune compiles tensor programs written in Lua and runs them on every rank of a job.",
                "peri"};
   app.require_subcommand(1);
@@ -259,7 +220,7 @@ int run(int argc, char** argv) {
   auto* run =
       app.add_subcommand("run", "Launch a script on N ranks: peri run [options] script.lua [arguments]");
   add_script_options(run, options);
-  run->add_option("--trace", options.trace,
+  run->add_option("--trace", options.start.trace,
                   "Write a timeline of all ranks to this file, for ui.perfetto.dev (under mpirun, srun or "
                   "torchrun: of each rank to FILE.RANK)")
       ->type_name("FILE");
@@ -281,16 +242,17 @@ int run(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {  // the edge where CLI11's exceptions enter
-    return report(app, error, argc, argv);
+    return report_usage(app, error, argc, argv);
   }
 
+  options.script.backend = options.start.backend;
   Result<int> result = launcher::kExitOk;
   if (*run || *explain) {
     options.script.explain = static_cast<bool>(*explain);
-    result = script_command(options, *run ? *run : *explain, argc, argv);
+    result = script_command(options, *run ? *run : *explain);
   } else if (*bench) {
-    if (bench->count("--ranks") == 0) options.ranks = 2;
-    result = bench_command(options, rank_command(argc, argv));
+    if (bench->count("--ranks") == 0) options.start.ranks = 2;
+    result = bench_command(options);
   } else if (*doctor) {
     fmt::print("{}", doctor_report());
   } else if (*help) {
@@ -299,9 +261,17 @@ int run(int argc, char** argv) {
   return result ? *result : report(result.error());
 }
 
+// A standard descriptor that is closed would be the next pipe or file of ours. Writing to what stands there
+// instead is an error, as it was.
+void occupy_standard_descriptors() {
+  for (int descriptor : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
+    if (fcntl(descriptor, F_GETFD) < 0) static_cast<void>(open("/dev/null", O_RDONLY));
+}
+
 }  // namespace
 }  // namespace peri::commands
 
 int main(int argc, char** argv) {
+  peri::commands::occupy_standard_descriptors();
   return peri::commands::run(argc, argv);
 }

@@ -3,17 +3,18 @@
 
 #include <fmt/format.h>
 #include <signal.h>
-#include <unistd.h>
+#include <sys/resource.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
-#include <fstream>
+#include <cstring>
 #include <optional>
 
 #include "bindings/commands/report.hpp"
 #include "bindings/commands/signals.hpp"
+#include "bindings/files/new_file.hpp"
 #include "bindings/launcher/exit_codes.hpp"
-#include "bindings/launcher/machine.hpp"
 #include "bindings/lua/chunk.hpp"
 #include "bindings/lua/compile.hpp"
 #include "bindings/lua/environment.hpp"
@@ -66,10 +67,9 @@ Status call(lua_State* L, int arguments) {
 }
 
 Status write_file(const std::string& path, const std::string& text) {
-  std::ofstream file(path, std::ios::binary);
-  file << text;
-  file.close();
-  return file ? Status{} : fail(Code::IoError, path + ": cannot be written");
+  files::NewFile file = PERI_TRY(files::NewFile::create(path));
+  PERI_TRY(file.write(text.data(), text.size()));
+  return file.take_place();
 }
 
 Status explain(lua_State* L, const ScriptOptions& options) {
@@ -90,7 +90,10 @@ Status run(lua_State* L, const ScriptOptions& options, session::Session& session
   if (!options.jit) luaJIT_setmode(L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF);
   if (options.explain) lua::keep_compiled(L);
   PERI_TRY(lua::load_file(L, options.path));
-  luaL_checkstack(L, static_cast<int>(options.arguments.size()) + 8, "too many arguments");
+  if (!lua_checkstack(L, static_cast<int>(options.arguments.size()) + 8))
+    return fail(Code::InvalidArgument,
+                fmt::format("{} arguments are more than a script can be given", options.arguments.size()), {},
+                "about 7,900 fit; pass the name of a file that lists them");
   for (const std::string& a : options.arguments) lua_pushstring(L, a.c_str());
   PERI_TRY(call(L, static_cast<int>(options.arguments.size())));
   if (lua_istable(L, -1)) {  // a plan's code returns a program, whose `main` runs it on examples
@@ -112,24 +115,6 @@ std::string with_traceback(lua_State* L, const Error& error) {
 
 }  // namespace
 
-kernels::JobOptions job_options(int rank, int world_size, std::string job, double timeout_s) {
-  const int cores = launcher::usable_cores();
-  kernels::JobOptions options;
-  options.rank = rank;
-  options.world_size = world_size;
-  options.job = std::move(job);
-  options.timeout_s = timeout_s;
-  options.threads = environment().threads > 0 ? environment().threads : std::max(1, cores / world_size);
-  // Spinning pays only while everybody has a core: as many cores online as threads in all, and either no
-  // limit on this process below that, or a pinned share of its own.
-  const int online = static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN)),
-            allowed = static_cast<int>(launcher::allowed_cores().size());
-  const int wanted = options.threads * world_size;
-  options.may_spin =
-      wanted <= online && (wanted <= cores || (allowed < online && options.threads <= allowed));
-  return options;
-}
-
 // The threads that a driver starts take no signals either.
 static Result<std::unique_ptr<kernels::Backend>> create(const std::string& name,
                                                         const kernels::JobOptions& job) {
@@ -137,10 +122,22 @@ static Result<std::unique_ptr<kernels::Backend>> create(const std::string& name,
   return kernels::create_backend(name, job);
 }
 
+// Lua's stack is limited, and its limit becomes an error. A C function that calls Lua (string.gsub's
+// replacement, a comparison of table.sort) takes some of the C stack too, at most about 10 KiB a level, so
+// that the main thread's must be larger than the usual 8 MiB to get there first.
+static void raise_stack_limit() {
+  constexpr rlim_t kStack = rlim_t{112} << 20;  // the kernel leaves room for 128 MiB
+  rlimit limit{};
+  if (getrlimit(RLIMIT_STACK, &limit) != 0 || limit.rlim_cur >= kStack) return;
+  limit.rlim_cur = std::min(kStack, limit.rlim_max);
+  setrlimit(RLIMIT_STACK, &limit);
+}
+
 int run_script(const ScriptOptions& options, const kernels::JobOptions& job,
                kernels::TimelineSink* timeline) {
   setvbuf(stdout, nullptr, _IOLBF, 1 << 16);
   signal(SIGPIPE, SIG_IGN);
+  raise_stack_limit();
   auto backend = create(options.backend, job);
   if (!backend) {
     fmt::print(stderr, "{}\n", backend.error().to_string());
@@ -163,7 +160,10 @@ int run_script(const ScriptOptions& options, const kernels::JobOptions& job,
     session.backend().abort(status.error());
     fmt::print(stderr, "{}", with_traceback(L, status.error()));
   }
-  fflush(stdout);
+  if ((fflush(stdout) != 0 || ferror(stdout)) && status) {
+    status = fail(Code::IoError, std::string("standard output cannot be written: ") + strerror(errno));
+    fmt::print(stderr, "peri: {}\n", status.error().to_string());
+  }
   lua_close(L);
   signals.reset();
   session.backend().leave();

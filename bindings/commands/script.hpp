@@ -26,7 +26,4 @@ struct ScriptOptions {
 // timeline goes to `timeline`, if there is one.
 int run_script(const ScriptOptions& options, const kernels::JobOptions& job, kernels::TimelineSink* timeline);
 
-// How many threads and whether to spin, from cores and ranks; rank, size and job as given.
-kernels::JobOptions job_options(int rank, int world_size, std::string job, double timeout_s);
-
 }  // namespace peri::commands

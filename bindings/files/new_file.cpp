@@ -4,9 +4,10 @@
 #include <fcntl.h>
 #include <fmt/core.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include <algorithm>
+
+#include "core/random_bits.hpp"
 
 namespace peri::files {
 namespace {
@@ -19,10 +20,7 @@ std::unexpected<Error> refused(const std::string& target, int why) {
 
 Result<NewFile> NewFile::create(const std::string& target) {
   NewFile file;
-  uint64_t random = 0;
-  while (getrandom(&random, sizeof(random), 0) != sizeof(random)) {
-  }
-  std::string name = fmt::format("{}.{:016x}.tmp", target, random);
+  std::string name = fmt::format("{}.{:016x}.tmp", target, PERI_TRY(random_bits()));
   file.descriptor_ = kernels::os::Fd(::open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
   if (!file.descriptor_.valid()) return refused(target, errno);
   file.target_ = target;

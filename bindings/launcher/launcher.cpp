@@ -5,7 +5,6 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
@@ -20,6 +19,8 @@
 #include "bindings/launcher/machine.hpp"
 #include "bindings/launcher/output.hpp"
 #include "bindings/launcher/rank_process.hpp"
+#include "core/env.hpp"
+#include "core/random_bits.hpp"
 #include "kernels/os/machine.hpp"
 
 namespace peri::launcher {
@@ -176,11 +177,8 @@ class Job {
   std::optional<Time> kill_at_;       // after a failure or a signal
 };
 
-std::string random_job_id() {
-  std::array<uint64_t, 2> bits{};
-  while (getrandom(bits.data(), sizeof(bits), 0) != sizeof(bits)) {
-  }
-  return fmt::format("{:016x}{:016x}", bits[0], bits[1]);
+Result<std::string> random_job_id() {
+  return fmt::format("{:016x}{:016x}", PERI_TRY(random_bits()), PERI_TRY(random_bits()));
 }
 
 // The user's environment with ours in it. What other launchers say about ranks is left out: if `peri run`
@@ -211,9 +209,9 @@ std::vector<std::string> rank_variables(int rank, const LaunchOptions& options, 
     return std::any_of(list.begin(), list.end(), [&](const std::string& v) { return name_of(v) == name; });
   };
   std::vector<std::string> variables = ours;
-  for (char** variable = environ; *variable; ++variable) {
-    std::string name = name_of(*variable);
-    if (!names(ours, name) && !names(foreign, name)) variables.emplace_back(*variable);
+  for (const std::string& variable : environment_variables()) {
+    const std::string name = name_of(variable);
+    if (!names(ours, name) && !names(foreign, name)) variables.push_back(variable);
   }
   for (const std::string& variable : defaults) {
     if (!names(variables, name_of(variable))) variables.push_back(variable);
@@ -230,7 +228,7 @@ void raise_descriptor_limit() {
 }
 
 Status Job::start() {
-  const std::string job = random_job_id();
+  const std::string job = PERI_TRY(random_job_id());
   const std::vector<int> cores = allowed_cores();
   const int threads = std::max(1, usable_cores() / options_.ranks);
   const size_t count = static_cast<size_t>(options_.ranks);

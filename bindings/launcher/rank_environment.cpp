@@ -6,6 +6,7 @@
 #include <limits>
 #include <vector>
 
+#include "bindings/launcher/launcher.hpp"
 #include "core/hash.hpp"
 
 namespace peri::launcher {
@@ -46,6 +47,9 @@ Result<RankEnvironment> read(const Source& source) {
   place.world_size = PERI_TRY(number(source, source.world_size, 1));
   place.local_rank =
       source.local_rank ? PERI_TRY(number(source, {"the local rank", source.local_rank}, 0)) : place.rank;
+  if (place.world_size > kMaxRanks)
+    return fail(Code::InvalidArgument, fmt::format("{} says there are {} ranks; at most {} can be",
+                                                   source.name, place.world_size, kMaxRanks));
   place.job = *source.job;
   place.source = source.name;
   if (place.rank >= place.world_size)

@@ -194,6 +194,15 @@ Result<AttributeValue> read_attribute(lua_State* L, int index, const AttributeIn
   return wrong("of a known kind");
 }
 
+Result<int64_t> read_position(lua_State* L, int index, int64_t size, const char* what,
+                              const std::string& where) {
+  const int64_t position = PERI_TRY(to_integer(L, index, what));
+  if (position == 0 || position > size || position < -size)
+    return fail(Code::InvalidArgument,
+                fmt::format("no {0} {1} in {2} ({0}s are 1-based)", what, position, where), origin(L));
+  return position > 0 ? position - 1 : size + position;
+}
+
 Status check_algorithm(Op op, const std::string& name, const Origin& origin) {
   if (name.empty() || find_algorithm(op, name)) return {};
   const std::vector<std::string> names = algorithm_names(op);

@@ -22,6 +22,11 @@ Result<OpArguments> read_arguments(lua_State* L, Op op, int first);
 // One attribute's value; `rank` of the first operand resolves negative dims later (core's `complete`).
 Result<AttributeValue> read_attribute(lua_State* L, int index, const AttributeInfo& attribute);
 
+// A 1-based position or dimension (`what`) at a stack index as a 0-based one of `size`; negative ones count
+// from the end. InvalidArgument if there is no such one in `where`.
+Result<int64_t> read_position(lua_State* L, int index, int64_t size, const char* what,
+                              const std::string& where);
+
 // NotFound, with the nearest or all names, if the collective has no such algorithm; "" leaves the choice
 // open.
 Status check_algorithm(Op op, const std::string& name, const Origin& origin);

@@ -31,6 +31,7 @@ struct LuaCompiled {
   Group agreement;
   std::map<std::string, std::unique_ptr<Specialisation>> specialisations{};  // by input signature
   Specialisation* last = nullptr;  // what explain() and the like describe
+  bool compiling = false;
 };
 
 Result<LuaCompiled*> to_compiled(lua_State* L, const char* what) {
@@ -107,10 +108,16 @@ Result<int> call_compiled(lua_State* L) {
                   here);
     tensors.push_back(v.tensor());
   }
+  if (compiled->compiling)
+    return fail(Code::InvalidArgument, fmt::format("{} is called while it is compiled", compiled->name), here,
+                "its policy must not call it");
   std::string signature;
   append_signature(arguments, leaves, signature);
   std::unique_ptr<Specialisation>& entry = compiled->specialisations[signature];
   if (!entry) {
+    const auto end_compiling = [](bool* compiling) { *compiling = false; };
+    const std::unique_ptr<bool, decltype(end_compiling)> compiling(&compiled->compiling, end_compiling);
+    compiled->compiling = true;
     auto made = specialise(L, *compiled, arguments, leaves);
     if (!made) {
       compiled->specialisations.erase(signature);

@@ -80,7 +80,13 @@ Result<int> write_global(lua_State* L) {
 // os.exit([code]) in the job's way: who waits for this rank learns at once that it is gone, and from where.
 Result<int> exit_script(lua_State* L) {
   int code = lua_isboolean(L, 1) && !lua_toboolean(L, 1) ? 1 : 0;
-  if (lua_isnumber(L, 1)) code = static_cast<int>(PERI_TRY(to_integer(L, 1, "os.exit: the code")));
+  if (!lua_isnoneornil(L, 1) && !lua_isboolean(L, 1)) {
+    const int64_t number = PERI_TRY(to_integer(L, 1, "os.exit: the code"));
+    if (number < 0 || number > 255)  // the system would keep the last eight bits of it
+      return fail(Code::InvalidArgument,
+                  fmt::format("os.exit: the code must be from 0 to 255, not {}", number), origin(L));
+    code = static_cast<int>(number);
+  }
   kernels::Backend& backend = session(L).backend();
   if (code == 0)
     PERI_TRY(backend.synchronize());  // what a device has yet to tell

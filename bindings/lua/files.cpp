@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "bindings/files/safetensors.hpp"
+#include "bindings/lua/arguments.hpp"
 #include "bindings/lua/module.hpp"
 #include "bindings/lua/tensor.hpp"
 #include "bindings/session/session.hpp"
@@ -28,7 +29,7 @@ struct Shard {
   int dim = 0;
   int64_t index = 0, count = 1;
 };
-Result<Shard> read_shard(lua_State* L, int index) {
+Result<Shard> read_shard(lua_State* L, int index, const files::SafetensorsEntry& entry) {
   Shard shard;
   if (lua_isnoneornil(L, index)) return shard;
   if (!lua_istable(L, index))
@@ -43,8 +44,8 @@ Result<Shard> read_shard(lua_State* L, int index) {
       return fail(Code::InvalidArgument, "tensor: shard must be {dim, group}", origin(L));
     lua_rawgeti(L, -1, 1);
     lua_rawgeti(L, -2, 2);
-    const int64_t dim = PERI_TRY(to_integer(L, -2, "tensor: the shard's dim"));
-    if (dim < 1) return fail(Code::InvalidArgument, "tensor: the shard's dim is 1-based", origin(L));
+    auto dim = read_position(L, -2, entry.shape.rank(), "dimension", "'" + entry.name + "'");
+    if (!dim) return std::unexpected(named(std::move(dim).error(), "tensor: shard"));
     const Group group = lua_isnil(L, -1) ? session(L).world() : PERI_TRY(to_group(L, lua_gettop(L)));
     const int member = group.index_of(session(L).rank());
     if (member < 0)
@@ -52,7 +53,7 @@ Result<Shard> read_shard(lua_State* L, int index) {
           Code::InvalidArgument,
           fmt::format("tensor: rank {} is not in the shard's group {}", session(L).rank(), group.to_string()),
           origin(L));
-    shard = {static_cast<int>(dim - 1), member, group.size()};
+    shard = {static_cast<int>(*dim), member, group.size()};
     lua_pop(L, 3);
   }
   return shard;
@@ -62,8 +63,8 @@ Result<Shard> read_shard(lua_State* L, int index) {
 Result<int> file_tensor(lua_State* L) {
   LuaFile* self = PERI_TRY(to_file(L, "tensor"));
   const std::string name = PERI_TRY(to_text(L, 2, "tensor: the name"));
-  const Shard shard = PERI_TRY(read_shard(L, 3));
   const files::SafetensorsEntry& entry = *PERI_TRY(self->file.find(name));
+  const Shard shard = PERI_TRY(read_shard(L, 3, entry));
   Shape shape = entry.shape;
   if (shard.count > 1) shape = PERI_TRY(shard_shape(entry, shard.dim, shard.count));
   session::Session& s = session(L);

@@ -5,6 +5,9 @@
 
 #include <cmath>
 #include <cstring>
+#include <exception>
+#include <new>
+#include <stdexcept>
 
 #include "bindings/lua/tensor.hpp"
 #include "bindings/session/session.hpp"
@@ -14,6 +17,7 @@ namespace {
 
 constexpr const char* kErrorMetatable = "peri.Error";
 constexpr const char* kSessionKey = "peri.session";
+constexpr const char* kRaised = "peri.raised";  // {what the script raised, the message made of it}
 
 // The Error itself travels in the table, so that nothing is lost between pcall and the top.
 struct Carrier {
@@ -23,6 +27,39 @@ struct Carrier {
 
 int error_to_string(lua_State* L) {
   lua_getfield(L, 1, "text");
+  return 1;
+}
+
+// "failed: " .. err, err .. "\n"
+int error_concat(lua_State* L) {
+  lua_settop(L, 2);
+  for (int i : {1, 2}) {
+    lua_getglobal(L, "tostring");
+    lua_pushvalue(L, i);
+    lua_call(L, 1, 1);
+  }
+  lua_concat(L, 2);
+  return 1;
+}
+
+// err:find(...): a function of `string`, upvalue 1, on the error's text.
+int error_method(lua_State* L) {
+  if (lua_istable(L, 1)) {
+    lua_getfield(L, 1, "text");
+    lua_replace(L, 1);
+  }
+  lua_pushvalue(L, lua_upvalueindex(1));
+  lua_insert(L, 1);
+  lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
+  return lua_gettop(L);
+}
+
+int error_index(lua_State* L) {
+  lua_getglobal(L, "string");
+  if (!lua_istable(L, -1)) return 0;
+  lua_pushvalue(L, 2);
+  lua_rawget(L, -2);
+  if (lua_isfunction(L, -1)) lua_pushcclosure(L, error_method, 1);
   return 1;
 }
 
@@ -46,27 +83,81 @@ void push_error(lua_State* L, Error error) {
   if (luaL_newmetatable(L, Carrier::kLuaName)) {
     lua_pushcfunction(L, collect<Carrier>);
     lua_setfield(L, -2, "__gc");
+    lock_metatable(L);
   }
   lua_pop(L, 1);
   push<Carrier>(L, std::move(error));
   lua_setfield(L, -2, "carrier");
   if (luaL_newmetatable(L, kErrorMetatable)) {
-    lua_pushcfunction(L, error_to_string);
-    lua_setfield(L, -2, "__tostring");
+    for (const Method& m : {Method{"__tostring", error_to_string}, Method{"__concat", error_concat},
+                            Method{"__index", error_index}}) {
+      lua_pushcfunction(L, m.function);
+      lua_setfield(L, -2, m.name);
+    }
+    lock_metatable(L);
   }
   lua_setmetatable(L, -2);
+}
+
+void push_raised(lua_State* L, Error error) {
+  lua_getfield(L, LUA_REGISTRYINDEX, kRaised);
+  lua_pushnil(L);
+  lua_setfield(L, LUA_REGISTRYINDEX, kRaised);
+  if (lua_istable(L, -1) && error.code == Code::ScriptError) {
+    lua_rawgeti(L, -1, 2);
+    const char* message = lua_tostring(L, -1);
+    const bool same = message && error.message == message && error.context.empty();
+    lua_pop(L, 1);
+    if (same) return lua_rawgeti(L, -1, 1);
+  }
+  push_error(L, std::move(error));
+}
+
+// Remembers the value at the top of the stack, of which `message` was made.
+static void remember_raised(lua_State* L, const std::string& message) {
+  lua_createtable(L, 2, 0);
+  lua_pushvalue(L, -2);
+  lua_rawseti(L, -2, 1);
+  lua_pushlstring(L, message.data(), message.size());
+  lua_rawseti(L, -2, 2);
+  lua_setfield(L, LUA_REGISTRYINDEX, kRaised);
+}
+
+Result<int> without_exceptions(Function f, lua_State* L) {
+  try {
+    return f(L);
+  } catch (const std::bad_alloc&) {
+    return fail(Code::OutOfMemory, "this takes more memory than there is", origin(L));
+  } catch (const std::length_error&) {
+    return fail(Code::OutOfMemory, "this takes more memory than there can be", origin(L));
+  } catch (const std::exception& error) {
+    return fail(Code::Unsupported, std::string("the standard library refused: ") + error.what(), origin(L));
+  }
+}
+
+void lock_metatable(lua_State* L) {
+  lua_pushboolean(L, 0);
+  lua_setfield(L, -2, "__metatable");
 }
 
 Error take_error(lua_State* L) {
   Error error{Code::ScriptError, ""};
   if (lua_istable(L, -1)) {
-    lua_getfield(L, -1, "carrier");
+    lua_pushliteral(L, "carrier");
+    lua_rawget(L, -2);
     if (const auto* carrier = test<Carrier>(L, -1)) error = carrier->error;
     lua_pop(L, 1);
   }
   if (error.message.empty()) {
     // "file.lua:12: text": the position becomes `where`.
-    if (luaL_callmeta(L, -1, "__tostring")) lua_replace(L, -2);
+    lua_pushvalue(L, -1);
+    if (luaL_getmetafield(L, -1, "__tostring")) {  // which may raise an error of its own
+      lua_pushvalue(L, -2);
+      if (lua_pcall(L, 1, 1, 0) == 0)
+        lua_replace(L, -2);
+      else
+        lua_pop(L, 1);
+    }
     std::string text = lua_isstring(L, -1)
                            ? lua_tostring(L, -1)
                            : "the script raised " + type_name(L, -1) + " instead of a message";
@@ -78,6 +169,8 @@ Error take_error(lua_State* L) {
       text = text.substr(second + 2);
     }
     error.message = std::move(text);
+    lua_pop(L, 1);
+    remember_raised(L, error.message);
   }
   lua_pop(L, 1);
   return error;
@@ -114,28 +207,48 @@ Origin origin(lua_State* L) {
   return {};
 }
 
-std::string traceback(lua_State* L) {
-  constexpr size_t kShown = 10;  // from each end
-  std::vector<std::string> lines;
+// How many frames there are. lua_getstack walks to its frame, so that asking for each would take a time that
+// grows with the square of their number.
+static int count_frames(lua_State* L) {
   lua_Debug frame;
-  for (int level = 0; lua_getstack(L, level, &frame); ++level) {
-    lua_getinfo(L, "Sln", &frame);
-    if (!is_users(frame)) continue;
-    const std::string where = frame.name           ? fmt::format("in function '{}'", frame.name)
-                              : *frame.what == 'm' ? std::string("in main chunk")
-                                                   : fmt::format("in function <line {}>", frame.linedefined);
-    lines.push_back(fmt::format("\t{}:{}: {}\n", file_of(frame), frame.currentline, where));
+  int some = 0, more = 1;
+  while (lua_getstack(L, more, &frame)) some = std::exchange(more, more * 2);
+  while (some + 1 < more) {
+    const int middle = some + (more - some) / 2;
+    (lua_getstack(L, middle, &frame) ? some : more) = middle;
   }
-  std::string text;
-  for (size_t i = 0; i < lines.size(); ++i) {
-    if (i == kShown && lines.size() > 2 * kShown) {
-      const size_t left_out = lines.size() - 2 * kShown;
-      text += fmt::format("\t... ({} more)\n", left_out);
-      i += left_out;
-    }
-    text += lines[i];
+  return more;
+}
+
+// The line of a frame of the user's own; empty for others.
+static std::string traceback_line(lua_State* L, int level) {
+  lua_Debug frame;
+  if (!lua_getstack(L, level, &frame)) return "";
+  lua_getinfo(L, "Sln", &frame);
+  if (!is_users(frame)) return "";
+  const std::string where = frame.name           ? fmt::format("in function '{}'", frame.name)
+                            : *frame.what == 'm' ? std::string("in main chunk")
+                                                 : fmt::format("in function <line {}>", frame.linedefined);
+  return fmt::format("\t{}:{}: {}\n", file_of(frame), frame.currentline, where);
+}
+
+std::string traceback(lua_State* L) {
+  constexpr int kShown = 10;  // from each end
+  const int frames = count_frames(L);
+  std::string first, last;
+  int level = 0, end = frames;
+  for (int shown = 0; level < frames && shown < kShown; ++level) {
+    const std::string line = traceback_line(L, level);
+    first += line;
+    shown += !line.empty();
   }
-  return text;
+  for (int shown = 0; end > level && shown < kShown; --end) {
+    const std::string line = traceback_line(L, end - 1);
+    last = line + last;
+    shown += !line.empty();
+  }
+  if (end > level) first += fmt::format("\t... ({} more)\n", end - level);
+  return first + last;
 }
 
 std::string type_name(lua_State* L, int index) {

@@ -1,6 +1,6 @@
 // The edge between Lua and C++: how errors cross it, where a call came from, and typed userdata. LuaJIT on
 // x86-64 unwinds C++ frames when a Lua error passes through them, so destructors run; our own errors are
-// raised only by `wrap`, whose frame holds nothing.
+// raised only by `wrap`, whose frame holds nothing. No C++ exception passes it.
 #pragma once
 
 #include <lua.hpp>
@@ -24,15 +24,20 @@ using Function = Result<int> (*)(lua_State*);
 // An error that does not know its line gets the one of the call in progress.
 void push_error(lua_State* L, Error error);
 // The error at the top of the stack as an Error: ours unchanged, a string as ScriptError with its position
-// taken off.
+// taken off. What the script raised itself is remembered: push_raised gives it back.
 Error take_error(lua_State* L);
+// As push_error; but an Error that take_error made of a value that the script had raised, and that nobody has
+// changed since, is that value again.
+void push_raised(lua_State* L, Error error);
+// f(L), with the standard library's exceptions (an allocation of absurd size) as errors.
+Result<int> without_exceptions(Function f, lua_State* L);
 
 template <Function F>
 int wrap(lua_State* L) {
   {
-    Result<int> result = F(L);
+    Result<int> result = without_exceptions(F, L);
     if (result) return *result;
-    push_error(L, std::move(result).error());
+    push_raised(L, std::move(result).error());
   }
   return lua_error(L);
 }
@@ -74,6 +79,10 @@ int collect(lua_State* L) {
   return 0;
 }
 
+// Locks the metatable at the top of the stack: getmetatable gives false and setmetatable refuses, so that no
+// script calls a finalizer.
+void lock_metatable(lua_State* L);
+
 // Registers a metatable with these methods (and __gc, __index = methods). Leaves nothing on the stack.
 struct Method {
   const char* name;
@@ -88,6 +97,7 @@ void register_type(lua_State* L, const std::vector<Method>& methods) {
   }
   lua_pushcfunction(L, collect<T>);
   lua_setfield(L, -2, "__gc");
+  lock_metatable(L);
   lua_getfield(L, -1, "__index");
   if (lua_isnil(L, -1)) {
     lua_pushvalue(L, -2);

@@ -74,17 +74,22 @@ Result<int> view(lua_State* L) {
   View v;
   v.shape = PERI_TRY(read_shape(L, 2, "view: shape"));
   if (!lua_istable(L, 3)) return fail(Code::InvalidArgument, "view: strides must be a table", origin(L));
-  int64_t low = PERI_TRY(to_integer(L, 4, "view: offset")), high = low;
-  v.offset = low + t.view.offset;
+  // The first and the last element that the window reaches.
+  int64_t low = PERI_TRY(to_integer(L, 4, "view: offset")) + t.view.offset, high = low;
+  v.offset = low;
+  bool fits = true;
   for (int i = 0; i < v.shape.rank(); ++i) {
     lua_rawgeti(L, 3, i + 1);
     const int64_t stride = PERI_TRY(to_integer(L, -1, "view: a stride"));
     lua_pop(L, 1);
     v.strides.push_back(stride);
-    (stride < 0 ? low : high) += stride * (std::max<int64_t>(v.shape[i], 1) - 1);
+    int64_t extent = 0;
+    int64_t& end = stride < 0 ? low : high;
+    fits = fits && !__builtin_mul_overflow(stride, std::max<int64_t>(v.shape[i], 1) - 1, &extent) &&
+           !__builtin_add_overflow(end, extent, &end);
   }
-  const int64_t last = (high + t.view.offset + 1) * size_of(t.type.dtype);
-  if (numel(v.shape) > 0 && (low + t.view.offset < 0 || last > t.storage->bytes()))
+  fits = fits && low >= 0 && high < t.storage->bytes() / size_of(t.type.dtype);
+  if (numel(v.shape) > 0 && !fits)
     return fail(Code::InvalidArgument, "view: the window lies outside the buffer", origin(L));
   t.type.shape = v.shape;
   t.view = v;

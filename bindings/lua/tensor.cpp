@@ -54,6 +54,8 @@ Result<int> call_algorithm(lua_State* L) {
   session::ScriptValue* out = nullptr;
   if (writes == Writes::operand) out = PERI_TRY(to_tensor(L, 1, (name + ": the operand").c_str()));
   if (writes == Writes::last_argument) {
+    if (lua_gettop(L) == 0)
+      return fail(Code::InvalidArgument, name + ": the last argument, out, is missing", origin(L));
     out = PERI_TRY(to_tensor(L, lua_gettop(L), (name + ": the last argument, out,").c_str()));
     lua_settop(L, lua_gettop(L) - 1);
   }
@@ -151,14 +153,10 @@ Result<int> tensor_shape(lua_State* L) {
 Result<int> tensor_size(lua_State* L) {
   session::ScriptValue* value = PERI_TRY(to_tensor(L, 1, "size"));
   if (lua_isnoneornil(L, 2)) return tensor_shape(L);
-  int64_t dim = PERI_TRY(to_integer(L, 2, "size: dim"));
-  const int rank = value->type().shape.rank();
-  if (dim == 0 || dim > rank || dim < -rank)
-    return fail(Code::InvalidArgument,
-                fmt::format("size: no dimension {} in {} (dims are 1-based)", dim, value->type().to_string()),
-                origin(L));
-  lua_pushnumber(L,
-                 static_cast<double>(value->type().shape[static_cast<int>(dim > 0 ? dim - 1 : rank + dim)]));
+  const Shape& shape = value->type().shape;
+  auto dim = read_position(L, 2, shape.rank(), "dimension", value->type().to_string());
+  if (!dim) return std::unexpected(named(std::move(dim).error(), "size"));
+  lua_pushnumber(L, static_cast<double>(shape[static_cast<int>(*dim)]));
   return 1;
 }
 
@@ -223,13 +221,8 @@ Result<int> tensor_index(lua_State* L) {
   session::ScriptValue* value = PERI_TRY(to_tensor(L, 1, "index"));
   if (lua_type(L, 2) == LUA_TNUMBER) {
     const Shape shape = value->type().shape;
-    int64_t i = PERI_TRY(to_integer(L, 2, "position"));
     const int64_t size = shape.rank() ? shape[0] : 0;
-    if (i == 0 || i > size || i < -size)
-      return fail(Code::InvalidArgument,
-                  fmt::format("no position {} in {} (positions are 1-based)", i, value->type().to_string()),
-                  origin(L));
-    const int64_t at = i > 0 ? i - 1 : size + i;
+    const int64_t at = PERI_TRY(read_position(L, 2, size, "position", value->type().to_string()));
     const Origin here = origin(L);
     session::ScriptValue row = PERI_TRY(session(L).apply(
         Op::slice, {*value}, AttributesOf<Op::slice>{.dim = 0, .start = at, .stop = at + 1}, here));
@@ -338,6 +331,7 @@ void register_metatable(lua_State* L) {
   lua_setfield(L, meta, "__newindex");
   lua_pushcfunction(L, collect<LuaTensor>);
   lua_setfield(L, meta, "__gc");
+  lock_metatable(L);
   lua_pop(L, 1);
 }
 

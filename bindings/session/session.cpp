@@ -65,6 +65,15 @@ Result<kernels::Tensor> Session::readable(const kernels::Tensor& t) {
 
 Result<ScriptValue> Session::apply(Op op, const std::vector<Argument>& operands, Attributes attributes,
                                    const Origin& origin) {
+  if (op == Op::shard) {
+    const AttributeValue* given = attributes.find("group");
+    const auto* group = given ? std::get_if<Group>(given) : nullptr;
+    if (group && group->index_of(rank()) < 0)
+      return std::unexpected(with_operands(
+          {Code::InvalidArgument,
+           fmt::format("rank {} is not in the group {}, and has no part", rank(), group->to_string())},
+          operands, origin, op));
+  }
   if (info(op).has(kComposite)) {
     std::vector<TensorType> types;
     for (const Argument& a : operands) {

@@ -1,5 +1,6 @@
 -- Chooses what answers soonest: what is pushed through the workspace, then a part for each rank. The limits
--- are those that were measured, in bytes, as the planner's own (planner/passes/select.cpp): a policy to begin with.
+-- are those that were measured, in bytes, as the planner's own (planner/passes/select.cpp): a policy to begin
+-- with.
 local limits = { host = 4 * 1024, cuda = 256 * 1024, cuda_floats = 4 * 1024 * 1024 }
 
 return {

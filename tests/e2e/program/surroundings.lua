@@ -1,0 +1,30 @@
+-- run: peri run $FILE $(seq 9000); echo $?
+-- run: PERI_JOB=a PERI_RANK=0 PERI_WORLD_SIZE=2147483647 peri run $FILE; echo $?
+-- run: peri run -n 2 $FILE >&-; echo $?
+-- run: peri run $FILE >&-; echo $?
+-- run: peri run $FILE >/dev/full; echo $?
+-- run: peri run -n 2 $FILE <&- 2>&-; echo $?
+-- run: (ulimit -Ss 200000000000 && peri run -n 2 $FILE); echo $?
+-- run: peri explain --html /nowhere/a.html $FILE; echo $?
+-- run: peri explain --dot /nowhere/a.dot $FILE; echo $?
+-- run: peri run --trace /nowhere/a.json $FILE; echo $?
+-- run: peri run $FILE -n 2
+-- backend: host
+-- stdout: 1
+-- stdout: 2
+-- stdout: 1
+-- stdout: 1
+-- stdout: 1
+-- stdout: [0] ran
+-- stdout: [1] ran
+-- stdout: 0
+-- stdout: 1
+-- stdout: 1
+-- stdout: 1
+-- stdout: 1
+-- stdout: ran
+-- stderr: *
+-- What surrounds the program: too many arguments, absurd variables, descriptors that are closed, no threads, paths that
+-- cannot be written (told before the script runs).
+require "peri"
+print "ran"
