@@ -29,11 +29,15 @@ using LineEffects = BasicEffects<const PlanOperand>;
 
 namespace detail {
 
+// T, const if Model is.
+template <class Model, class T>
+using Like = std::conditional_t<std::is_const_v<Model>, const T, T>;
+
 template <class Operand>
 struct EffectsOf {
   using Effects = BasicEffects<Operand>;
   template <class T>
-  using Like = std::conditional_t<std::is_const_v<Operand>, const T, T>;
+  using Like = detail::Like<Operand, T>;
 
   Effects operator()(Like<AllocateLine>& line) const { return {.gives = {line.buffer}}; }
   Effects operator()(Like<ReuseLine>& line) const { return {.gives = {line.buffer}, .frees = {line.from}}; }
@@ -87,14 +91,16 @@ void for_each_operand(Line& line, F f) {
 }
 
 // The user's line that asked for it; nullptr for storage.
-inline const Origin* origin_of(const Line& line) {
-  return std::visit(Overloaded{[](const AllocateLine&) -> const Origin* { return nullptr; },
-                               [](const ReuseLine&) -> const Origin* { return nullptr; },
-                               [](const FreeLine&) -> const Origin* { return nullptr; },
-                               [](const InputCopyLine& l) { return &l.origin; },
-                               [](const KernelLine& l) { return &l.origin; },
-                               [](const CollectiveLine& l) { return &l.spec.origin; },
-                               [](const DeviceCopyLine& l) { return &l.origin; }},
+template <class LineT>
+auto* origin_of(LineT& line) {
+  using Found = std::conditional_t<std::is_const_v<LineT>, const Origin*, Origin*>;
+  return std::visit(Overloaded{[](const AllocateLine&) -> Found { return nullptr; },
+                               [](const ReuseLine&) -> Found { return nullptr; },
+                               [](const FreeLine&) -> Found { return nullptr; },
+                               [](detail::Like<LineT, InputCopyLine>& l) -> Found { return &l.origin; },
+                               [](detail::Like<LineT, KernelLine>& l) -> Found { return &l.origin; },
+                               [](detail::Like<LineT, CollectiveLine>& l) -> Found { return &l.spec.origin; },
+                               [](detail::Like<LineT, DeviceCopyLine>& l) -> Found { return &l.origin; }},
                     line);
 }
 

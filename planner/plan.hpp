@@ -69,20 +69,24 @@ struct PlanOperand {
 // `buffer` gets storage: regular or comm, as its kind says.
 struct AllocateLine {
   BufferId buffer;
+  bool operator==(const AllocateLine&) const = default;
 };
 // `buffer` takes over the storage of `from`, which is dead after the line that first writes `buffer`.
 struct ReuseLine {
   BufferId buffer;
   BufferId from;
+  bool operator==(const ReuseLine&) const = default;
 };
 // Its storage is not used again (comm: only returns to the plan).
 struct FreeLine {
   BufferId buffer;
+  bool operator==(const FreeLine&) const = default;
 };
 // Copy engine: all of an input into all of its persistent comm buffer.
 struct InputCopyLine {
   PlanOperand from, to;
   Origin origin;
+  bool operator==(const InputCopyLine&) const = default;
 };
 struct KernelLine {
   KernelSpec spec;
@@ -90,6 +94,7 @@ struct KernelLine {
   Origin origin;
   // A copy to or from a comm buffer because nothing better was possible (S3).
   bool identity_copy = false;
+  bool operator==(const KernelLine&) const = default;
 };
 // As many operands as algorithms.def says: send and barrier have no output, recv has no input.
 struct CollectiveLine {
@@ -98,11 +103,13 @@ struct CollectiveLine {
   // Fallback lowering: the name of the call's result, of which the output is the item; else empty.
   std::string call_name;
   bool is_fallback() const { return !call_name.empty(); }
+  bool operator==(const CollectiveLine&) const = default;
 };
 // Between host and device.
 struct DeviceCopyLine {
   PlanOperand from, to;
   Origin origin;
+  bool operator==(const DeviceCopyLine&) const = default;
 };
 // planner/lines.hpp says what each kind reads, writes, gives and frees.
 using Line = std::variant<AllocateLine, ReuseLine, FreeLine, InputCopyLine, KernelLine, CollectiveLine,
@@ -112,6 +119,7 @@ struct PlanLine {
   Line line;
   // Whether it may be captured: not work on host memory, device copies, and what the policy splits off.
   bool captured = true;
+  bool operator==(const PlanLine&) const = default;
 };
 
 // Why something was decided: shown by `peri explain`.
@@ -125,6 +133,7 @@ struct PlanOutput {
   PlanOperand value;
   // As in Graph's Output: already written back by a line, and not returned.
   int mutated_input = -1;
+  bool operator==(const PlanOutput&) const = default;
 };
 
 struct Plan {
@@ -140,6 +149,8 @@ struct Plan {
   // Whether the policy lets anything be captured; if not, no line is.
   bool capture = true;
   const Buffer& buffer(BufferId id) const { return buffers[static_cast<size_t>(id.index)]; }
+  // All but the decisions: what is done, not why.
+  bool operator==(const Plan& other) const;
 };
 
 // Graph -> Plan: verifies, eliminates dead code, selects algorithms, fuses, realizes comm buffers, plans
@@ -155,7 +166,12 @@ Status check_plan(const Plan& plan);
 // And that the caller gets what the program gives: its outputs' types, and every value that it writes back.
 Status check_plan(const Plan& plan, const Graph& program);
 
-std::string print(const Plan& plan);    // one line per line, for people and goldens
+// One line per line, for people, goldens and files. It is all of a plan but its decisions, as long as every
+// storage is a pool of its own.
+std::string print(const Plan& plan);
+// What `print` wrote. MalformedFile, with the line and what was expected there, for any other text: whatever
+// bytes it has, without recursion and in memory in proportion to it. The plan need not be right: check_plan.
+Result<Plan> parse_plan(std::string_view text);
 std::string explain(const Plan& plan);  // decisions with reasons, and the figures of statistics()
 std::string code(const Plan& plan);     // the plan as a Lua program over peri.runtime: to read, edit and run
 // What all ranks must agree on: print() without what may differ between ranks of one program (own group's

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "core/graph/reader.hpp"
 #include "core/ops/attributes_of.hpp"
 #include "planner/lines.hpp"
 #include "planner/text/format.hpp"
@@ -18,14 +19,16 @@ class Printer {
   Printer(const Plan& plan, For reader) : plan_(plan), agreement_(reader == For::agreement) {}
 
   std::string run() {
-    if (!agreement_) put("plan of rank {} of {}\n", plan_.world.rank, plan_.world.size);
+    if (!agreement_)
+      put("plan of rank {} of {}{}\n", plan_.world.rank, plan_.world.size,
+          plan_.capture ? "" : ", not captured");
     for (const std::vector<BufferId>* sources : {&plan_.inputs, &plan_.constants})
       for (BufferId id : *sources) put("{} : {}\n", name(id), described(id));
     for (const PlanLine& plan_line : plan_.lines) {
       std::visit([&](const auto& line) { print(line); }, plan_line.line);
       put("{}", plan_line.captured || !plan_.capture ? "" : "  (not captured)");
       if (const Origin* origin = origin_of(plan_line.line); origin && origin->known())
-        put("  @ {}", origin->to_string());
+        put("  @ {}", agreement_ ? origin->to_string() : origin_text(*origin));
       put("\n");
     }
     std::vector<std::string> returned, written;
@@ -55,8 +58,8 @@ class Printer {
   std::string window(const PlanOperand& operand) const {
     std::string value = name(operand.buffer);
     if (operand.version != 0) value += fmt::format(".{}", operand.version);
-    if (is_whole(plan_, operand)) return value;
     const View& view = operand.type.view;
+    if (view == View::contiguous(plan_.buffer(operand.buffer).type.shape)) return value;
     const std::string offset = agreement_ || view.offset == 0 ? "" : fmt::format(" + {}", view.offset);
     return fmt::format("{}[{} : {}{}]", value, fmt::join(view.shape.begin(), view.shape.end(), ","),
                        fmt::join(view.strides.begin(), view.strides.end(), ","), offset);

@@ -70,6 +70,11 @@ TEST_CASE("random programs: the plan computes what the program means") {
     INFO(print(plans[0]));
     REQUIRE(print(planned(graph, policy, {0, world})) == print(plans[0]));
     REQUIRE(code(planned(graph, policy, {0, world})) == code(plans[0]));
+    for (const planner::Plan& plan : plans) {
+      const Result<planner::Plan> read = planner::parse_plan(print(plan));
+      if (!read) FAIL(read.error().to_string());
+      REQUIRE(*read == plan);
+    }
     const auto stats = statistics(plans[0]);
     REQUIRE(stats.at("lower_bound_bytes") <= stats.at("peak_bytes"));
     REQUIRE(stats.at("intermediate_buffers") + stats.at("reuses") >=
