@@ -17,15 +17,16 @@ class Collector {
   // Call it before the value gets a Lua object: it may collect.
   void hand_out(lua_State* L, const session::ScriptValue& value);
 
-  // Collects, to make `is_enough()` true, if so much has been handed out since the last time that it costs
-  // little beside that. Each time that it fails, because the script holds its tensors, it is tried half as
-  // often.
+  // Collects (true if it did), to make `is_enough()` true, if so much has been handed out since the last time
+  // that it costs little beside that. Each time that it fails, because the script holds its tensors, it is
+  // tried half as often.
   template <class IsEnough>
-  void collect_for(lua_State* L, IsEnough is_enough) {
-    if (allowance_ < patience_ * lua_gc(L, LUA_GCCOUNT, 0)) return;
+  bool collect_for(lua_State* L, IsEnough is_enough) {
+    if (allowance_ < patience_ * lua_gc(L, LUA_GCCOUNT, 0)) return false;
     allowance_ = new_bytes_ = 0;
     lua_gc(L, LUA_GCCOLLECT, 0);
     patience_ = is_enough() ? 1 : patience_ < kMostPatience ? 2 * patience_ : patience_;
+    return true;
   }
 
  private:

@@ -4,7 +4,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <map>
+#include <algorithm>
 #include <memory>
 
 #include "bindings/lua/collector.hpp"
@@ -19,6 +19,7 @@ namespace {
 constexpr const char* kAllCompiled = "peri.all_compiled";
 
 struct Specialisation {
+  Signature signature;
   session::CompiledProgram program;
   Tree results;  // leaves by position among the executable's outputs
 };
@@ -29,8 +30,12 @@ struct LuaCompiled {
   std::string name;          // file:line of the function
   planner::Policy policy;
   Group agreement;
-  std::map<std::string, std::unique_ptr<Specialisation>> specialisations{};  // by input signature
-  Specialisation* last = nullptr;  // what explain() and the like describe
+  // In the order in which they were compiled.
+  std::vector<std::unique_ptr<Specialisation>> specialisations{};
+  // The same; the one that was called last, which explain() and the like describe, comes first.
+  std::vector<Specialisation*> recent{};
+  // Scratch of a call, which takes it as long as it lasts.
+  std::vector<const kernels::Tensor*> tensors{};
   bool compiling = false;
 };
 
@@ -45,7 +50,7 @@ constexpr int kDeepest = 100;  // compiled functions inside one another: each ta
 // Runs the Lua function on the `count` values above the stack's `base`, which are popped; its results are
 // taken apart.
 Result<Tree> call_function(lua_State* L, int function, const Tree& arguments,
-                           const std::vector<session::ScriptValue>& leaves,
+                           std::vector<session::ScriptValue> leaves,
                            std::vector<session::ScriptValue>& results) {
   const session::Session::Nested nested(session(L));
   if (nested.depth() > kDeepest)
@@ -67,7 +72,7 @@ Result<Tree> call_function(lua_State* L, int function, const Tree& arguments,
 }
 
 // Traces the function on symbols of the arguments' types, and compiles the graph.
-Result<std::unique_ptr<Specialisation>> specialise(lua_State* L, LuaCompiled& compiled, const Tree& arguments,
+Result<std::unique_ptr<Specialisation>> specialise(lua_State* L, LuaCompiled& compiled, Signature signature,
                                                    const std::vector<session::ScriptValue>& inputs) {
   session::Session& s = session(L);
   auto trace = std::make_shared<session::Trace>();
@@ -76,71 +81,107 @@ Result<std::unique_ptr<Specialisation>> specialise(lua_State* L, LuaCompiled& co
     symbols.push_back(PERI_TRY(trace->input(v.type(), v.tensor().storage->allocator(), v.made)));
   Tree tree = PERI_TRY([&] {
     const session::Session::Tracing tracing(s, trace);
-    return call_function(L, compiled.function, arguments, symbols, results);
+    return call_function(L, compiled.function, signature.arguments(), std::move(symbols), results);
   }());
-  std::vector<kernels::Tensor> constants;
   Graph graph = PERI_TRY(trace->finish(results));
-  constants = trace->constants();
   session::CompiledProgram program =
-      PERI_TRY(compile(s, std::move(graph), std::move(constants), compiled.policy, compiled.agreement));
-  return std::make_unique<Specialisation>(Specialisation{std::move(program), std::move(tree)});
+      PERI_TRY(compile(s, std::move(graph), trace->constants(), compiled.policy, compiled.agreement));
+  return std::make_unique<Specialisation>(
+      Specialisation{std::move(signature), std::move(program), std::move(tree)});
 }
 
-Result<int> call_compiled(lua_State* L) {
-  LuaCompiled* compiled = PERI_TRY(to_compiled(L, "compiled function"));
-  session::Session& s = session(L);
-  std::vector<session::ScriptValue> leaves, results;
+Result<Tree> take_arguments(lua_State* L, std::vector<session::ScriptValue>& leaves) {
   Tree arguments;
   arguments.kind = Tree::Kind::table;
   for (int i = 2; i <= lua_gettop(L); ++i)
     arguments.items.emplace_back(Tree{}, PERI_TRY(flatten(L, i, leaves)));
-  const Origin here = origin(L);
-  if (s.trace()) {  // inside another compiled function: its operations join that function's
-    const Tree tree = PERI_TRY(call_function(L, compiled->function, arguments, leaves, results));
-    for (const auto& [key, item] : tree.items) unflatten(L, item, results);
-    return static_cast<int>(tree.items.size());
-  }
-  std::vector<kernels::Tensor> tensors;
-  for (const session::ScriptValue& v : leaves) {
+  return arguments;
+}
+
+int push_results(lua_State* L, const Tree& tree, std::vector<session::ScriptValue>& results) {
+  for (const auto& [key, item] : tree.items) unflatten(L, item, results);
+  return static_cast<int>(tree.items.size());
+}
+
+// Inside another compiled function: its operations join that function's.
+Result<int> inline_call(lua_State* L, const LuaCompiled& compiled) {
+  std::vector<session::ScriptValue> leaves, results;
+  const Tree arguments = PERI_TRY(take_arguments(L, leaves));
+  const Tree tree = PERI_TRY(call_function(L, compiled.function, arguments, std::move(leaves), results));
+  return push_results(L, tree, results);
+}
+
+Specialisation* called(LuaCompiled& compiled, std::vector<Specialisation*>::iterator which) {
+  std::rotate(compiled.recent.begin(), which, which + 1);
+  return compiled.recent.front();
+}
+
+// The usual case, without taking anything apart: the arguments are like those of one of the last calls.
+// nullptr if not.
+Specialisation* find_recent(lua_State* L, LuaCompiled& compiled,
+                            std::vector<const kernels::Tensor*>& tensors) {
+  constexpr int64_t kTried = 4;
+  const auto end = compiled.recent.begin() + std::min(std::ssize(compiled.recent), kTried);
+  const auto found = std::find_if(compiled.recent.begin(), end, [&](const Specialisation* candidate) {
+    return candidate->signature.matches(L, 2, tensors);
+  });
+  return found == end ? nullptr : called(compiled, found);
+}
+
+// Takes the arguments apart, and compiles for them if that has not been done. `leaves` keep the tensors.
+Result<Specialisation*> find_or_compile(lua_State* L, LuaCompiled& compiled,
+                                        std::vector<session::ScriptValue>& leaves) {
+  Tree arguments = PERI_TRY(take_arguments(L, leaves));
+  for (const session::ScriptValue& v : leaves)
     if (v.is_symbol())
       return fail(Code::InvalidArgument,
                   "a symbolic tensor of a function that has been traced is passed to a compiled function",
-                  here);
-    tensors.push_back(v.tensor());
-  }
+                  origin(L));
+  Signature signature(std::move(arguments), leaves);
+  const auto found = std::ranges::find(compiled.recent, signature, &Specialisation::signature);
+  if (found != compiled.recent.end()) return called(compiled, found);
+  const auto end_compiling = [](bool* compiling) { *compiling = false; };
+  const std::unique_ptr<bool, decltype(end_compiling)> compiling(&compiled.compiling, end_compiling);
+  compiled.compiling = true;
+  compiled.specialisations.push_back(PERI_TRY(specialise(L, compiled, std::move(signature), leaves)));
+  compiled.recent.push_back(compiled.specialisations.back().get());
+  return called(compiled, compiled.recent.end() - 1);
+}
+
+Result<int> call_compiled(lua_State* L) {
+  LuaCompiled* compiled = PERI_TRY(to_compiled(L, "compiled function"));
+  if (session(L).trace()) return inline_call(L, *compiled);
   if (compiled->compiling)
-    return fail(Code::InvalidArgument, fmt::format("{} is called while it is compiled", compiled->name), here,
-                "its policy must not call it");
-  std::string signature;
-  append_signature(arguments, leaves, signature);
-  std::unique_ptr<Specialisation>& entry = compiled->specialisations[signature];
-  if (!entry) {
-    const auto end_compiling = [](bool* compiling) { *compiling = false; };
-    const std::unique_ptr<bool, decltype(end_compiling)> compiling(&compiled->compiling, end_compiling);
-    compiled->compiling = true;
-    auto made = specialise(L, *compiled, arguments, leaves);
-    if (!made) {
-      compiled->specialisations.erase(signature);
-      return std::unexpected(made.error());
-    }
-    entry = std::move(*made);
+    return fail(Code::InvalidArgument, fmt::format("{} is called while it is compiled", compiled->name),
+                origin(L), "its policy must not call it");
+  std::vector<const kernels::Tensor*> tensors = std::move(compiled->tensors);
+  std::vector<session::ScriptValue> leaves, results;
+  Specialisation* entry = find_recent(L, *compiled, tensors);
+  if (entry && !entry->program.executable->has_free_outputs()) {
+    const bool collected =
+        collector(L).collect_for(L, [&] { return entry->program.executable->has_free_outputs(); });
+    if (collected) entry = find_recent(L, *compiled, tensors);  // finalizers may have changed the arguments
   }
-  compiled->last = entry.get();
-  cudagraph::Executable& executable = *entry->program.executable;
-  const auto is_enough = [&] { return executable.has_free_outputs(); };
-  if (!is_enough()) collector(L).collect_for(L, is_enough);
-  for (kernels::Tensor& t : PERI_TRY(executable.call(tensors))) results.push_back({std::move(t), here});
-  for (const auto& [key, item] : entry->results.items) unflatten(L, item, results);
-  return static_cast<int>(entry->results.items.size());
+  if (!entry) {
+    entry = PERI_TRY(find_or_compile(L, *compiled, leaves));
+    tensors.clear();
+    for (const session::ScriptValue& v : leaves) tensors.push_back(&v.tensor());
+  }
+  std::vector<kernels::Tensor> outputs = PERI_TRY(entry->program.executable->call(tensors));
+  compiled->tensors = std::move(tensors);
+  const Origin here = origin(L);
+  results.reserve(outputs.size());
+  for (kernels::Tensor& t : outputs) results.push_back({std::move(t), here});
+  return push_results(L, entry->results, results);
 }
 
 Result<Specialisation*> last_of(lua_State* L, const char* what) {
   LuaCompiled* compiled = PERI_TRY(to_compiled(L, what));
-  if (!compiled->last)
+  if (compiled->recent.empty())
     return fail(Code::InvalidArgument,
                 fmt::format("{}: the function has not been called yet, so nothing is compiled", what),
                 origin(L), "call it once with the inputs you mean");
-  return compiled->last;
+  return compiled->recent.front();
 }
 
 int push_text(lua_State* L, const std::string& text) {
@@ -256,7 +297,7 @@ std::vector<commands::ReportEntry> compiled_programs(lua_State* L) {
     lua_rawgeti(L, -1, i);
     const auto* compiled = test<LuaCompiled>(L, -1);
     lua_pop(L, 1);
-    for (const auto& [signature, specialisation] : compiled->specialisations) {
+    for (const auto& specialisation : compiled->specialisations) {
       const planner::Plan& plan = specialisation->program.executable->plan();
       std::vector<std::string> types;
       for (BufferId id : plan.inputs) types.push_back(plan.buffer(id).type.to_string());

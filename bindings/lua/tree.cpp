@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <bit>
 
 #include "bindings/lua/tensor.hpp"
 
@@ -11,6 +12,12 @@ namespace peri::lua {
 namespace {
 
 constexpr int kMaxDepth = 32;
+
+std::string_view text_at(lua_State* L, int index) {
+  size_t length = 0;
+  const char* text = lua_tolstring(L, index, &length);
+  return {text, length};
+}
 
 Result<Tree> flatten_table(lua_State* L, int index, std::vector<session::ScriptValue>& leaves, int depth) {
   if (depth >= kMaxDepth)
@@ -30,16 +37,18 @@ Result<Tree> flatten_table(lua_State* L, int index, std::vector<session::ScriptV
     lua_pop(L, 1);
     tree.items.emplace_back(std::move(key), PERI_TRY(item));
   }
+  tree.list_size = tree.items.size();
   // pairs() has no order of its own; names in sorted order are the same on every rank.
   std::vector<std::string> names;
   lua_pushnil(L);
   while (lua_next(L, index)) {
-    if (lua_type(L, -2) == LUA_TSTRING) names.emplace_back(lua_tostring(L, -2));
+    if (lua_type(L, -2) == LUA_TSTRING) names.emplace_back(text_at(L, -2));
     lua_pop(L, 1);
   }
   std::sort(names.begin(), names.end());
   for (const std::string& name : names) {
-    lua_getfield(L, index, name.c_str());
+    lua_pushlstring(L, name.data(), name.size());
+    lua_rawget(L, index);
     Tree key;
     key.kind = Tree::Kind::string;
     key.string = name;
@@ -79,7 +88,7 @@ Result<Tree> flatten(lua_State* L, int index, std::vector<session::ScriptValue>&
       return tree;
     case LUA_TSTRING:
       tree.kind = Tree::Kind::string;
-      tree.string = lua_tostring(L, index);
+      tree.string = text_at(L, index);
       return tree;
     case LUA_TTABLE:
       return flatten_table(L, index, leaves, depth);
@@ -93,44 +102,13 @@ Result<Tree> flatten(lua_State* L, int index, std::vector<session::ScriptValue>&
   }
 }
 
-void append_signature(const Tree& tree, const std::vector<session::ScriptValue>& leaves, std::string& text) {
-  switch (tree.kind) {
-    case Tree::Kind::nil:
-      text += 'n';
-      return;
-    case Tree::Kind::boolean:
-      text += tree.boolean ? "bt" : "bf";
-      return;
-    case Tree::Kind::number:
-      fmt::format_to(std::back_inserter(text), "#{}", tree.number);
-      return;
-    case Tree::Kind::string:
-      fmt::format_to(std::back_inserter(text), "s{}:{}", tree.string.size(), tree.string);
-      return;
-    case Tree::Kind::group:
-      text += "g" + tree.group.to_string();
-      return;
-    case Tree::Kind::tensor: {
-      const session::ScriptValue& v = leaves[static_cast<size_t>(tree.number)];
-      text += v.type().to_string();
-      if (!v.is_symbol() && v.tensor().storage->is_symmetric())
-        text += "@" + to_string(v.tensor().storage->allocator());
-      return;
-    }
-    case Tree::Kind::table:
-      text += '{';
-      for (const auto& [key, item] : tree.items) {
-        append_signature(key, leaves, text);
-        text += '=';
-        append_signature(item, leaves, text);
-        text += ',';
-      }
-      text += '}';
-      return;
-  }
+bool Tree::operator==(const Tree& other) const {
+  return kind == other.kind && boolean == other.boolean &&
+         std::bit_cast<uint64_t>(number) == std::bit_cast<uint64_t>(other.number) && string == other.string &&
+         group == other.group && items == other.items;
 }
 
-void unflatten(lua_State* L, const Tree& tree, const std::vector<session::ScriptValue>& leaves) {
+void unflatten(lua_State* L, const Tree& tree, std::vector<session::ScriptValue>& leaves) {
   luaL_checkstack(L, 8, "table too deep");
   switch (tree.kind) {
     case Tree::Kind::nil:
@@ -145,7 +123,7 @@ void unflatten(lua_State* L, const Tree& tree, const std::vector<session::Script
       push<LuaGroup>(L, tree.group);
       return;
     case Tree::Kind::tensor:
-      return push_tensor(L, leaves[static_cast<size_t>(tree.number)]);
+      return push_tensor(L, std::move(leaves[static_cast<size_t>(tree.number)]));
     case Tree::Kind::table:
       lua_newtable(L);
       for (const auto& [key, item] : tree.items) {
@@ -155,6 +133,151 @@ void unflatten(lua_State* L, const Tree& tree, const std::vector<session::Script
       }
       return;
   }
+}
+
+// --- signatures ---
+
+namespace {
+
+// FNV-1a, a word at a time.
+class Hash {
+ public:
+  void mix(uint64_t word) { value_ = (value_ ^ word) * 0x100000001B3u; }
+  void mix(std::string_view text) {
+    mix(text.size());
+    for (const char c : text) mix(static_cast<uint64_t>(c));
+  }
+  void mix(const Tree& tree) {
+    mix(static_cast<uint64_t>(tree.kind) << 1 | tree.boolean);
+    mix(std::bit_cast<uint64_t>(tree.number));
+    mix(tree.string);
+    for (const Tree::Item& item : tree.items) {
+      mix(item.key);
+      mix(item.value);
+    }
+  }
+  void mix(const TensorType& type) {
+    mix(static_cast<uint64_t>(type.dtype));
+    for (const int64_t size : type.shape) mix(static_cast<uint64_t>(size));
+  }
+  uint64_t value() const { return value_; }
+
+ private:
+  uint64_t value_ = 0xCBF29CE484222325u;
+};
+
+const Allocator& allocator_of(const session::ScriptValue& v) {
+  static const Allocator ordinary = DefaultAllocator{};
+  return v.is_symbol() ? ordinary : v.tensor().storage->allocator();
+}
+
+// Compares values on the stack with a signature, in one walk that allocates nothing.
+template <class Leaf>
+class Matcher {
+ public:
+  // Leaves the tensors' metatable on the stack: looking it up for each of them would take most of the time.
+  Matcher(lua_State* state, const std::vector<Leaf>& leaves, std::vector<const kernels::Tensor*>& tensors)
+      : L(state), leaves_(leaves), tensors_(tensors) {
+    luaL_getmetatable(L, LuaTensor::kLuaName);
+    metatable_ = lua_gettop(L);
+    tensors_.resize(leaves.size());
+  }
+  ~Matcher() { lua_settop(L, metatable_ - 1); }
+  Matcher(const Matcher&) = delete;
+
+  // Leaves the stack as it was, except where it finds a difference.
+  bool matches(int index, const Tree& tree) {
+    switch (tree.kind) {
+      case Tree::Kind::nil:
+        return lua_isnil(L, index);
+      case Tree::Kind::boolean:
+        return lua_isboolean(L, index) && (lua_toboolean(L, index) != 0) == tree.boolean;
+      case Tree::Kind::number:
+        return lua_type(L, index) == LUA_TNUMBER &&
+               std::bit_cast<uint64_t>(lua_tonumber(L, index)) == std::bit_cast<uint64_t>(tree.number);
+      case Tree::Kind::string:
+        return lua_type(L, index) == LUA_TSTRING && text_at(L, index) == tree.string;
+      case Tree::Kind::group: {
+        const auto* group = test<LuaGroup>(L, index);
+        return group && group->group == tree.group;
+      }
+      case Tree::Kind::tensor:
+        return matches_tensor(index, static_cast<size_t>(tree.number));
+      case Tree::Kind::table:
+        return lua_type(L, index) == LUA_TTABLE && matches_table(index, tree);
+    }
+    return false;
+  }
+
+ private:
+  bool matches_tensor(int index, size_t leaf) {
+    if (lua_type(L, index) != LUA_TUSERDATA || !lua_getmetatable(L, index)) return false;
+    if (!lua_rawequal(L, -1, metatable_)) return false;
+    lua_pop(L, 1);
+    const auto& value = static_cast<const LuaTensor*>(lua_touserdata(L, index))->value;
+    if (value.is_symbol() || value.type() != leaves_[leaf].type) return false;
+    if (value.tensor().storage->allocator() != leaves_[leaf].allocator) return false;
+    tensors_[leaf] = &value.tensor();
+    return true;
+  }
+
+  // Lua walks a list in order.
+  bool matches_table(int index, const Tree& tree) {
+    if (!lua_checkstack(L, 8)) return false;
+    size_t listed = 0, named = 0;
+    lua_pushnil(L);
+    while (lua_next(L, index)) {
+      const Tree* expected = nullptr;
+      if (lua_type(L, -2) == LUA_TNUMBER && listed < tree.list_size &&
+          lua_tonumber(L, -2) == static_cast<double>(listed + 1))
+        expected = &tree.items[listed++].value;
+      else if (lua_type(L, -2) == LUA_TSTRING)
+        expected = find(tree, text_at(L, -2), named);
+      if (!expected || !matches(lua_gettop(L), *expected)) return false;
+      lua_pop(L, 1);
+    }
+    return listed + named == tree.items.size();
+  }
+
+  static const Tree* find(const Tree& tree, std::string_view name, size_t& named) {
+    const auto names = std::span(tree.items).subspan(tree.list_size);
+    const auto at = std::ranges::lower_bound(
+        names, name, {}, [](const Tree::Item& item) { return std::string_view(item.key.string); });
+    if (at == names.end() || at->key.string != name) return nullptr;
+    ++named;
+    return &at->value;
+  }
+
+  lua_State* L;
+  const std::vector<Leaf>& leaves_;
+  std::vector<const kernels::Tensor*>& tensors_;
+  int metatable_ = 0;
+};
+
+}  // namespace
+
+Signature::Signature(Tree arguments, const std::vector<session::ScriptValue>& leaves)
+    : arguments_(std::move(arguments)) {
+  Hash hash;
+  hash.mix(arguments_);
+  for (const session::ScriptValue& v : leaves) {
+    leaves_.push_back({v.type(), allocator_of(v)});
+    hash.mix(v.type());
+  }
+  hash_ = hash.value();
+}
+
+bool Signature::operator==(const Signature& other) const {
+  return hash_ == other.hash_ && leaves_ == other.leaves_ && arguments_ == other.arguments_;
+}
+
+bool Signature::matches(lua_State* L, int first, std::vector<const kernels::Tensor*>& tensors) const {
+  const int count = lua_gettop(L) - first + 1;
+  if (static_cast<size_t>(count) != arguments_.items.size()) return false;
+  Matcher matcher(L, leaves_, tensors);
+  for (int i = 0; i < count; ++i)
+    if (!matcher.matches(first + i, arguments_.items[static_cast<size_t>(i)].value)) return false;
+  return true;
 }
 
 }  // namespace peri::lua
