@@ -1,5 +1,5 @@
 // A plan as a Lua program over peri.runtime: what people read, diff and edit, and an
-// oracle for the executor. planner/README.md describes the primitives. Large plans are cut into functions,
+// oracle for the executor. text/README.md describes the primitives. Large plans are cut into functions,
 // within LuaJIT's limits.
 #include <fmt/format.h>
 #include <fmt/ranges.h>

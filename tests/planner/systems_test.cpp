@@ -205,7 +205,8 @@ TEST_CASE("S2: every choice and refusal has its reason") {
     Program p;
     NodeId x = p.op(Op::exp, {p.input(DType::f32, shape)});
     NodeId y = p.op(Op::all_reduce, {x}, {{"group", group}, {"algorithm", named}, {"reduce", reduce}});
-    const planner::Decision decision = planned(p.returning({y}), policy).decisions[0];
+    const World world{0, std::ranges::max(group.ranks) + 1};
+    const planner::Decision decision = planned(p.returning({y}), policy, world).decisions[0];
     CHECK(decision.subject == "all_reduce at model.lua:2");
     return decision.choice + ": " + decision.reason;
   };
