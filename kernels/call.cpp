@@ -8,7 +8,7 @@
 namespace peri::kernels {
 namespace {
 
-Status check_layouts(const Call& call) {
+Status check_layouts(const KernelCall& call) {
   auto check = [&](const OperandType& operand, const char* role) -> Status {
     PERI_TRY(checked_numel(operand.view.shape));
     if (operand.view.shape.rank() == operand.view.strides.rank()) return {};
@@ -22,7 +22,7 @@ Status check_layouts(const Call& call) {
 }
 
 // The attributes completed, the op's own rule kept, and the output what the rule says.
-Result<Attributes> check_types(const Call& call) {
+Result<Attributes> check_types(const KernelCall& call) {
   if (call.outputs.size() != 1)
     return fail(Code::InvalidArgument, fmt::format("makes one output, not {}", call.outputs.size()));
   std::vector<TensorType> types;
@@ -36,7 +36,7 @@ Result<Attributes> check_types(const Call& call) {
   return attributes;
 }
 
-Status check_program(const Call& call) {
+Status check_program(const KernelCall& call) {
   const FusedProgram& program = call.spec.fused;
   if (program.operand_dtypes.size() != call.inputs.size() || program.results.size() != call.outputs.size() ||
       call.outputs.empty())
@@ -109,7 +109,7 @@ Result<Family> family_of(const KernelSpec& spec) {
   return fail(Code::InvalidArgument, fmt::format("{} is not a compute kernel", to_string(spec.op)));
 }
 
-Result<KernelSpec> checked(const Call& call) {
+Result<KernelSpec> checked(const KernelCall& call) {
   PERI_TRY(check_layouts(call));
   if (call.spec.is_fused()) {
     PERI_TRY(check_program(call));

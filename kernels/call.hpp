@@ -11,7 +11,7 @@
 
 namespace peri::kernels {
 
-struct Call {
+struct KernelCall {
   const KernelSpec& spec;
   std::span<const OperandType> inputs, outputs;
 
@@ -25,7 +25,7 @@ struct Call {
 Result<Family> family_of(const KernelSpec& spec);
 
 // The spec with its attributes completed. Errors: what contradicts itself or the op's rule.
-Result<KernelSpec> checked(const Call& call);
+Result<KernelSpec> checked(const KernelCall& call);
 
 // What a lookup of a position that does not exist gives: the bits of a quiet NaN (floats) or of zero, in the
 // lowest `size_of(dtype)` bytes.

@@ -29,7 +29,7 @@ class KernelCache {
     if (auto found = kernels_.find(KeyView(spec, inputs, outputs)); found != kernels_.end())
       return found->second;
     std::shared_ptr<const Kernel> kernel = PERI_TRY(compile());
-    if (kernels_.size() >= kMostKernels) {
+    if (kernels_.size() >= kMaxKernels) {
       before_clearing_();
       kernels_.clear();
     }
@@ -40,7 +40,7 @@ class KernelCache {
  private:
   // Programs whose shapes keep changing would fill memory: then everything is compiled anew. Kernels in use
   // live on with their users.
-  static constexpr size_t kMostKernels = 4096;
+  static constexpr size_t kMaxKernels = 4096;
 
   struct Key {
     KernelSpec spec;

@@ -14,7 +14,7 @@ bool ReductionSpaces::is_by_columns() const {
          std::abs(kept.inner_stride(1)) < std::abs(reduced.inner_stride(0));
 }
 
-ReductionSpaces split_reduction(const Call& call, const Ints& dims) {
+ReductionSpaces split_reduction(const KernelCall& call, const Ints& dims) {
   const View &in = call.in(0), &out = call.out();
   std::vector<char> is_reduced(static_cast<size_t>(in.shape.rank()), dims.empty());
   for (int64_t dim : dims) is_reduced[static_cast<size_t>(dim)] = true;
@@ -38,7 +38,7 @@ ReductionSpaces split_reduction(const Call& call, const Ints& dims) {
   return spaces;
 }
 
-Lines normalised_lines(const Call& call) {
+Lines normalised_lines(const KernelCall& call) {
   const View &in = call.in(0), &out = call.out();
   const int dim = call.spec.attributes.find<"dim">().value_or(out.shape.rank() - 1);
   Lines result{{{}, std::vector<Strides>(2)}};
@@ -66,12 +66,12 @@ std::vector<double> rope_frequencies(double base, int64_t half) {
   return frequencies;
 }
 
-double attention_scale(const Call& call) {
+double attention_scale(const KernelCall& call) {
   const double given = call.spec.attributes.as<Op::attention>().scale;
   return given != 0 ? given : 1 / std::sqrt(static_cast<double>(call.in(0).shape[2]));
 }
 
-std::vector<int64_t> cat_offsets(const Call& call) {
+std::vector<int64_t> cat_offsets(const KernelCall& call) {
   const int dim = call.spec.attributes.as<Op::cat>().dim;
   const int64_t step = call.out().strides[dim] * size_of(call.dtype());
   std::vector<int64_t> offsets;

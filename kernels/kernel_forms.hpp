@@ -19,7 +19,7 @@ struct ReductionSpaces {
   bool is_by_columns() const;
 };
 // `dims`: those that go; all if there are none.
-ReductionSpaces split_reduction(const Call& call, const Ints& dims);
+ReductionSpaces split_reduction(const KernelCall& call, const Ints& dims);
 
 // The lines of the output along one dimension, and the same lines of the first operand; strides in elements.
 struct Lines {
@@ -27,16 +27,16 @@ struct Lines {
   int64_t length = 1, out_stride = 1, in_stride = 1;
 };
 // Along the attribute `dim`, or the last dimension where there is none.
-Lines normalised_lines(const Call& call);
+Lines normalised_lines(const KernelCall& call);
 
 // Quarter turns per position of each pair: 2 / pi * base^(-j / half).
 std::vector<double> rope_frequencies(double base, int64_t half);
 
 // What scores are multiplied by: the attribute, or 1 / sqrt(width) where it is 0.
-double attention_scale(const Call& call);
+double attention_scale(const KernelCall& call);
 
 // Where each operand's part begins in the output of a cat, in bytes.
-std::vector<int64_t> cat_offsets(const Call& call);
+std::vector<int64_t> cat_offsets(const KernelCall& call);
 
 // A batch of products whose b is the same for all, as more rows of a and of c: how many, and how far apart
 // they are. Nothing if b differs, if there is no batch, or if the rows are not evenly spaced.

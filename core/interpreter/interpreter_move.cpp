@@ -6,7 +6,7 @@
 namespace peri::reference {
 namespace {
 
-Value permuted(const Call& call, const Ints& dims) {
+Value permuted(const OpCall& call, const Ints& dims) {
   return gather(call.operand(0), call.type, [&](Index index) {
     Index from{};
     for (size_t d = 0; d < dims.size(); ++d) from[dims[d]] = index[d];
@@ -14,7 +14,7 @@ Value permuted(const Call& call, const Ints& dims) {
   });
 }
 
-Value embedded(const Call& call) {
+Value embedded(const OpCall& call) {
   const Value& ids = call.operand(0);
   const Shape& table = call.shape(1);
   int last = call.type.shape.rank() - 1;
@@ -24,7 +24,7 @@ Value embedded(const Call& call) {
   });
 }
 
-Value selected(const Call& call) {
+Value selected(const OpCall& call) {
   const int dim = call.attributes.as<Op::index_select>().dim;
   const Value::Integers& chosen = call.operand(1).integers();
   return gather(call.operand(0), call.type, [&](Index index) -> int64_t {
@@ -64,13 +64,13 @@ Value part(const Value& whole, int dim, int64_t start, int64_t step, const Tenso
   });
 }
 
-Value retyped(const Call& call) {
+Value retyped(const OpCall& call) {
   Value result = call.operand(0);
   result.type = call.type;
   return result;
 }
 
-Value transposed(const Call& call) {
+Value transposed(const OpCall& call) {
   Ints dims;
   for (int d = 0; d < call.type.shape.rank(); ++d) dims.push_back(d);
   const auto [dim0, dim1] = call.attributes.as<Op::transpose>();
@@ -78,7 +78,7 @@ Value transposed(const Call& call) {
   return permuted(call, dims);
 }
 
-Value stacked(const Call& call) {
+Value stacked(const OpCall& call) {
   const int dim = call.attributes.as<Op::stack>().dim;
   std::vector<Value> with_dim;
   for (const Value* operand : call.operands) {
@@ -91,7 +91,7 @@ Value stacked(const Call& call) {
 }
 
 // Where an index comes twice, the later slice stays.
-static Value with_slices(const Call& call) {
+static Value with_slices(const OpCall& call) {
   const int dim = call.attributes.as<Op::index_copy>().dim;
   const Value::Integers& chosen = call.operand(1).integers();
   Value result = call.operand(0);
@@ -111,7 +111,7 @@ static Value with_slices(const Call& call) {
   return result;
 }
 
-Value index_copied(const Call& call) {
+Value index_copied(const OpCall& call) {
   switch (op_of<IndexCopyOp>(call.op)) {
     case IndexCopyOp::index_copy:
       return with_slices(call);
@@ -119,7 +119,7 @@ Value index_copied(const Call& call) {
   PERI_CHECK(false, "not an index copy");
 }
 
-Value viewed(const Call& call) {
+Value viewed(const OpCall& call) {
   const Attributes& attributes = call.attributes;
   switch (op_of<ViewOp>(call.op)) {
     case ViewOp::reshape:
@@ -142,7 +142,7 @@ Value viewed(const Call& call) {
   PERI_CHECK(false, "not a view");
 }
 
-Value copied(const Call& call) {
+Value copied(const OpCall& call) {
   switch (op_of<CopyOp>(call.op)) {
     case CopyOp::contiguous:
       return retyped(call);
@@ -152,7 +152,7 @@ Value copied(const Call& call) {
   PERI_CHECK(false, "not a copy");
 }
 
-Value gathered(const Call& call) {
+Value gathered(const OpCall& call) {
   switch (op_of<GatherOp>(call.op)) {
     case GatherOp::embedding:
       return embedded(call);

@@ -31,7 +31,7 @@ Result<Value> interpret(Op op, std::span<const Value> operands, const Attributes
 
 namespace reference {
 
-Value compute(const Call& call) {
+Value compute(const OpCall& call) {
   switch (info(call.op).family) {
     case Family::pointwise:
       return call.op == Op::cast ? cast(call) : pointwise(call);
@@ -70,7 +70,7 @@ Value compute(const Call& call) {
 }
 
 // Composite ops by their own meaning, not by their decomposition.
-Value composite(const Call& call) {
+Value composite(const OpCall& call) {
   switch (op_of<CompositeOp>(call.op)) {
     case CompositeOp::linear:
       return linear(call);

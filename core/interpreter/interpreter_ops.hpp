@@ -10,7 +10,7 @@
 namespace peri::reference {
 
 // The operands of one op, its completed attributes and inferred type, on rank `rank`.
-struct Call {
+struct OpCall {
   Op op;
   std::span<const Value* const> operands;
   const Attributes& attributes;
@@ -22,32 +22,32 @@ struct Call {
 };
 
 // Every op but sources and collectives.
-Value compute(const Call& call);
+Value compute(const OpCall& call);
 
-Value composite(const Call& call);
+Value composite(const OpCall& call);
 
 // interpreter_move.cpp: what moves elements only.
-Value viewed(const Call& call);
-Value copied(const Call& call);
-Value retyped(const Call& call);  // the same elements in the same order
-Value gathered(const Call& call);
-Value index_copied(const Call& call);
-Value transposed(const Call& call);
-Value stacked(const Call& call);
+Value viewed(const OpCall& call);
+Value copied(const OpCall& call);
+Value retyped(const OpCall& call);  // the same elements in the same order
+Value gathered(const OpCall& call);
+Value index_copied(const OpCall& call);
+Value transposed(const OpCall& call);
+Value stacked(const OpCall& call);
 
 // interpreter_pointwise.cpp
-Value pointwise(const Call& call);
-Value cast(const Call& call);
-Value create(const Call& call);
+Value pointwise(const OpCall& call);
+Value cast(const OpCall& call);
+Value create(const OpCall& call);
 
 // interpreter_sums.cpp: whatever accumulates.
-Value reduction(const Call& call);
-Value arg_reduction(const Call& call);
-Value normalised(const Call& call);
-Value matmul(const Call& call);
-Value linear(const Call& call);
-Value rope(const Call& call);
-Value attention(const Call& call);
+Value reduction(const OpCall& call);
+Value arg_reduction(const OpCall& call);
+Value normalised(const OpCall& call);
+Value matmul(const OpCall& call);
+Value linear(const OpCall& call);
+Value rope(const OpCall& call);
+Value attention(const OpCall& call);
 
 // What every member of a group gets from a collective, by position in the group; `operands` by position too.
 std::vector<Value> collective(const Node& node, std::span<const Value* const> operands);

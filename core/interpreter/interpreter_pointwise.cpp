@@ -65,7 +65,7 @@ Value fill(const TensorType& type, Number number) {
 
 }  // namespace
 
-Value pointwise(const Call& call) {
+Value pointwise(const OpCall& call) {
   Value result = zeros(call.type);
   bool in_floats = is_float(call.operands.back()->type.dtype);
   for (int64_t i = 0; i < numel(call.type.shape); ++i) {
@@ -94,7 +94,7 @@ Value pointwise(const Call& call) {
   return result;
 }
 
-Value cast(const Call& call) {
+Value cast(const OpCall& call) {
   const Value& from = call.operand(0);
   // An integer becomes an f32 first: a 16-bit float is made from the nearest f32.
   if (is_float(from.type.dtype)) return fill(call.type, [&](int64_t i) { return from.floats()[i]; });
@@ -109,13 +109,13 @@ Value cast(const Call& call) {
 
 // Element i is number i of a random stream: `fill_numbers(seed, numbers)`.
 template <class Fill>
-static Value random(const Call& call, Fill fill_numbers) {
+static Value random(const OpCall& call, Fill fill_numbers) {
   std::vector<float> numbers(static_cast<size_t>(numel(call.type.shape)));
   fill_numbers(static_cast<uint64_t>(call.attributes.as<Op::rand, Op::randn>().seed), std::span(numbers));
   return fill(call.type, [&](int64_t i) { return numbers[static_cast<size_t>(i)]; });
 }
 
-Value create(const Call& call) {
+Value create(const OpCall& call) {
   switch (op_of<CreationOp>(call.op)) {
     case CreationOp::full: {
       double value = call.attributes.as<Op::full>().value;

@@ -19,7 +19,7 @@ Value::Integers& integers(Value& value) {
 }
 
 // The reduced dimensions as a bit set.
-uint32_t reduced_dims(const Call& call) {
+uint32_t reduced_dims(const OpCall& call) {
   if (const std::optional<int> dim = call.attributes.find<"dim">()) return 1u << *dim;
   uint32_t dims = 0;
   for (int64_t d : call.attributes.get<"dims">()) dims |= 1u << d;
@@ -27,7 +27,7 @@ uint32_t reduced_dims(const Call& call) {
 }
 
 // For each element of the result, the operand's elements that are reduced to it, ascending.
-std::vector<std::vector<int64_t>> elements_per_result(const Call& call) {
+std::vector<std::vector<int64_t>> elements_per_result(const OpCall& call) {
   std::vector<std::vector<int64_t>> elements(static_cast<size_t>(numel(call.type.shape)));
   uint32_t dims = reduced_dims(call);
   for (int64_t i = 0; i < numel(call.shape(0)); ++i) {
@@ -109,7 +109,7 @@ void softmax(std::vector<double>& x) {
 
 }  // namespace
 
-Value reduction(const Call& call) {
+Value reduction(const OpCall& call) {
   Value result = zeros(call.type);
   const auto op = op_of<ReductionOp>(call.op);
   std::vector<std::vector<int64_t>> elements = elements_per_result(call);
@@ -122,7 +122,7 @@ Value reduction(const Call& call) {
   return result;
 }
 
-Value arg_reduction(const Call& call) {
+Value arg_reduction(const OpCall& call) {
   Value result = zeros(call.type);
   const auto op = op_of<ArgReductionOp>(call.op);
   std::vector<std::vector<int64_t>> elements = elements_per_result(call);
@@ -133,7 +133,7 @@ Value arg_reduction(const Call& call) {
 }
 
 // (x - mean) / sqrt(mean of (x - mean)^2 + eps) * weight + bias, in place; the mean is 0 for rms_norm.
-static void scale_line(const Call& call, double mean, std::vector<double>& x) {
+static void scale_line(const OpCall& call, double mean, std::vector<double>& x) {
   double square = 0;
   for (double v : x) square += (v - mean) * (v - mean) / static_cast<double>(x.size());
   double scale = 1 / std::sqrt(square + call.attributes.get<"eps">());
@@ -143,7 +143,7 @@ static void scale_line(const Call& call, double mean, std::vector<double>& x) {
   }
 }
 
-static void normalise_line(const Call& call, std::vector<double>& x) {
+static void normalise_line(const OpCall& call, std::vector<double>& x) {
   switch (op_of<NormalisationOp>(call.op)) {
     case NormalisationOp::softmax:
       return softmax(x);
@@ -158,7 +158,7 @@ static void normalise_line(const Call& call, std::vector<double>& x) {
   PERI_CHECK(false, "not a normalisation");
 }
 
-Value normalised(const Call& call) {
+Value normalised(const OpCall& call) {
   Value result = zeros(call.type);
   int dim = call.attributes.find<"dim">().value_or(call.type.shape.rank() - 1);
   const Value::Floats& in = call.operand(0).floats();
@@ -172,7 +172,7 @@ Value normalised(const Call& call) {
 }
 
 // A row of operand a, which begins at element `a`, times a column of operand b; both of `depth` elements.
-static double product(const Call& call, int64_t a, int64_t b, int64_t b_stride, int64_t depth) {
+static double product(const OpCall& call, int64_t a, int64_t b, int64_t b_stride, int64_t depth) {
   double sum = 0;
   for (int64_t k = 0; k < depth; ++k)
     sum += call.operand(0).floats()[a + k] * call.operand(1).floats()[b + k * b_stride];
@@ -180,7 +180,7 @@ static double product(const Call& call, int64_t a, int64_t b, int64_t b_stride, 
 }
 
 // [..., m, k] x [..., k, n]
-static Value multiplied(const Call& call) {
+static Value multiplied(const OpCall& call) {
   Value result = zeros(call.type);
   const Shape &a = call.shape(0), &b = call.shape(1);
   int rank = call.type.shape.rank();
@@ -195,7 +195,7 @@ static Value multiplied(const Call& call) {
   return result;
 }
 
-Value matmul(const Call& call) {
+Value matmul(const OpCall& call) {
   switch (op_of<MatmulOp>(call.op)) {
     case MatmulOp::matmul:
       return multiplied(call);
@@ -204,7 +204,7 @@ Value matmul(const Call& call) {
 }
 
 // [..., m, k] x [n, k] [+ bias [n]]
-Value linear(const Call& call) {
+Value linear(const OpCall& call) {
   Value result = zeros(call.type);
   const Shape& a = call.shape(0);
   int64_t depth = a[a.rank() - 1], columns = call.shape(1)[0];
@@ -217,7 +217,7 @@ Value linear(const Call& call) {
   return result;
 }
 
-static Value rotated(const Call& call) {
+static Value rotated(const OpCall& call) {
   Value result = zeros(call.type);
   const Value::Floats& in = call.operand(0).floats();
   int rank = call.type.shape.rank();
@@ -235,7 +235,7 @@ static Value rotated(const Call& call) {
   return result;
 }
 
-Value rope(const Call& call) {
+Value rope(const OpCall& call) {
   switch (op_of<RopeOp>(call.op)) {
     case RopeOp::rope:
       return rotated(call);
@@ -243,7 +243,7 @@ Value rope(const Call& call) {
   PERI_CHECK(false, "not a rotation");
 }
 
-static Value attended(const Call& call) {
+static Value attended(const OpCall& call) {
   Value result = zeros(call.type);
   const Value::Floats &q = call.operand(0).floats(), &k = call.operand(1).floats(),
                       &v = call.operand(2).floats();
@@ -270,7 +270,7 @@ static Value attended(const Call& call) {
   return result;
 }
 
-Value attention(const Call& call) {
+Value attention(const OpCall& call) {
   switch (op_of<AttentionOp>(call.op)) {
     case AttentionOp::attention:
       return attended(call);

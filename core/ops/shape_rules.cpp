@@ -108,7 +108,7 @@ Status check_count(const OpInfo& row, size_t count) {
                           expected == "1" || expected == "at least 1" ? "" : "s", count));
 }
 
-Status check_index_dtype(const Call& call, size_t i) {
+Status check_index_dtype(const RuleCall& call, size_t i) {
   DType t = call.type(i).dtype;
   if (t == DType::i32 || t == DType::i64) return {};
   return fail(Code::DTypeMismatch,
@@ -116,13 +116,13 @@ Status check_index_dtype(const Call& call, size_t i) {
               {}, fmt::format("cast it: {}:to(\"i64\")", operand_name(i)));
 }
 
-Status check_rank(const Call& call, size_t i, int rank) {
+Status check_rank(const RuleCall& call, size_t i, int rank) {
   if (call.shape(i).rank() == rank) return {};
   return fail(Code::ShapeMismatch, fmt::format("{} must have {} dimension{}, not {}", operand_name(i), rank,
                                                rank == 1 ? "" : "s", call.shape(i).rank()));
 }
 
-Status check_same_size(const Call& call, size_t i, int dim, size_t expected_i, int expected_dim) {
+Status check_same_size(const RuleCall& call, size_t i, int dim, size_t expected_i, int expected_dim) {
   const int64_t size = call.shape(i)[dim], expected = call.shape(expected_i)[expected_dim];
   if (size == expected) return {};
   return fail(Code::ShapeMismatch,
@@ -144,18 +144,18 @@ Status check_equal_dtypes(std::span<const TensorType> operands, size_t first) {
 
 // --- sources and creation ---
 
-Result<TensorType> source(const Call& call) {
+Result<TensorType> source(const RuleCall& call) {
   const auto [index, dtype, dims, place] = call.attributes.as<Op::input, Op::constant>();
   if (index < 0) return fail(Code::InvalidArgument, "the index is negative");
   return TensorType{dtype, PERI_TRY(make_shape(dims)), place};
 }
 
-Result<TensorType> filled(const Call& call) {
+Result<TensorType> filled(const RuleCall& call) {
   Shape shape = PERI_TRY(make_shape(call.attributes.get<"shape">()));
   return TensorType{call.attributes.get<"dtype">(), shape};
 }
 
-Result<TensorType> arange(const Call& call) {
+Result<TensorType> arange(const RuleCall& call) {
   const auto [count, start, step, dtype] = call.attributes.as<Op::arange>();
   if (count < 0) return fail(Code::InvalidArgument, fmt::format("count is {}; it cannot be negative", count));
   return TensorType{dtype, Shape{count}};
@@ -163,7 +163,7 @@ Result<TensorType> arange(const Call& call) {
 
 // --- pointwise ---
 
-Result<TensorType> pointwise(const Call& call) {
+Result<TensorType> pointwise(const RuleCall& call) {
   if (call.op == Op::where && call.type(0).dtype != DType::boolean)
     return fail(Code::DTypeMismatch,
                 fmt::format("the condition a must be bool, not {}", to_string(call.type(0).dtype)), {},
@@ -186,7 +186,7 @@ Result<TensorType> pointwise(const Call& call) {
 
 // --- several families ---
 
-Result<TensorType> same_as_operand(const Call& call) {
+Result<TensorType> same_as_operand(const RuleCall& call) {
   return call.type(0);
 }
 
@@ -194,7 +194,7 @@ Result<TensorType> same_as_operand(const Call& call) {
 
 // The shape after reducing `dims` of operand a; refuses an empty slice where the reduction of nothing has no
 // value.
-static Result<Shape> reduce(const Call& call, const Ints& dims, bool keepdim, bool empty_has_value) {
+static Result<Shape> reduce(const RuleCall& call, const Ints& dims, bool keepdim, bool empty_has_value) {
   const Shape& shape = call.shape(0);
   uint32_t reduced = dims.empty() ? (1u << shape.rank()) - 1 : 0;
   for (int64_t dim : dims) {
@@ -216,26 +216,26 @@ static Result<Shape> reduce(const Call& call, const Ints& dims, bool keepdim, bo
   return result;
 }
 
-Result<TensorType> total(const Call& call) {
+Result<TensorType> total(const RuleCall& call) {
   const auto [dims, keepdim] = call.attributes.as<Op::sum, Op::mean, Op::prod>();
   const DType t = call.type(0).dtype;
   Shape shape = PERI_TRY(reduce(call, dims, keepdim, true));
   return TensorType{is_float(t) ? t : DType::i64, shape};
 }
 
-Result<TensorType> extremum(const Call& call) {
+Result<TensorType> extremum(const RuleCall& call) {
   const auto [dims, keepdim] = call.attributes.as<Op::max, Op::min>();
   return TensorType{call.type(0).dtype, PERI_TRY(reduce(call, dims, keepdim, false))};
 }
 
-Result<TensorType> arg_extremum(const Call& call) {
+Result<TensorType> arg_extremum(const RuleCall& call) {
   const auto [dim, keepdim] = call.attributes.as<Op::argmax, Op::argmin>();
   return TensorType{DType::i64, PERI_TRY(reduce(call, Ints{dim}, keepdim, false))};
 }
 
 // --- normalisation ---
 
-Result<TensorType> scaled_lines(const Call& call) {
+Result<TensorType> scaled_lines(const RuleCall& call) {
   const int rank = call.shape(0).rank();
   if (rank == 0) return fail(Code::ShapeMismatch, "a needs at least one dimension");
   for (size_t i = 1; i < call.operands.size(); ++i) {
@@ -254,7 +254,7 @@ static Status inner_dimensions_differ(int64_t a, int a_dim, int64_t b, int b_dim
               {}, std::move(hint));
 }
 
-Result<TensorType> matmul(const Call& call) {
+Result<TensorType> matmul(const RuleCall& call) {
   for (size_t i = 0; i < 2; ++i)
     if (call.shape(i).rank() < 2)
       return fail(
@@ -274,7 +274,7 @@ Result<TensorType> matmul(const Call& call) {
   return TensorType{call.type(0).dtype, shape};
 }
 
-Result<TensorType> linear(const Call& call) {
+Result<TensorType> linear(const RuleCall& call) {
   const Shape &x = call.shape(0), &weight = call.shape(1);
   if (x.rank() == 0) return fail(Code::ShapeMismatch, "a needs at least one dimension");
   PERI_TRY(check_rank(call, 1, 2));
@@ -291,7 +291,7 @@ Result<TensorType> linear(const Call& call) {
 
 // --- lookups ---
 
-Result<TensorType> embedding(const Call& call) {
+Result<TensorType> embedding(const RuleCall& call) {
   PERI_TRY(check_index_dtype(call, 0));
   PERI_TRY(check_rank(call, 1, 2));
   Ints dims(call.shape(0).begin(), call.shape(0).end());
@@ -299,7 +299,7 @@ Result<TensorType> embedding(const Call& call) {
   return TensorType{call.type(1).dtype, PERI_TRY(make_shape(dims))};
 }
 
-Result<TensorType> index_select(const Call& call) {
+Result<TensorType> index_select(const RuleCall& call) {
   PERI_TRY(check_index_dtype(call, 1));
   PERI_TRY(check_rank(call, 1, 1));
   TensorType result = call.type(0);
@@ -307,7 +307,7 @@ Result<TensorType> index_select(const Call& call) {
   return result;
 }
 
-Result<TensorType> index_copy(const Call& call) {
+Result<TensorType> index_copy(const RuleCall& call) {
   PERI_TRY(check_index_dtype(call, 1));
   PERI_TRY(check_rank(call, 1, 1));
   PERI_TRY(check_rank(call, 2, call.shape(0).rank()));
@@ -329,7 +329,7 @@ Result<TensorType> index_copy(const Call& call) {
 
 // --- transformers ---
 
-Result<TensorType> rope(const Call& call) {
+Result<TensorType> rope(const RuleCall& call) {
   const Shape& x = call.shape(0);
   if (!is_float(call.type(0).dtype))
     return fail(Code::DTypeMismatch, fmt::format("a must be a float, not {}", to_string(call.type(0).dtype)),
@@ -345,7 +345,7 @@ Result<TensorType> rope(const Call& call) {
   return call.type(0);
 }
 
-Result<TensorType> attention(const Call& call) {
+Result<TensorType> attention(const RuleCall& call) {
   if (!is_float(call.type(0).dtype))
     return fail(Code::DTypeMismatch, fmt::format("a must be a float, not {}", to_string(call.type(0).dtype)),
                 {}, "cast it: a:to(\"f32\")");

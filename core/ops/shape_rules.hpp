@@ -7,7 +7,7 @@
 namespace peri::shape_rules {
 
 // The operands of one call, already checked for count, place and dtype, and its completed attributes.
-struct Call {
+struct RuleCall {
   Op op;
   std::span<const TensorType> operands;
   const Attributes& attributes;
@@ -16,18 +16,18 @@ struct Call {
   const Shape& shape(size_t i) const { return operands[i].shape; }
 };
 
-using Rule = Result<TensorType> (*)(const Call&);
+using Rule = Result<TensorType> (*)(const RuleCall&);
 
 #define PERI_OP(name, family, min_operands, max_operands, attributes, dtypes, rule, ...) \
-  Result<TensorType> rule(const Call& call);
+  Result<TensorType> rule(const RuleCall& call);
 #include "core/ops/ops.def"
 
 Status check_count(const OpInfo& row, size_t operand_count);
 // i32 or i64, for operand `i`.
-Status check_index_dtype(const Call& call, size_t i);
-Status check_rank(const Call& call, size_t i, int rank);
+Status check_index_dtype(const RuleCall& call, size_t i);
+Status check_rank(const RuleCall& call, size_t i, int rank);
 // "dim 2 of b is 7, expected 8 (dim 1 of a)"; dims 0-based here.
-Status check_same_size(const Call& call, size_t i, int dim, size_t expected_i, int expected_dim);
+Status check_same_size(const RuleCall& call, size_t i, int dim, size_t expected_i, int expected_dim);
 Status check_equal_dtypes(std::span<const TensorType> operands, size_t first);
 
 }  // namespace peri::shape_rules

@@ -10,17 +10,17 @@ namespace peri::shape_rules {
 
 namespace {
 
-int64_t group_size(const Call& call) {
+int64_t group_size(const RuleCall& call) {
   return call.attributes.get<"group">().size();
 }
 
-Status check_algorithm(const Call& call) {
+Status check_algorithm(const RuleCall& call) {
   const std::string& name = call.attributes.get<"algorithm">();
   if (!name.empty()) PERI_TRY(parse_algorithm(call.op, name));
   return {};
 }
 
-Status check_reduce(const Call& call) {
+Status check_reduce(const RuleCall& call) {
   if (call.attributes.get<"reduce">() == Reduce::avg && !is_float(call.type(0).dtype))
     return fail(Code::DTypeMismatch,
                 fmt::format("avg of {}: an average of integers is not one", to_string(call.type(0).dtype)),
@@ -28,7 +28,7 @@ Status check_reduce(const Call& call) {
   return {};
 }
 
-Status check_member(const Call& call, const char* attribute, int64_t rank) {
+Status check_member(const RuleCall& call, const char* attribute, int64_t rank) {
   const Group& group = call.attributes.get<"group">();
   if (rank >= 0 && rank <= std::numeric_limits<int>::max() && group.index_of(static_cast<int>(rank)) >= 0)
     return {};
@@ -37,7 +37,7 @@ Status check_member(const Call& call, const char* attribute, int64_t rank) {
               "ranks are global and count from 0");
 }
 
-Status divide(const Call& call, Shape& shape, int dim) {
+Status divide(const RuleCall& call, Shape& shape, int dim) {
   const int64_t members = group_size(call);
   if (shape[dim] % members != 0)
     return fail(
@@ -48,7 +48,7 @@ Status divide(const Call& call, Shape& shape, int dim) {
   return {};
 }
 
-Status multiply(const Call& call, Shape& shape, int dim) {
+Status multiply(const RuleCall& call, Shape& shape, int dim) {
   const int64_t members = group_size(call);
   if (shape[dim] > std::numeric_limits<int64_t>::max() / members)
     return fail(Code::InvalidArgument, "the result has more elements than memory can hold");
@@ -58,26 +58,26 @@ Status multiply(const Call& call, Shape& shape, int dim) {
 
 }  // namespace
 
-Result<TensorType> shard(const Call& call) {
+Result<TensorType> shard(const RuleCall& call) {
   TensorType result = call.type(0);
   PERI_TRY(divide(call, result.shape, call.attributes.as<Op::shard>().dim));
   return result;
 }
 
-Result<TensorType> all_reduce(const Call& call) {
+Result<TensorType> all_reduce(const RuleCall& call) {
   PERI_TRY(check_algorithm(call));
   PERI_TRY(check_reduce(call));
   return call.type(0);
 }
 
-Result<TensorType> all_gather(const Call& call) {
+Result<TensorType> all_gather(const RuleCall& call) {
   PERI_TRY(check_algorithm(call));
   TensorType result = call.type(0);
   PERI_TRY(multiply(call, result.shape, call.attributes.as<Op::all_gather>().dim));
   return result;
 }
 
-Result<TensorType> reduce_scatter(const Call& call) {
+Result<TensorType> reduce_scatter(const RuleCall& call) {
   PERI_TRY(check_algorithm(call));
   PERI_TRY(check_reduce(call));
   TensorType result = call.type(0);
@@ -85,7 +85,7 @@ Result<TensorType> reduce_scatter(const Call& call) {
   return result;
 }
 
-Result<TensorType> all_to_all(const Call& call) {
+Result<TensorType> all_to_all(const RuleCall& call) {
   PERI_TRY(check_algorithm(call));
   const auto given = call.attributes.as<Op::all_to_all>();
   TensorType result = call.type(0);
@@ -94,13 +94,13 @@ Result<TensorType> all_to_all(const Call& call) {
   return result;
 }
 
-Result<TensorType> broadcast(const Call& call) {
+Result<TensorType> broadcast(const RuleCall& call) {
   PERI_TRY(check_algorithm(call));
   PERI_TRY(check_member(call, "root", call.attributes.as<Op::broadcast>().root));
   return call.type(0);
 }
 
-Result<TensorType> message(const Call& call) {
+Result<TensorType> message(const RuleCall& call) {
   PERI_TRY(check_member(call, "peer", call.attributes.as<Op::send, Op::recv>().peer));
   return call.type(0);
 }

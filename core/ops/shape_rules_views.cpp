@@ -7,7 +7,7 @@
 
 namespace peri::shape_rules {
 
-Result<TensorType> reshape(const Call& call) {
+Result<TensorType> reshape(const RuleCall& call) {
   Ints dims = call.attributes.as<Op::reshape>().shape;
   const std::string wanted = to_string(dims);
   const int64_t count = numel(call.shape(0));
@@ -36,7 +36,7 @@ Result<TensorType> reshape(const Call& call) {
   return result;
 }
 
-Result<TensorType> permute(const Call& call) {
+Result<TensorType> permute(const RuleCall& call) {
   const Ints dims = call.attributes.as<Op::permute>().dims;
   const Shape& shape = call.shape(0);
   if (dims.size() != static_cast<size_t>(shape.rank()))
@@ -52,7 +52,7 @@ Result<TensorType> permute(const Call& call) {
   return result;
 }
 
-Result<TensorType> slice(const Call& call) {
+Result<TensorType> slice(const RuleCall& call) {
   const auto [dim, start, stop, step] = call.attributes.as<Op::slice>();
   const int64_t size = call.shape(0)[dim];
   if (step < 1) return fail(Code::InvalidArgument, fmt::format("step is {}; it must be at least 1", step));
@@ -67,7 +67,7 @@ Result<TensorType> slice(const Call& call) {
   return result;
 }
 
-Result<TensorType> expand(const Call& call) {
+Result<TensorType> expand(const RuleCall& call) {
   Ints dims = call.attributes.as<Op::expand>().shape;
   const Shape& shape = call.shape(0);
   const int added = static_cast<int>(std::min<size_t>(dims.size(), kMaxRank + 1)) - shape.rank();
@@ -88,20 +88,20 @@ Result<TensorType> expand(const Call& call) {
   return result;
 }
 
-Result<TensorType> transpose(const Call& call) {
+Result<TensorType> transpose(const RuleCall& call) {
   const auto [dim0, dim1] = call.attributes.as<Op::transpose>();
   TensorType result = call.type(0);
   std::swap(result.shape[dim0], result.shape[dim1]);
   return result;
 }
 
-Result<TensorType> copy_to(const Call& call) {
+Result<TensorType> copy_to(const RuleCall& call) {
   TensorType result = call.type(0);
   result.place = call.attributes.as<Op::copy_to>().place;
   return result;
 }
 
-Result<TensorType> cat(const Call& call) {
+Result<TensorType> cat(const RuleCall& call) {
   const int dim = call.attributes.as<Op::cat>().dim;
   TensorType result = call.type(0);
   for (size_t i = 1; i < call.operands.size(); ++i) {
@@ -115,7 +115,7 @@ Result<TensorType> cat(const Call& call) {
   return result;
 }
 
-Result<TensorType> stack(const Call& call) {
+Result<TensorType> stack(const RuleCall& call) {
   for (size_t i = 1; i < call.operands.size(); ++i)
     if (call.shape(i) != call.shape(0))
       return fail(Code::ShapeMismatch,

@@ -13,8 +13,8 @@
 namespace peri::testing {
 namespace {
 
-constexpr int64_t kLargestTensor = 2048;
-constexpr int kLargestRank = 4;
+constexpr int64_t kMaxTensor = 2048;
+constexpr int kMaxRank = 4;
 constexpr int kAttempts = 6;  // at operands that suit an op
 
 Ints to_ints(const Shape& shape) {
@@ -54,7 +54,7 @@ class Builder {
     if (info(op).has(kComposite)) return add_steps(op, operands, types, *completed);
     Result<TensorType> type = infer(op, types, *completed);
     PERI_CHECK(type, "the generator gives valid operands");
-    if (numel(type->shape) > kLargestTensor) return std::nullopt;
+    if (numel(type->shape) > kMaxTensor) return std::nullopt;
     std::optional<Range> range = range_of(op, operands, *completed, *type);
     if (!range) return std::nullopt;
     Result<NodeId> id = graph_.add(op, ids, attributes, {"random.lua", graph_.size() + 1});
@@ -104,7 +104,7 @@ class Builder {
     Shape shape;
     for (int64_t rank = random_.between(least_rank, std::max(least_rank, 3)); rank > 0; --rank) {
       int64_t size = random_size();
-      shape.push_back(numel(shape) * size > kLargestTensor / 4 ? 1 : size);
+      shape.push_back(numel(shape) * size > kMaxTensor / 4 ? 1 : size);
     }
     return shape;
   }
@@ -180,7 +180,7 @@ class Builder {
     Found found = find([&](const Item& y) {
       if (y.type.dtype != x.type.dtype) return false;
       Result<Shape> shape = peri::broadcast(x.type.shape, y.type.shape);
-      return shape && numel(*shape) <= kLargestTensor;
+      return shape && numel(*shape) <= kMaxTensor;
     });
     return found && random_.chance(65) ? *found : source(x.type.dtype, broadcastable(x.type.shape));
   }
@@ -352,7 +352,7 @@ class Builder {
     Shape other = broadcastable(batch);
     other.push_back(depth);
     other.push_back(columns);
-    if (numel(other) > kLargestTensor) return;
+    if (numel(other) > kMaxTensor) return;
     Found b = find([&](const Item& x) {
       const Shape& s = x.type.shape;
       return x.type.dtype == a.type.dtype && s.rank() == 2 && s[0] == depth;
@@ -389,7 +389,7 @@ class Builder {
       Ints dims = to_ints(shape);
       for (int64_t& size : dims)
         if (size == 1 && random_.chance(60)) size = random_size();
-      if (rank < kLargestRank && random_.chance(40)) dims.insert(dims.begin(), random_.between(1, 3));
+      if (rank < kMaxRank && random_.chance(40)) dims.insert(dims.begin(), random_.between(1, 3));
       return add(op, {x}, {{"shape", dims}});
     }
     if (op == Op::permute) {
@@ -423,7 +423,7 @@ class Builder {
       case 2:  // one divided
         for (size_t d = 0; d < dims.size(); ++d)
           for (int64_t part : {2, 3, 17})
-            if (rank < kLargestRank && dims[d] > 0 && dims[d] % part == 0) {
+            if (rank < kMaxRank && dims[d] > 0 && dims[d] % part == 0) {
               dims[d] /= part;
               dims.insert(dims.begin() + static_cast<int64_t>(d), part);
               if (numel(shape) > 0 && random_.chance(50)) dims[d + 1] = -1;
@@ -431,7 +431,7 @@ class Builder {
             }
         break;
       case 3:
-        if (rank < kLargestRank) dims.insert(dims.begin() + random_.below(rank + 1), 1);
+        if (rank < kMaxRank) dims.insert(dims.begin() + random_.below(rank + 1), 1);
         break;
     }
     return dims;
@@ -439,7 +439,7 @@ class Builder {
 
   void try_join(Op op) {
     Item x = find_or_make(DTypes::any, op == Op::cat ? 1 : 0);
-    if (op == Op::stack && x.type.shape.rank() == kLargestRank) return;
+    if (op == Op::stack && x.type.shape.rank() == kMaxRank) return;
     int64_t dim = op == Op::cat ? random_.below(x.type.shape.rank()) : random_.below(x.type.shape.rank() + 1);
     std::vector<Item> operands = {x};
     for (int64_t more = random_.below(3); more > 0; --more) {
@@ -483,7 +483,7 @@ class Builder {
     if (splits && x.type.shape[static_cast<int>(dim)] % options_.world != 0) {
       Shape shape = x.type.shape;
       shape[static_cast<int>(dim)] = options_.world * random_.between(1, 3);
-      if (numel(shape) > kLargestTensor) return;
+      if (numel(shape) > kMaxTensor) return;
       x = find_or_make(x.type.dtype, shape);
     }
     if (op == Op::all_reduce || op == Op::reduce_scatter)

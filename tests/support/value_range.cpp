@@ -13,8 +13,8 @@
 namespace peri::testing {
 namespace {
 
-constexpr double kLargestFloat = 2000;    // so that an f16 stays far from its 65504
-constexpr double kLargestInteger = 1e15;  // so that an i64 stays exact in the double that tracks it
+constexpr double kMaxFloat = 2000;    // so that an f16 stays far from its 65504
+constexpr double kMaxInteger = 1e15;  // so that an i64 stays exact in the double that tracks it
 
 Range whole_range(DType t) {
   switch (t) {
@@ -25,11 +25,11 @@ Range whole_range(DType t) {
     case DType::boolean:
       return {0, 1};
     case DType::i64:
-      return {-kLargestInteger, kLargestInteger};
+      return {-kMaxInteger, kMaxInteger};
     case DType::f32:
     case DType::f16:
     case DType::bf16:
-      return {-kLargestFloat, kLargestFloat};
+      return {-kMaxFloat, kMaxFloat};
   }
   return {0, 0};
 }
@@ -210,7 +210,7 @@ std::optional<Range> range_of(Op op, std::span<const Item> operands, const Attri
   if (range->low >= limits.low && range->high <= limits.high) return range;
   // Narrow integers wrap, in every implementation alike; what the wide ones might do cannot be tracked.
   if (result.dtype != DType::i32 && result.dtype != DType::u8) return std::nullopt;
-  return range->size() <= kLargestInteger * kLargestInteger ? std::optional(limits) : std::nullopt;
+  return range->size() <= kMaxInteger * kMaxInteger ? std::optional(limits) : std::nullopt;
 }
 
 }  // namespace peri::testing

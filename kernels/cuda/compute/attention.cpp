@@ -14,7 +14,7 @@ namespace {
 constexpr int64_t kChunk = 256;  // keys, and threads: see attention.cuh
 
 // The largest number of elements that one access can take from keys and values.
-int64_t pack_of(const Call& call, int64_t width) {
+int64_t pack_of(const KernelCall& call, int64_t width) {
   int64_t pack = 16 / size_of(call.dtype());
   for (const View* view : {&call.in(1), &call.in(2)}) {
     if (view->strides[2] != 1) return 1;
@@ -26,7 +26,7 @@ int64_t pack_of(const Call& call, int64_t width) {
 
 }  // namespace
 
-static Compiled make_attention(const Call& call) {
+static CompiledCudaKernel make_attention(const KernelCall& call) {
   const View &q = call.in(0), &k = call.in(1), &v = call.in(2), &out = call.out();
   const int64_t queries = q.shape[0], heads = q.shape[1], width = q.shape[2], keys = k.shape[0];
   const bool has_positions = call.inputs.size() == 4;
@@ -56,7 +56,8 @@ static Compiled make_attention(const Call& call) {
                     has_positions ? element(call.inputs[3].dtype) : "i32", has_positions, pack, lanes);
     auto kernel = [&](const char* what, const std::string& arguments) {
       generated.text += fmt::format(
-          "extern \"C\" __global__ void __launch_bounds__({}) {}_{}(const Addresses<{}> a, const Attention "
+          "extern \"C\" __global__ void __launch_bounds__({}) {}_{}(const AddressArray<{}> a, const "
+          "Attention "
           "c) {{\n"
           "  {}::{}({}, c);\n}}\n",
           kChunk, name, what, in + 2, name, what, arguments);
@@ -82,7 +83,7 @@ static Compiled make_attention(const Call& call) {
   return make_kernel(std::move(generated));
 }
 
-Compiled compile_attention(const Call& call) {
+CompiledCudaKernel compile_attention(const KernelCall& call) {
   switch (op_of<AttentionOp>(call.spec.op)) {
     case AttentionOp::attention:
       return make_attention(call);

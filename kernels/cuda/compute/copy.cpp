@@ -25,7 +25,7 @@ int transposed_dimension(const Space& space) {
   return -1;
 }
 
-Compiled make_transposition(Space space, int rows, int64_t bytes) {
+CompiledCudaKernel make_transposition(Space space, int rows, int64_t bytes) {
   const int columns = space.shape.rank() - 1;
   Constants sizes;
   const int64_t row_tiles = blocks_for(space.shape[rows], kTile),
@@ -42,7 +42,7 @@ Compiled make_transposition(Space space, int rows, int64_t bytes) {
   Generated generated;
   generated.text = fmt::format(
       "#include \"kernels/cuda/compute/copy.cuh\"\nusing namespace peri::kernels::cuda;\n"
-      "extern \"C\" __global__ void tiles(const Addresses<2> a, const Transposition<{}> c) {{\n"
+      "extern \"C\" __global__ void tiles(const AddressArray<2> a, const Transposition<{}> c) {{\n"
       "  transpose<{}>(a.at[0], a.at[1], c);\n}}\n",
       rank_of(space), bytes);
   generated.launches = {{"tiles", space.total() * row_tiles * column_tiles, kThreads, constants}};
@@ -96,7 +96,7 @@ Space in_units(Space space, std::span<const int> operands, int64_t elements) {
   return space;
 }
 
-Compiled make_copy(const Shape& shape, const Strides& in, const Strides& out, int64_t bytes) {
+CompiledCudaKernel make_copy(const Shape& shape, const Strides& in, const Strides& out, int64_t bytes) {
   const Space space = reordered({shape, {out, in}});
   const int64_t elements = elements_per_unit(space, kBoth, bytes);
   if (const int rows = transposed_dimension(space); rows >= 0) return make_transposition(space, rows, bytes);
@@ -108,7 +108,7 @@ Compiled make_copy(const Shape& shape, const Strides& in, const Strides& out, in
   };
   auto kernel = [](const char* entry, int64_t unit, const Space& walk) {
     return fmt::format(
-        "extern \"C\" __global__ void {}(const Addresses<2> a, const Space<2, {}> walk) {{\n"
+        "extern \"C\" __global__ void {}(const AddressArray<2> a, const Space<2, {}> walk) {{\n"
         "  copy<{}, {}>(a.at[0], a.at[1], walk);\n}}\n",
         entry, rank_of(walk), unit, index_type(walk));
   };
@@ -121,7 +121,7 @@ Compiled make_copy(const Shape& shape, const Strides& in, const Strides& out, in
   return make_kernel(std::move(generated));
 }
 
-static Compiled make_cat(const Call& call) {
+static CompiledCudaKernel make_cat(const KernelCall& call) {
   const std::vector<int64_t> offsets = cat_offsets(call);
   std::vector<CatKernel::Part> parts;
   for (size_t i = 0; i < call.inputs.size(); ++i) {
@@ -132,7 +132,7 @@ static Compiled make_cat(const Call& call) {
   return std::make_shared<CatKernel>(std::move(parts));
 }
 
-Compiled compile_copy(const Call& call) {
+CompiledCudaKernel compile_copy(const KernelCall& call) {
   switch (op_of<CopyOp>(call.spec.op)) {
     case CopyOp::contiguous:
       return make_copy(call.out().shape, call.in(0).strides, call.out().strides, size_of(call.dtype()));

@@ -15,7 +15,7 @@ struct Creator {
   double value = 0, step = 0;
   int64_t seed = 0;
 };
-Creator creator_of(const Call& call) {
+Creator creator_of(const KernelCall& call) {
   const Attributes& attributes = call.spec.attributes;
   const char* type = element(call.dtype());
   auto random = [&](const char* numbers) {
@@ -40,14 +40,14 @@ Creator creator_of(const Call& call) {
 
 }  // namespace
 
-Compiled compile_creation(const Call& call) {
+CompiledCudaKernel compile_creation(const KernelCall& call) {
   constexpr int kThreads = 128, kPerThread = 4;
   const Space space = simplified({call.out().shape, {call.out().strides}});
   const Creator creator = creator_of(call);
   Generated generated;
   generated.text = fmt::format(
       "#include \"kernels/cuda/compute/creation.cuh\"\nusing namespace peri::kernels::cuda;\n"
-      "extern \"C\" __global__ void create_all(const Addresses<1> a, const Creation<{}> c) {{\n"
+      "extern \"C\" __global__ void create_all(const AddressArray<1> a, const Creation<{}> c) {{\n"
       "  {}(a.at[0], c);\n}}\n",
       rank_of(space), creator.function);
   Constants constants;

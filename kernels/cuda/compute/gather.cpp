@@ -42,7 +42,7 @@ class IndexCopyKernel final : public Kernel {
 }  // namespace
 
 // Slices of operand `from` along `dim`, by the numbers of the other operand.
-static Compiled make_gather(const Call& call, size_t from, int dim) {
+static CompiledCudaKernel make_gather(const KernelCall& call, size_t from, int dim) {
   const size_t index = 1 - from;
   const View &source = call.in(from), &numbers = call.in(index);
   const int indices = numbers.shape.rank(), rank = call.out().shape.rank();
@@ -68,7 +68,7 @@ static Compiled make_gather(const Call& call, size_t from, int dim) {
   generated.text = "#include \"kernels/cuda/compute/gather.cuh\"\nusing namespace peri::kernels::cuda;\n";
   for (auto [entry, unit] : {std::pair("units", bytes * elements), std::pair("elements", bytes)})
     generated.text += fmt::format(
-        "extern \"C\" __global__ void {}(const Addresses<3> a, const Gather<{}> c) {{\n"
+        "extern \"C\" __global__ void {}(const AddressArray<3> a, const Gather<{}> c) {{\n"
         "  gather<{}, {}>(a.at[{}], a.at[{}], a.at[2], c);\n}}\n",
         entry, rank_of(space), unit, element(call.inputs[index].dtype), from, index);
   generated.launches = {launch("units", elements)};
@@ -77,7 +77,7 @@ static Compiled make_gather(const Call& call, size_t from, int dim) {
   return make_kernel(std::move(generated));
 }
 
-Compiled compile_gather(const Call& call) {
+CompiledCudaKernel compile_gather(const KernelCall& call) {
   switch (op_of<GatherOp>(call.spec.op)) {
     case GatherOp::embedding:
       return make_gather(call, 1, 0);
@@ -87,7 +87,7 @@ Compiled compile_gather(const Call& call) {
   PERI_CHECK(false, "not a gather");
 }
 
-static Compiled make_index_copy(const Call& call) {
+static CompiledCudaKernel make_index_copy(const KernelCall& call) {
   const int dim = call.spec.attributes.as<Op::index_copy>().dim;
   const View &x = call.in(0), &index = call.in(1), &source = call.in(2), &out = call.out();
   const int64_t bytes = size_of(call.dtype()), row_stride = out.strides[dim],
@@ -111,7 +111,7 @@ static Compiled make_index_copy(const Call& call) {
   generated.text = "#include \"kernels/cuda/compute/gather.cuh\"\nusing namespace peri::kernels::cuda;\n";
   for (auto [entry, unit] : {std::pair("units", bytes * elements), std::pair("elements", bytes)})
     generated.text += fmt::format(
-        "extern \"C\" __global__ void {}(const Addresses<3> a, const Insertion<{}> c) {{\n"
+        "extern \"C\" __global__ void {}(const AddressArray<3> a, const Insertion<{}> c) {{\n"
         "  insert<{}, {}>(a.at[0], a.at[1], a.at[2], c);\n}}\n",
         entry, rank_of(slice), unit, element(call.inputs[1].dtype));
   generated.launches = {launch("units", elements)};
@@ -122,7 +122,7 @@ static Compiled make_index_copy(const Call& call) {
   return std::make_shared<IndexCopyKernel>(std::move(copy), std::move(insert), call.in(0) == call.out());
 }
 
-Compiled compile_index_copy(const Call& call) {
+CompiledCudaKernel compile_index_copy(const KernelCall& call) {
   switch (op_of<IndexCopyOp>(call.spec.op)) {
     case IndexCopyOp::index_copy:
       return make_index_copy(call);

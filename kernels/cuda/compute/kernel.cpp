@@ -18,15 +18,15 @@ namespace peri::kernels::cuda {
 namespace {
 
 // Of one launch: all of its operands and the scratch. Far below CUDA's limit of 4 KB for parameters.
-constexpr size_t kMostAddresses = 128;
+constexpr size_t kMaxAddresses = 128;
 
-Compiled compile(const Call& call) {
-  if (call.spec.is_fused() && call.inputs.size() + call.outputs.size() >= kMostAddresses)
+CompiledCudaKernel compile(const KernelCall& call) {
+  if (call.spec.is_fused() && call.inputs.size() + call.outputs.size() >= kMaxAddresses)
     return fail(Code::Unsupported,
                 fmt::format("{} has too many operands for a CUDA kernel", call.spec.name()));
   const Family family = PERI_TRY(family_of(call.spec));
   const KernelSpec spec = PERI_TRY(checked(call));
-  const Call complete{spec, call.inputs, call.outputs};
+  const KernelCall complete{spec, call.inputs, call.outputs};
   switch (family) {
 #define PERI_KERNEL_FAMILY(name, ...) \
   case Family::name:                  \
@@ -56,7 +56,7 @@ class GeneratedKernel final : public Kernel {
 
   Status launch(cudaStream_t stream, std::span<std::byte* const> inputs,
                 std::span<std::byte* const> outputs) const override {
-    std::array<std::byte*, kMostAddresses> addresses;
+    std::array<std::byte*, kMaxAddresses> addresses;
     std::byte** end = std::ranges::copy(inputs, addresses.begin()).out;
     end = std::ranges::copy(outputs, end).out;
     *end = scratch.data();  // read if the kernels take it
@@ -74,14 +74,14 @@ class GeneratedKernel final : public Kernel {
   }
 };
 
-constexpr int64_t kMostBlocks = (int64_t(1) << 31) - 1;
+constexpr int64_t kMaxBlocks = (int64_t(1) << 31) - 1;
 constexpr int64_t kSharedWithoutAsking = 48 * 1024;
 
 Result<std::vector<Loaded>> load(const Module& module, std::vector<Launch> launches) {
   std::vector<Loaded> result;
   for (Launch& launch : launches) {
     if (launch.grid == 0) continue;
-    if (launch.grid > kMostBlocks)
+    if (launch.grid > kMaxBlocks)
       return fail(Code::Unsupported, "a CUDA kernel cannot have so many elements");
     const cudaKernel_t kernel = PERI_TRY(module.kernel(launch.entry.c_str()));
     if (launch.shared > kSharedWithoutAsking)
@@ -110,7 +110,7 @@ Scratch::~Scratch() {
   if (data_) cudaFree(data_);
 }
 
-Compiled make_kernel(Generated generated) {
+CompiledCudaKernel make_kernel(Generated generated) {
   auto kernel = std::make_shared<GeneratedKernel>();
   bool is_empty = true;
   for (const auto* launches : {&generated.launches, &generated.unaligned})

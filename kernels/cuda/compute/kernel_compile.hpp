@@ -16,7 +16,7 @@
 
 namespace peri::kernels::cuda {
 
-using Compiled = Result<std::shared_ptr<const Kernel>>;
+using CompiledCudaKernel = Result<std::shared_ptr<const Kernel>>;
 
 // Plain device memory that belongs to a kernel.
 class Scratch {
@@ -44,7 +44,7 @@ struct Launch {
   int64_t shared = 0;  // dynamic shared memory, bytes
 };
 
-// A text and its launches, one after the other. Each gets Addresses<inputs + outputs (+ 1)>: the call's
+// A text and its launches, one after the other. Each gets AddressArray<inputs + outputs (+ 1)>: the call's
 // inputs, its outputs, and the scratch if there is one; and its constants.
 struct Generated {
   std::string text;
@@ -54,7 +54,7 @@ struct Generated {
   std::vector<Launch> unaligned;
   Scratch scratch;
 };
-Compiled make_kernel(Generated generated);
+CompiledCudaKernel make_kernel(Generated generated);
 
 // The grid that gives each of `count` items a thread, at least one per `per_block`.
 constexpr int64_t blocks_for(int64_t count, int64_t per_block) {
@@ -64,7 +64,7 @@ constexpr int64_t blocks_for(int64_t count, int64_t per_block) {
 int multiprocessors();
 
 // Copies elements of `bytes` from one layout to another.
-Compiled make_copy(const Shape& shape, const Strides& in, const Strides& out, int64_t bytes);
+CompiledCudaKernel make_copy(const Shape& shape, const Strides& in, const Strides& out, int64_t bytes);
 
 // How many elements of `bytes` one access of up to 16 bytes takes: those that lie side by side along the
 // innermost dimension of `operands` of the space, while each of their other strides and each of `steps` is a
@@ -74,7 +74,7 @@ int64_t elements_per_unit(const Space& space, std::span<const int> operands, int
 // The space with `operands` in units of that many elements.
 Space in_units(Space space, std::span<const int> operands, int64_t elements);
 
-#define PERI_KERNEL_FAMILY(name, ...) Compiled compile_##name(const Call& call);
+#define PERI_KERNEL_FAMILY(name, ...) CompiledCudaKernel compile_##name(const KernelCall& call);
 #include "core/ops/families.def"
 
 }  // namespace peri::kernels::cuda

@@ -32,11 +32,11 @@ Function function_of(NormalisationOp op) {
 
 }  // namespace
 
-Compiled compile_normalisation(const Call& call) {
-  constexpr int kMostWarps = 16, kLinesPerBlock = 4;
+CompiledCudaKernel compile_normalisation(const KernelCall& call) {
+  constexpr int kMaxWarps = 16, kLinesPerBlock = 4;
   const auto [lines, length, out_stride, in_stride] = normalised_lines(call);
   const auto blocks = static_cast<uint64_t>(std::max<int64_t>(1, blocks_for(length, kSumBlock)));
-  const int warps = static_cast<int>(std::min<uint64_t>(kMostWarps, std::bit_ceil(blocks)));
+  const int warps = static_cast<int>(std::min<uint64_t>(kMaxWarps, std::bit_ceil(blocks)));
   const int lines_per_block = warps == 1 ? kLinesPerBlock : 1;
   const int threads = 32 * std::max(warps, lines_per_block);
   Constants constants;
@@ -54,7 +54,7 @@ Compiled compile_normalisation(const Call& call) {
   Generated generated;
   generated.text = fmt::format(
       "#include \"kernels/cuda/compute/normalisation.cuh\"\nusing namespace peri::kernels::cuda;\n"
-      "extern \"C\" __global__ void __launch_bounds__({}) each_line(const Addresses<{}> a, const "
+      "extern \"C\" __global__ void __launch_bounds__({}) each_line(const AddressArray<{}> a, const "
       "Normalisation<{}> c) {{\n"
       "  {}<{}, {}, {}, {}>({}c);\n}}\n",
       threads, addresses, rank_of(lines), function.name, element(call.dtype()), warps, lines_per_block, unit,

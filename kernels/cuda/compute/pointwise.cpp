@@ -52,7 +52,7 @@ std::string expression(const FusedInstruction& instruction) {
 }
 
 // The largest pack that fits every operand's layout; 1 if there is none.
-int pack_of(const Space& space, const Call& call) {
+int pack_of(const Space& space, const KernelCall& call) {
   const size_t outputs = call.outputs.size();
   int64_t widest = 1;
   for (size_t n = 0; n < space.strides.size(); ++n) {
@@ -74,12 +74,12 @@ int pack_of(const Space& space, const Call& call) {
 
 class Text {
  public:
-  Text(const Call& call, const Space& space, int pack, int unroll)
+  Text(const KernelCall& call, const Space& space, int pack, int unroll)
       : call_(call), program_(call.spec.fused), outputs_(call.outputs.size()) {
     text_ = fmt::format(
         "#include \"kernels/cuda/compute/pointwise.cuh\"\nusing namespace peri;\nusing namespace "
         "peri::kernels::cuda;\n"
-        "using Index = {};\nusing Operands = Addresses<{}>;\nusing Walk = Space<{}, {}>;\n",
+        "using Index = {};\nusing Operands = AddressArray<{}>;\nusing Walk = Space<{}, {}>;\n",
         index_type(space), space.strides.size(), space.strides.size(), rank_of(space));
     add_program();
     add_element();
@@ -173,7 +173,7 @@ class Text {
     text_ += "  }\n}\n";
   }
 
-  const Call& call_;
+  const KernelCall& call_;
   const FusedProgram& program_;
   size_t outputs_;
   std::string text_;
@@ -181,7 +181,7 @@ class Text {
 
 }  // namespace
 
-Compiled compile_pointwise(const Call& call) {
+CompiledCudaKernel compile_pointwise(const KernelCall& call) {
   // Operands: the outputs, then the inputs.
   Space space{call.out().shape, {}};
   for (const OperandType& output : call.outputs) space.strides.push_back(output.view.strides);

@@ -47,7 +47,7 @@ const char* comparison_of(ArgReductionOp op) {
 
 }  // namespace
 
-Compiled compile_reduction(const Call& call) {
+CompiledCudaKernel compile_reduction(const KernelCall& call) {
   const ReductionSpaces spaces = split_reduction(call, call.spec.attributes.get<"dims">());
   const int64_t results = spaces.kept.total(), length = spaces.reduced.total();
   const int64_t blocks = std::max<int64_t>(1, blocks_for(length, kSumBlock));
@@ -61,11 +61,11 @@ Compiled compile_reduction(const Call& call) {
       "#include \"kernels/cuda/compute/reduce.cuh\"\nusing namespace peri;\nusing namespace "
       "peri::kernels::cuda;\n"
       "using R = Reducer<{}, {}, Op::{}, Finish::{}>;\nusing C = Reduction<{}, {}>;\n"
-      "extern \"C\" __global__ void rows(const Addresses<3> a, const C c) {{\n"
+      "extern \"C\" __global__ void rows(const AddressArray<3> a, const C c) {{\n"
       "  R::rows(a.at[0], a.at[1], a.at[2], c);\n}}\n"
-      "extern \"C\" __global__ void columns(const Addresses<3> a, const C c) {{\n"
+      "extern \"C\" __global__ void columns(const AddressArray<3> a, const C c) {{\n"
       "  R::columns(a.at[0], a.at[1], a.at[2], c);\n}}\n"
-      "extern \"C\" __global__ void blocks(const Addresses<3> a, const C c) {{\n"
+      "extern \"C\" __global__ void blocks(const AddressArray<3> a, const C c) {{\n"
       "  R::blocks(a.at[1], a.at[2], c);\n}}\n",
       element(call.inputs[0].dtype), element(call.dtype()), folding.combine, folding.finish,
       rank_of(spaces.kept), rank_of(spaces.reduced));
@@ -79,7 +79,7 @@ Compiled compile_reduction(const Call& call) {
   return make_kernel(std::move(generated));
 }
 
-Compiled compile_arg_reduction(const Call& call) {
+CompiledCudaKernel compile_arg_reduction(const KernelCall& call) {
   const int dim = call.spec.attributes.get<"dim">();
   const Space kept = split_reduction(call, {dim}).kept;
   const int64_t length = call.in(0).shape[dim];
@@ -91,7 +91,7 @@ Compiled compile_arg_reduction(const Call& call) {
   generated.text = fmt::format(
       "#include \"kernels/cuda/compute/reduce.cuh\"\nusing namespace peri;\nusing namespace "
       "peri::kernels::cuda;\n"
-      "extern \"C\" __global__ void find(const Addresses<2> a, const ArgReduction<{}> c) {{\n"
+      "extern \"C\" __global__ void find(const AddressArray<2> a, const ArgReduction<{}> c) {{\n"
       "  Finder<{}, Op::{}>::find<{}, {}>(a.at[0], a.at[1], c);\n}}\n",
       rank_of(kept), element(call.inputs[0].dtype), comparison_of(op_of<ArgReductionOp>(call.spec.op)), warps,
       lines);

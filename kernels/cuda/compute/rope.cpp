@@ -8,7 +8,7 @@
 
 namespace peri::kernels::cuda {
 
-static Compiled make_rope(const Call& call) {
+static CompiledCudaKernel make_rope(const KernelCall& call) {
   constexpr int kThreads = 128;
   const View &x = call.in(0), &positions = call.in(1), &y = call.out();
   const int last = y.shape.rank() - 1;
@@ -31,7 +31,7 @@ static Compiled make_rope(const Call& call) {
   }
   generated.text = fmt::format(
       "#include \"kernels/cuda/compute/rope.cuh\"\nusing namespace peri::kernels::cuda;\n"
-      "extern \"C\" __global__ void rotate(const Addresses<4> a, const Rope<{}> c) {{\n"
+      "extern \"C\" __global__ void rotate(const AddressArray<4> a, const Rope<{}> c) {{\n"
       "  rope<{}, {}>(a.at[0], a.at[1], a.at[3], a.at[2], c);\n}}\n",
       rank_of(pairs), element(call.dtype()), element(call.inputs[1].dtype));
   Constants constants;
@@ -40,7 +40,7 @@ static Compiled make_rope(const Call& call) {
   return make_kernel(std::move(generated));
 }
 
-Compiled compile_rope(const Call& call) {
+CompiledCudaKernel compile_rope(const KernelCall& call) {
   switch (op_of<RopeOp>(call.spec.op)) {
     case RopeOp::rope:
       return make_rope(call);

@@ -34,7 +34,7 @@ View leading_dimensions(View view) {
   return view;
 }
 
-void fold_batch_into_rows(Product& p) {
+void fold_batch_into_rows(BlasGemm& p) {
   if (p.a.transposed || p.c.transposed) return;
   const std::optional<BatchRows> rows = rows_of_batch(p.batch, p.a.rows, p.c.leading, p.a.leading);
   if (!rows || rows->c_stride < p.c.columns || rows->a_stride < p.a.columns) return;
@@ -44,9 +44,9 @@ void fold_batch_into_rows(Product& p) {
 }
 
 // c^T = b^T a^T.
-Product transposed(const Product& p) {
+BlasGemm transposed(const BlasGemm& p) {
   auto flip = [](const Matrix& x) { return Matrix{x.columns, x.rows, x.leading, !x.transposed}; };
-  Product q{p.dtype, p.batch, flip(p.c), flip(p.b), flip(p.a), !p.swapped};
+  BlasGemm q{p.dtype, p.batch, flip(p.c), flip(p.b), flip(p.a), !p.swapped};
   std::swap(q.batch.strides[1], q.batch.strides[2]);
   return q;
 }
@@ -88,7 +88,7 @@ class ZeroKernel final : public Kernel {
   std::shared_ptr<const Kernel> fill_;
 };
 
-Compiled compile_zeros(const Call& call) {
+CompiledCudaKernel compile_zeros(const KernelCall& call) {
   const Shape& shape = call.out().shape;
   const KernelSpec spec{
       Op::full,
@@ -98,7 +98,7 @@ Compiled compile_zeros(const Call& call) {
   return std::make_shared<ZeroKernel>(std::move(fill));
 }
 
-Compiled compile_copying(const Call& call) {
+CompiledCudaKernel compile_copying(const KernelCall& call) {
   auto kernel = std::make_shared<CopyingKernel>();
   std::vector<OperandType> inputs(call.inputs.begin(), call.inputs.end());
   OperandType output = call.outputs[0];
@@ -122,29 +122,29 @@ Compiled compile_copying(const Call& call) {
 
 }  // namespace
 
-static Compiled make_gemm(const Call& call) {
+static CompiledCudaKernel make_gemm(const KernelCall& call) {
   const View &a = call.in(0), &b = call.in(1), &c = call.out();
   if (numel(c.shape) == 0) return make_kernel({});
   if (a.shape[a.shape.rank() - 1] == 0) return compile_zeros(call);
   const std::optional<Matrix> of_a = matrix_of(a), of_b = matrix_of(b), of_c = matrix_of(c);
   if (!of_a || !of_b || !of_c) return compile_copying(call);
   const View batch = leading_dimensions(c);
-  Product product{call.dtype(),
-                  simplified({batch.shape,
-                              {batch.strides, broadcast_strides(leading_dimensions(a), batch.shape),
-                               broadcast_strides(leading_dimensions(b), batch.shape)}}),
-                  *of_c,
-                  *of_a,
-                  *of_b,
-                  false};
+  BlasGemm product{call.dtype(),
+                   simplified({batch.shape,
+                               {batch.strides, broadcast_strides(leading_dimensions(a), batch.shape),
+                                broadcast_strides(leading_dimensions(b), batch.shape)}}),
+                   *of_c,
+                   *of_a,
+                   *of_b,
+                   false};
   fold_batch_into_rows(product);
   if (product.c.transposed) product = transposed(product);
-  if (const auto skinny = skinny_product(product, multiprocessors()))
-    return make_skinny(*skinny, product.swapped);
-  return make_product(product);
+  if (const auto skinny = skinny_gemm_of(product, multiprocessors()))
+    return make_skinny_gemm(*skinny, product.swapped);
+  return make_blas_gemm(product);
 }
 
-Compiled compile_matmul(const Call& call) {
+CompiledCudaKernel compile_matmul(const KernelCall& call) {
   switch (op_of<MatmulOp>(call.spec.op)) {
     case MatmulOp::matmul:
       return make_gemm(call);

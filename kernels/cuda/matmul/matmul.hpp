@@ -4,7 +4,7 @@
 #include <optional>
 
 #include "kernels/cuda/compute/kernel_compile.hpp"
-#include "kernels/cuda/matmul/matmul_skinny.hpp"
+#include "kernels/cuda/matmul/skinny_gemm.hpp"
 
 namespace peri::kernels::cuda {
 
@@ -19,7 +19,7 @@ struct Matrix {
 
 // For every element of `batch`: c [m, n] = a [m, k] times b [k, n], all of one float dtype, accumulated in
 // f32. c is not transposed. Addresses: inputs a and b, or b and a if `swapped`; output c.
-struct Product {
+struct BlasGemm {
   DType dtype;
   Space batch;  // operands c, a, b
   Matrix c, a, b;
@@ -28,10 +28,10 @@ struct Product {
 
 // By cuBLASLt. Chooses the algorithm: what it proposes is run on operands that are not in the GPU's cache,
 // and the fastest is kept on disk for all processes. Needs a device that is not being captured.
-Compiled make_product(const Product& product);
+CompiledCudaKernel make_blas_gemm(const BlasGemm& product);
 
 // The form for products of few rows, if this is one; for a device of so many multiprocessors.
-std::optional<SkinnyProduct> skinny_product(const Product& product, int multiprocessors);
-Compiled make_skinny(const SkinnyProduct& product, bool swapped);
+std::optional<SkinnyGemm> skinny_gemm_of(const BlasGemm& product, int multiprocessors);
+CompiledCudaKernel make_skinny_gemm(const SkinnyGemm& product, bool swapped);
 
 }  // namespace peri::kernels::cuda

@@ -115,7 +115,7 @@ struct Pack {
 };
 
 template <int count>
-struct Addresses {
+struct AddressArray {
   byte* at[count];
 };
 

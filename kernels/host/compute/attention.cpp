@@ -74,7 +74,7 @@ struct Divide {
 
 class AttentionKernel final : public Kernel {
  public:
-  explicit AttentionKernel(const Call& call)
+  explicit AttentionKernel(const KernelCall& call)
       : q_(call.in(0)),
         k_(call.in(1)),
         v_(call.in(2)),
@@ -206,7 +206,7 @@ class AttentionKernel final : public Kernel {
 
 }  // namespace
 
-Compiled compile_attention(const Call& call) {
+CompiledHostKernel compile_attention(const KernelCall& call) {
   switch (op_of<AttentionOp>(call.spec.op)) {
     case AttentionOp::attention:
       return std::make_unique<AttentionKernel>(call);

@@ -10,9 +10,9 @@
 namespace peri::kernels::host {
 
 using Addresses = std::span<std::byte* const>;
-using Compiled = Result<std::unique_ptr<Kernel>>;
+using CompiledHostKernel = Result<std::unique_ptr<Kernel>>;
 
-#define PERI_KERNEL_FAMILY(name, ...) Compiled compile_##name(const Call& call);
+#define PERI_KERNEL_FAMILY(name, ...) CompiledHostKernel compile_##name(const KernelCall& call);
 #include "core/ops/families.def"
 
 }  // namespace peri::kernels::host

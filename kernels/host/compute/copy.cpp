@@ -26,12 +26,12 @@ class CopyKernel final : public Kernel {
 
 }  // namespace
 
-static Compiled compile_contiguous(const Call& call) {
+static CompiledHostKernel compile_contiguous(const KernelCall& call) {
   const StridedCopy copy(call.out().shape, call.in(0).strides, call.out().strides, size_of(call.dtype()));
   return std::make_unique<CopyKernel>(std::vector<CopyKernel::Part>{{copy, 0}});
 }
 
-static Compiled compile_cat(const Call& call) {
+static CompiledHostKernel compile_cat(const KernelCall& call) {
   const std::vector<int64_t> offsets = cat_offsets(call);
   std::vector<CopyKernel::Part> parts;
   for (size_t i = 0; i < call.inputs.size(); ++i)
@@ -41,7 +41,7 @@ static Compiled compile_cat(const Call& call) {
   return std::make_unique<CopyKernel>(std::move(parts));
 }
 
-Compiled compile_copy(const Call& call) {
+CompiledHostKernel compile_copy(const KernelCall& call) {
   switch (op_of<CopyOp>(call.spec.op)) {
     case CopyOp::contiguous:
       return compile_contiguous(call);

@@ -20,7 +20,7 @@ constexpr int64_t kGrain = 16 * 1024;
 template <class Fill>
 class CreationKernel final : public Kernel {
  public:
-  CreationKernel(const Call& call, Fill fill)
+  CreationKernel(const KernelCall& call, Fill fill)
       : space_(simplified({call.out().shape, {call.out().strides}})),
         size_(size_of(call.dtype())),
         register_size_(register_size(call.dtype())),
@@ -48,13 +48,13 @@ class CreationKernel final : public Kernel {
 };
 
 template <class Fill>
-Compiled make(const Call& call, Fill fill) {
+CompiledHostKernel make(const KernelCall& call, Fill fill) {
   return std::make_unique<CreationKernel<Fill>>(call, std::move(fill));
 }
 
 // Numbers given in double: value(i) for element i.
 template <class Value>
-Compiled make_numbers(const Call& call, Value value) {
+CompiledHostKernel make_numbers(const KernelCall& call, Value value) {
   return make(call, [dtype = call.dtype(), value](int64_t first, int64_t count, void* registers) {
     for (int64_t i = 0; i < count; ++i) {
       if (is_float(dtype))
@@ -67,7 +67,7 @@ Compiled make_numbers(const Call& call, Value value) {
 
 }  // namespace
 
-Compiled compile_creation(const Call& call) {
+CompiledHostKernel compile_creation(const KernelCall& call) {
   const Attributes& attributes = call.spec.attributes;
   auto seed = [&] { return static_cast<uint64_t>(attributes.as<Op::rand, Op::randn>().seed); };
   switch (op_of<CreationOp>(call.spec.op)) {

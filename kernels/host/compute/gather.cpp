@@ -45,7 +45,7 @@ class GatherKernel final : public Kernel {
  public:
   // `from`: the operand that is read, along `dim`; the output's dimensions from `dim` on are those of the
   // indices.
-  GatherKernel(const Call& call, size_t from, size_t index, int dim)
+  GatherKernel(const KernelCall& call, size_t from, size_t index, int dim)
       : from_(from),
         index_(index),
         indices_(call.inputs[index]),
@@ -92,7 +92,7 @@ class GatherKernel final : public Kernel {
 
 class IndexCopyKernel final : public Kernel {
  public:
-  IndexCopyKernel(const Call& call, int dim)
+  IndexCopyKernel(const KernelCall& call, int dim)
       : indices_(call.inputs[1]),
         bytes_(size_of(call.dtype())),
         rows_(call.out().shape[dim]),
@@ -125,7 +125,7 @@ class IndexCopyKernel final : public Kernel {
 
 }  // namespace
 
-Compiled compile_gather(const Call& call) {
+CompiledHostKernel compile_gather(const KernelCall& call) {
   switch (op_of<GatherOp>(call.spec.op)) {
     case GatherOp::embedding:
       return std::make_unique<GatherKernel>(call, 1, 0, 0);
@@ -135,7 +135,7 @@ Compiled compile_gather(const Call& call) {
   PERI_CHECK(false, "not a gather");
 }
 
-Compiled compile_index_copy(const Call& call) {
+CompiledHostKernel compile_index_copy(const KernelCall& call) {
   switch (op_of<IndexCopyOp>(call.spec.op)) {
     case IndexCopyOp::index_copy:
       return std::make_unique<IndexCopyKernel>(call, call.spec.attributes.as<Op::index_copy>().dim);

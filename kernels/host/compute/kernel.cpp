@@ -7,10 +7,10 @@
 namespace peri::kernels::host {
 namespace {
 
-Compiled compile(const Call& call) {
+CompiledHostKernel compile(const KernelCall& call) {
   const Family family = PERI_TRY(family_of(call.spec));
   const KernelSpec spec = PERI_TRY(checked(call));
-  const Call complete{spec, call.inputs, call.outputs};
+  const KernelCall complete{spec, call.inputs, call.outputs};
   switch (family) {
 #define PERI_KERNEL_FAMILY(name, ...) \
   case Family::name:                  \

@@ -76,7 +76,7 @@ struct LayerNorm {
 
 class NormalisationKernel final : public Kernel {
  public:
-  NormalisationKernel(const Call& call, void (*compute)(const Line&))
+  NormalisationKernel(const KernelCall& call, void (*compute)(const Line&))
       : dtype_(call.dtype()), compute_(compute), load_(load_tile(dtype_)), store_(store_tile(dtype_)) {
     Lines all = normalised_lines(call);
     lines_ = std::move(all.lines);
@@ -135,7 +135,7 @@ class NormalisationKernel final : public Kernel {
 
 }  // namespace
 
-Compiled compile_normalisation(const Call& call) {
+CompiledHostKernel compile_normalisation(const KernelCall& call) {
   switch (op_of<NormalisationOp>(call.spec.op)) {
     case NormalisationOp::softmax:
       return std::make_unique<NormalisationKernel>(call, for_this_cpu<Softmax>());

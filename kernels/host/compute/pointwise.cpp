@@ -267,7 +267,7 @@ class Lowering {
 
 }  // namespace
 
-Compiled compile_pointwise(const Call& call) {
+CompiledHostKernel compile_pointwise(const KernelCall& call) {
   auto kernel = std::make_unique<PointwiseKernel>();
   Space space{call.out().shape, {}};
   for (const OperandType& output : call.outputs) space.strides.push_back(output.view.strides);

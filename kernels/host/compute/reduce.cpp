@@ -36,7 +36,7 @@ struct FoldRow {
 template <Op op, class T>
 class ReductionKernel final : public Kernel {
  public:
-  ReductionKernel(const Call& call, Finish finish, ReductionSpaces spaces)
+  ReductionKernel(const KernelCall& call, Finish finish, ReductionSpaces spaces)
       : by_columns_(spaces.is_by_columns()),
         kept_(std::move(spaces.kept)),
         reduced_(std::move(spaces.reduced)),
@@ -151,7 +151,7 @@ template <Op comparison, class T>
 class ArgReductionKernel final : public Kernel {
  public:
   // `kept`: operands out, in.
-  ArgReductionKernel(const Call& call, int dim, Space kept)
+  ArgReductionKernel(const KernelCall& call, int dim, Space kept)
       : kept_(std::move(kept)),
         dtype_(call.inputs[0].dtype),
         length_(call.in(0).shape[dim]),
@@ -210,7 +210,7 @@ class ArgReductionKernel final : public Kernel {
 };
 
 template <Op op>
-Compiled make_reduction(const Call& call, Finish finish = Finish::total) {
+CompiledHostKernel make_reduction(const KernelCall& call, Finish finish = Finish::total) {
   ReductionSpaces spaces = split_reduction(call, call.spec.attributes.get<"dims">());
   if (is_float(call.inputs[0].dtype))
     return std::make_unique<ReductionKernel<op, float>>(call, finish, std::move(spaces));
@@ -218,7 +218,7 @@ Compiled make_reduction(const Call& call, Finish finish = Finish::total) {
 }
 
 template <Op comparison>
-Compiled make_arg_reduction(const Call& call) {
+CompiledHostKernel make_arg_reduction(const KernelCall& call) {
   const int dim = call.spec.attributes.get<"dim">();
   Space kept = split_reduction(call, {dim}).kept;
   if (is_float(call.inputs[0].dtype))
@@ -228,7 +228,7 @@ Compiled make_arg_reduction(const Call& call) {
 
 }  // namespace
 
-Compiled compile_reduction(const Call& call) {
+CompiledHostKernel compile_reduction(const KernelCall& call) {
   switch (op_of<ReductionOp>(call.spec.op)) {
     case ReductionOp::sum:
       return make_reduction<Op::add>(call);
@@ -244,7 +244,7 @@ Compiled compile_reduction(const Call& call) {
   PERI_CHECK(false, "not a reduction");
 }
 
-Compiled compile_arg_reduction(const Call& call) {
+CompiledHostKernel compile_arg_reduction(const KernelCall& call) {
   switch (op_of<ArgReductionOp>(call.spec.op)) {
     case ArgReductionOp::argmax:
       return make_arg_reduction<Op::gt>(call);

@@ -42,7 +42,7 @@ struct Rotate {
 
 class RopeKernel final : public Kernel {
  public:
-  explicit RopeKernel(const Call& call)
+  explicit RopeKernel(const KernelCall& call)
       : dtype_(call.dtype()),
         load_(load_tile(dtype_)),
         store_(store_tile(dtype_)),
@@ -116,7 +116,7 @@ class RopeKernel final : public Kernel {
 
 }  // namespace
 
-Compiled compile_rope(const Call& call) {
+CompiledHostKernel compile_rope(const KernelCall& call) {
   switch (op_of<RopeOp>(call.spec.op)) {
     case RopeOp::rope:
       return std::make_unique<RopeKernel>(call);

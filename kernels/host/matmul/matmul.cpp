@@ -15,7 +15,7 @@ namespace {
 constexpr int64_t kSkinnyRows = 4;
 constexpr int64_t kSkinnyRowsConverted = 16;
 
-void fold_batch_into_rows(Product& p) {
+void fold_batch_into_rows(StridedGemm& p) {
   const std::optional<BatchRows> rows = rows_of_batch(p.batch, p.m, p.c_row, p.a_row);
   if (!rows) return;
   p.m = rows->count;
@@ -25,7 +25,7 @@ void fold_batch_into_rows(Product& p) {
 }
 
 // c = a b as c^T = b^T a^T, so that the side with few rows is a's.
-void swap_sides(Product& p) {
+void swap_sides(StridedGemm& p) {
   std::swap(p.m, p.n);
   std::swap(p.batch.strides[1], p.batch.strides[2]);
   std::swap(p.a_row, p.b_column);
@@ -36,10 +36,10 @@ void swap_sides(Product& p) {
 
 }  // namespace
 
-static Compiled compile_product(const Call& call) {
+static CompiledHostKernel compile_gemm(const KernelCall& call) {
   const View &a = call.in(0), &b = call.in(1), &c = call.out();
   const int rank = c.shape.rank(), ra = a.shape.rank(), rb = b.shape.rank();
-  Product p{};
+  StridedGemm p{};
   p.dtype = call.dtype();
   p.m = c.shape[rank - 2];
   p.n = c.shape[rank - 1];
@@ -63,18 +63,18 @@ static Compiled compile_product(const Call& call) {
                         {batch.strides, broadcast_strides(leading(a), batch.shape),
                          broadcast_strides(leading(b), batch.shape)}});
   fold_batch_into_rows(p);
-  if (p.k == 0 || numel(c.shape) == 0) return compile_skinny_product(p);
+  if (p.k == 0 || numel(c.shape) == 0) return compile_skinny_gemm(p);
   const int64_t skinny_rows = !onednn_multiplies(p.dtype) ? kSkinnyRowsConverted
                               : p.dtype == DType::f32     ? kSkinnyRows
                                                           : 0;
   if (p.n < p.m && p.n <= skinny_rows) swap_sides(p);
-  return p.m <= skinny_rows ? compile_skinny_product(p) : compile_onednn_product(p);
+  return p.m <= skinny_rows ? compile_skinny_gemm(p) : compile_onednn_gemm(p);
 }
 
-Compiled compile_matmul(const Call& call) {
+CompiledHostKernel compile_matmul(const KernelCall& call) {
   switch (op_of<MatmulOp>(call.spec.op)) {
     case MatmulOp::matmul:
-      return compile_product(call);
+      return compile_gemm(call);
   }
   PERI_CHECK(false, "not a matmul");
 }

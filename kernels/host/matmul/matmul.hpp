@@ -8,7 +8,7 @@ namespace peri::kernels::host {
 
 // For every element of `batch`: c [m, n] = a [m, k] times b [k, n], strides in elements, all of one float
 // dtype.
-struct Product {
+struct StridedGemm {
   DType dtype;
   Space batch;  // operands c, a, b
   int64_t m, n, k;
@@ -17,10 +17,10 @@ struct Product {
 };
 
 // Few rows: b is read once at memory speed and a stays in cache. Any strides, any k (0 gives zeros).
-Compiled compile_skinny_product(const Product& product);
+CompiledHostKernel compile_skinny_gemm(const StridedGemm& product);
 // oneDNN: f32, and bf16 where the processor has instructions for it; else operands are converted to f32
 // first.
-Compiled compile_onednn_product(const Product& product);
+CompiledHostKernel compile_onednn_gemm(const StridedGemm& product);
 // Whether oneDNN multiplies the dtype as it is on this processor.
 bool onednn_multiplies(DType dtype);
 

@@ -177,13 +177,13 @@ void compare(int64_t m, int64_t n, int64_t k, bool transposed) {
       {DType::bf16, transposed ? View{{k, n}, {1, k}} : View::contiguous({k, n})},
   };
   const OperandType out{DType::bf16, View::contiguous({m, n})};
-  const cuda::Product product{DType::bf16,      {{}, std::vector<Strides>(3)},          {m, n, n, false},
-                              {m, k, k, false}, {k, n, transposed ? k : n, transposed}, false};
+  const cuda::BlasGemm product{DType::bf16,      {{}, std::vector<Strides>(3)},          {m, n, n, false},
+                               {m, k, k, false}, {k, n, transposed ? k : n, transposed}, false};
   auto ours = cuda::compile_kernel({.op = Op::matmul}, in, std::span(&out, 1));
   REQUIRE(ours);
   const double time_of_ours = time(stream, **ours, p), error_of_ours = error(p);
   std::shared_ptr<const cuda::Kernel> library;
-  auto make = [&] { library = cuda::make_product(product).value(); };
+  auto make = [&] { library = cuda::make_blas_gemm(product).value(); };
   const double first = milliseconds_of(make), again = milliseconds_of(make);
   const double time_of_library = time(stream, *library, p), error_of_library = error(p);
   const double best = best_of_cublaslt(stream, p);

@@ -13,7 +13,7 @@
 // cluster, which push their sums into the shared memory of the block that rounds and stores them (one block
 // alone stores them at once). So the bits depend on shapes and the kind of device only. The only waits are
 // barriers of a block and of a cluster, whose blocks run at the same time.
-#include "kernels/cuda/matmul/matmul_skinny.hpp"
+#include "kernels/cuda/matmul/skinny_gemm.hpp"
 
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
@@ -102,7 +102,7 @@ __device__ uint16_t rounded(float value, __half) {
 
 // One warp's share of 64 columns. `kTiles` tiles of 8 rows of a.
 template <class Element, bool kTransposed, int kTiles, bool kAligned>
-struct Stream {
+struct TileLoader {
   struct Step {
     Vector b[8], a[kTiles];
   };
@@ -113,7 +113,7 @@ struct Stream {
   const uint16_t *b, *a;
   int depth_b, depth_a, columns, rows;
 
-  __device__ Stream(const Arguments& x, int64_t column, int step) {
+  __device__ TileLoader(const Arguments& x, int64_t column, int step) {
     const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
     const int64_t k = int64_t(step) * kStep + 8 * t, n = column + (kTransposed ? g : 8 * g);
     b = kTransposed ? x.b + n * x.ldb + k : x.b + k * x.ldb + n;
@@ -277,7 +277,7 @@ __global__ void __launch_bounds__(kThreads, 1) skinny(const Arguments x) {
   const int shift = x.cluster_log2 + log2_of(kWarps);
   const auto begin = static_cast<int>(steps * part >> shift),
              end = static_cast<int>(steps * (part + 1) >> shift);
-  Stream<Element, kTransposed, kTiles, kAligned> stream(x, column, begin);
+  TileLoader<Element, kTransposed, kTiles, kAligned> stream(x, column, begin);
   stream.run(x, end - begin);
 
   using Place = Partial<kTransposed>;
@@ -339,12 +339,12 @@ const void* instance(int rows, bool is_aligned) {
 }
 
 template <class Element>
-const void* instance(const SkinnyProduct& p, bool is_aligned) {
+const void* instance(const SkinnyGemm& p, bool is_aligned) {
   return p.is_transposed ? instance<Element, true>(p.m, is_aligned)
                          : instance<Element, false>(p.m, is_aligned);
 }
 
-const void* instance(const SkinnyProduct& p, bool is_aligned) {
+const void* instance(const SkinnyGemm& p, bool is_aligned) {
   switch (p.element) {
     case SkinnyElement::f16:
       return instance<__half>(p, is_aligned);
@@ -354,20 +354,20 @@ const void* instance(const SkinnyProduct& p, bool is_aligned) {
   return nullptr;
 }
 
-int shared_bytes(const SkinnyProduct& p) {
+int shared_bytes(const SkinnyGemm& p) {
   const int sums = p.is_transposed ? partial_floats<true>(p.m) : partial_floats<false>(p.m);
   return static_cast<int>(sizeof(float)) * (sums + p.cluster * received_floats(p.m, log2_of(p.cluster)));
 }
 
 }  // namespace
 
-cudaError_t load_skinny(const SkinnyProduct& product) {
+cudaError_t load_skinny_gemm(const SkinnyGemm& product) {
   for (bool is_aligned : {true, false}) {
     const void* kernel = instance(product, is_aligned);
     cudaFuncAttributes attributes;  // asking for them loads the code
     if (const cudaError_t error = cudaFuncGetAttributes(&attributes, kernel); error != cudaSuccess)
       return error;
-    SkinnyProduct most = product;  // other products share the kernel
+    SkinnyGemm most = product;  // other products share the kernel
     most.m = kSkinnyRows;
     most.cluster = kSkinnyCluster;
     if (shared_bytes(most) <= kUnrequestedShared) continue;
@@ -379,8 +379,8 @@ cudaError_t load_skinny(const SkinnyProduct& product) {
   return cudaSuccess;
 }
 
-cudaError_t launch_skinny(const SkinnyProduct& p, const void* a, const void* b, void* c, bool early,
-                          cudaStream_t stream) {
+cudaError_t launch_skinny_gemm(const SkinnyGemm& p, const void* a, const void* b, void* c, bool early,
+                               cudaStream_t stream) {
   const bool is_aligned = (reinterpret_cast<uintptr_t>(a) | reinterpret_cast<uintptr_t>(b)) % 16 == 0;
   Arguments arguments{static_cast<const uint16_t*>(a),
                       static_cast<const uint16_t*>(b),

@@ -18,7 +18,7 @@ namespace peri::kernels::cuda {
 namespace {
 
 constexpr int kCandidates = 8, kRounds = 3;
-constexpr size_t kMostWorkspace = 32 << 20;
+constexpr size_t kMaxWorkspace = 32 << 20;
 constexpr int64_t kAlignment = 16;  // of addresses, in the usual case
 
 Status status(cublasStatus_t result, const char* what) {
@@ -113,7 +113,7 @@ static_assert(std::is_trivially_copyable_v<Choice>);
 
 class ProductKernel final : public Kernel {
  public:
-  explicit ProductKernel(const Product& product) : product_(product) {}
+  explicit ProductKernel(const BlasGemm& product) : product_(product) {}
 
   Status prepare() {
     split_batch();
@@ -184,7 +184,7 @@ class ProductKernel final : public Kernel {
       return status(cublasLtMatmulPreferenceSetAttribute(preference.get(), attribute, &value, sizeof value),
                     "search");
     };
-    PERI_TRY(prefer(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, kMostWorkspace));
+    PERI_TRY(prefer(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, kMaxWorkspace));
     PERI_TRY(prefer(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
                     static_cast<uint32_t>(CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE)));
     for (auto operand :
@@ -242,7 +242,7 @@ class ProductKernel final : public Kernel {
       cublasLtMatmulHeuristicResult_t result{};
       if (cublasLtMatmulAlgoCheck(lt, description_.get(), b_.get(), a_.get(), c_.get(), c_.get(), algorithm,
                                   &result) != CUBLAS_STATUS_SUCCESS ||
-          result.workspaceSize > kMostWorkspace)
+          result.workspaceSize > kMaxWorkspace)
         return false;
       needed = std::max(needed, result.workspaceSize);
     }
@@ -346,7 +346,7 @@ class ProductKernel final : public Kernel {
                   "multiply");
   }
 
-  Product product_;
+  BlasGemm product_;
   Space outer_;  // operands c, a, b
   int64_t count_ = 1;
   std::array<int64_t, 3> strides_{};
@@ -377,7 +377,7 @@ void load_matmul_library(int device) {
                                                      &count));
 }
 
-Compiled make_product(const Product& product) {
+CompiledCudaKernel make_blas_gemm(const BlasGemm& product) {
   auto kernel = std::make_shared<ProductKernel>(product);
   PERI_TRY(kernel->prepare());
   return kernel;

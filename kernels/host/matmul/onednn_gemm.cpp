@@ -110,7 +110,7 @@ std::optional<Block> make_block(const Matrix& a, const Matrix& b, const Matrix& 
 class OneDnnKernel final : public Kernel {
  public:
   // Throws dnnl::error and std::bad_alloc.
-  explicit OneDnnKernel(const Product& p)
+  explicit OneDnnKernel(const StridedGemm& p)
       : p_(p),
         size_(size_of(p.dtype)),
         a_{p.m, p.k, p.a_row, p.a_column},
@@ -240,7 +240,7 @@ class OneDnnKernel final : public Kernel {
       store_(result + r * columns, c_block + r * p_.c_row * size_, p_.c_column, columns);
   }
 
-  Product p_;
+  StridedGemm p_;
   int64_t size_;
   Matrix a_, b_, c_;  // as oneDNN sees them
   LoadTile load_;
@@ -285,7 +285,7 @@ bool onednn_multiplies(DType dtype) {
   return false;
 }
 
-Compiled compile_onednn_product(const Product& product) {
+CompiledHostKernel compile_onednn_gemm(const StridedGemm& product) {
   try {
     auto kernel = std::make_unique<OneDnnKernel>(product);
     if (!kernel->is_supported()) return fail(Code::Unsupported, "matmul: oneDNN has no f32 product here");

@@ -18,7 +18,7 @@ enum class SkinnyElement : uint8_t { f16, bf16 };
 // c [m, n] = a [m, k] b [k, n], bf16 or f16. Rows of a and c are contiguous, lda and ldc elements apart;
 // those of b, too, or (transposed) its columns. k and lda are multiples of 8; so is ldb, and n unless b is
 // transposed.
-struct SkinnyProduct {
+struct SkinnyGemm {
   int m, n, k;
   int64_t lda, ldb, ldc;
   SkinnyElement element;
@@ -27,10 +27,10 @@ struct SkinnyProduct {
 };
 
 // Makes the code ready for launches that are captured.
-cudaError_t load_skinny(const SkinnyProduct& product);
+cudaError_t load_skinny_gemm(const SkinnyGemm& product);
 // Addresses that are not multiples of 16 cost time and change no bit. `early`: b may be read before the
 // kernel before has ended, if that lets the next begin.
-cudaError_t launch_skinny(const SkinnyProduct& product, const void* a, const void* b, void* c, bool early,
-                          cudaStream_t stream);
+cudaError_t launch_skinny_gemm(const SkinnyGemm& product, const void* a, const void* b, void* c, bool early,
+                               cudaStream_t stream);
 
 }  // namespace peri::kernels::cuda

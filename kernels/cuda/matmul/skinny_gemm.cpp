@@ -31,9 +31,9 @@ std::optional<SkinnyElement> element_of(DType dtype) {
   return std::nullopt;
 }
 
-class SkinnyKernel final : public Kernel {
+class SkinnyGemmKernel final : public Kernel {
  public:
-  SkinnyKernel(const SkinnyProduct& product, bool swapped) : product_(product), swapped_(swapped) {}
+  SkinnyGemmKernel(const SkinnyGemm& product, bool swapped) : product_(product), swapped_(swapped) {}
   Status launch(cudaStream_t stream, std::span<std::byte* const> inputs,
                 std::span<std::byte* const> outputs) const override {
     return launch(stream, inputs, outputs, false);
@@ -47,24 +47,24 @@ class SkinnyKernel final : public Kernel {
  private:
   Status launch(cudaStream_t stream, std::span<std::byte* const> inputs, std::span<std::byte* const> outputs,
                 bool early) const {
-    return check(launch_skinny(product_, inputs[swapped_ ? 1 : 0], inputs[swapped_ ? 0 : 1], outputs[0],
-                               early, stream),
+    return check(launch_skinny_gemm(product_, inputs[swapped_ ? 1 : 0], inputs[swapped_ ? 0 : 1], outputs[0],
+                                    early, stream),
                  "launching a product");
   }
 
-  SkinnyProduct product_;
+  SkinnyGemm product_;
   bool swapped_;
 };
 
 }  // namespace
 
-std::optional<SkinnyProduct> skinny_product(const Product& p, int multiprocessors) {
-  constexpr int64_t kMost = int64_t(1) << 30;
+std::optional<SkinnyGemm> skinny_gemm_of(const BlasGemm& p, int multiprocessors) {
+  constexpr int64_t kMaxSize = int64_t(1) << 30;
   const auto is_whole = [](int64_t elements) { return elements % kVector == 0; };
   const std::optional<SkinnyElement> element = element_of(p.dtype);
   const bool fits = element && p.batch.shape.rank() == 0 && p.c.rows <= kSkinnyRows && !p.c.transposed &&
-                    !p.a.transposed && p.a.columns < kMost && p.c.columns < kMost && is_whole(p.a.columns) &&
-                    is_whole(p.a.leading) && is_whole(p.b.leading) &&
+                    !p.a.transposed && p.a.columns < kMaxSize && p.c.columns < kMaxSize &&
+                    is_whole(p.a.columns) && is_whole(p.a.leading) && is_whole(p.b.leading) &&
                     (p.b.transposed || is_whole(p.b.columns));
   const int64_t groups = (p.c.columns + kSkinnyColumns - 1) / kSkinnyColumns;
   if (!fits || groups > multiprocessors) return std::nullopt;
@@ -74,20 +74,20 @@ std::optional<SkinnyProduct> skinny_product(const Product& p, int multiprocessor
   while (cluster < kSkinnyCluster && 2 * cluster * groups <= multiprocessors &&
          2 * cluster * kSkinnyDepth <= p.a.columns)
     cluster *= 2;
-  return SkinnyProduct{rows,
-                       static_cast<int>(p.c.columns),
-                       static_cast<int>(p.a.columns),
-                       p.a.leading,
-                       p.b.leading,
-                       p.c.leading,
-                       *element,
-                       p.b.transposed,
-                       cluster};
+  return SkinnyGemm{rows,
+                    static_cast<int>(p.c.columns),
+                    static_cast<int>(p.a.columns),
+                    p.a.leading,
+                    p.b.leading,
+                    p.c.leading,
+                    *element,
+                    p.b.transposed,
+                    cluster};
 }
 
-Compiled make_skinny(const SkinnyProduct& product, bool swapped) {
-  PERI_TRY(check(load_skinny(product), "loading a kernel"));
-  return std::make_shared<SkinnyKernel>(product, swapped);
+CompiledCudaKernel make_skinny_gemm(const SkinnyGemm& product, bool swapped) {
+  PERI_TRY(check(load_skinny_gemm(product), "loading a kernel"));
+  return std::make_shared<SkinnyGemmKernel>(product, swapped);
 }
 
 }  // namespace peri::kernels::cuda

@@ -67,7 +67,7 @@ double error(const Value& got, const Value& a, const Value& b) {
 constexpr std::array<int64_t, 2> kSizes[] = {{8, 8},      {24, 40},   {72, 264},   {56, 2056},
                                              {264, 4104}, {4096, 64}, {1000, 520}, {8456, 256}};
 
-cuda::Product plain(DType dtype, int64_t m, int64_t n, int64_t k, bool transposed = false) {
+cuda::BlasGemm plain(DType dtype, int64_t m, int64_t n, int64_t k, bool transposed = false) {
   return {dtype,
           {{}, std::vector<Strides>(3)},
           {m, n, n, false},
@@ -133,8 +133,8 @@ TEST_CASE("infinities stay in their columns and rows") {
 }
 
 TEST_CASE("which products the kernels for few rows take, and on how many blocks", "[no_device]") {
-  auto cluster = [](const cuda::Product& p, int multiprocessors = 132) {
-    const auto skinny = cuda::skinny_product(p, multiprocessors);
+  auto cluster = [](const cuda::BlasGemm& p, int multiprocessors = 132) {
+    const auto skinny = cuda::skinny_gemm_of(p, multiprocessors);
     return skinny ? skinny->cluster : 0;
   };
   using enum DType;
@@ -151,11 +151,11 @@ TEST_CASE("which products the kernels for few rows take, and on how many blocks"
   CHECK(cluster(plain(bf16, 1, 4096, 4095)) == 0);
   CHECK(cluster(plain(bf16, 1, 4095, 4096)) == 0);
   CHECK(cluster(plain(bf16, 1, 4095, 4096, true)) == 2);
-  cuda::Product batch = plain(bf16, 1, 64, 64);
+  cuda::BlasGemm batch = plain(bf16, 1, 64, 64);
   batch.batch.shape = {3};
   batch.batch.strides = {{64}, {64}, {64 * 64}};
   CHECK(cluster(batch) == 0);
-  cuda::Product odd = plain(bf16, 2, 64, 64);
+  cuda::BlasGemm odd = plain(bf16, 2, 64, 64);
   odd.a.leading = 65;
   CHECK(cluster(odd) == 0);
 }

@@ -76,9 +76,9 @@ struct Axpy {
 using DotRows = void (*)(float*, int64_t, const float* const*, const float*, int64_t, int64_t);
 using AxpyRows = void (*)(float*, int64_t, const float* const*, const float*, int64_t, int64_t);
 
-class SkinnyKernel final : public Kernel {
+class SkinnyGemmKernel final : public Kernel {
  public:
-  explicit SkinnyKernel(const Product& p)
+  explicit SkinnyGemmKernel(const StridedGemm& p)
       : p_(p),
         size_(size_of(p.dtype)),
         padded_((p.k + kLanes - 1) / kLanes * kLanes),
@@ -193,7 +193,7 @@ class SkinnyKernel final : public Kernel {
     }
   }
 
-  Product p_;
+  StridedGemm p_;
   int64_t size_, padded_;
   bool by_columns_;  // dot products along b's columns; else sums of b's rows
   int64_t width_;    // columns of b per task
@@ -205,8 +205,8 @@ class SkinnyKernel final : public Kernel {
 
 }  // namespace
 
-Compiled compile_skinny_product(const Product& product) {
-  return std::make_unique<SkinnyKernel>(product);
+CompiledHostKernel compile_skinny_gemm(const StridedGemm& product) {
+  return std::make_unique<SkinnyGemmKernel>(product);
 }
 
 }  // namespace peri::kernels::host
