@@ -101,7 +101,8 @@ TEST_CASE("an ordinary input is copied once, inside the graph; buffers stay, mem
     const int64_t after = free_memory(backend);
     if (addresses(f) != fixed) return "a buffer has moved";
     if (figure(f, "recordings") != recordings) return "recorded again";
-    if (after < before) return fmt::format("{} bytes of the GPU are gone", before - after);
+    // The driver takes pieces of 64 KiB for graphs when it likes; our own blocks are far larger.
+    if (after < before - (1 << 20)) return fmt::format("{} bytes of the GPU are gone", before - after);
     const kernels::Tensor leak = blank(backend, {16 << 20});  // that the measurement sees
     return free_memory(backend) > after - (60 << 20) ? "64 MiB were not noticed" : "";
   });
