@@ -81,42 +81,62 @@ Result<RecordedCall> Executable::record() {
     call.partitions.push_back(nullptr);
     if (!part.captured) continue;
     any = true;
-    PERI_TRY(backend_.begin_capture());
-    if (Status s = run_lines(part); !s) {
-      backend_.abandon_capture();
-      return std::unexpected(s.error());
-    }
-    call.partitions.back() = PERI_TRY(backend_.end_capture());
+    std::vector<kernels::ProgramStep> steps;
+    for (const planner::PlanLine& line : lines_of(part))
+      if (auto step = step_of(line.line)) steps.push_back(std::move(*step));
+    call.partitions.back() = PERI_TRY(backend_.prepare(steps, kernels::Marks::none));
   }
   recorded_ += any;
   return call;
 }
 
 Status Executable::run_lines(const Partition& part) {
-  for (int i = part.first; i < part.last; ++i) PERI_TRY(run_line(plan_.lines[static_cast<size_t>(i)].line));
+  for (const planner::PlanLine& line : lines_of(part)) PERI_TRY(run_line(line.line));
   return {};
 }
 
 Status Executable::run_line(const planner::Line& line) {
+  if (const auto* a = std::get_if<planner::AllocateLine>(&line)) return storage_.begin(a->buffer);
+  if (const auto* f = std::get_if<planner::FreeLine>(&line)) storage_.end(f->buffer);
+  const std::optional<kernels::ProgramStep> step = step_of(line);
+  if (!step) return {};
+  return std::visit(
+      Overloaded{
+          [&](const kernels::KernelStep& s) { return backend_.launch(s.spec, s.inputs, s.outputs); },
+          [&](const kernels::CollectiveStep& s) { return backend_.collective(s.spec, s.inputs, s.outputs); },
+          [&](const kernels::CopyStep& s) { return backend_.copy(s.from, s.to); }},
+      *step);
+}
+
+// What a line asks of the backend; nothing if it is about storage.
+std::optional<kernels::ProgramStep> Executable::step_of(const planner::Line& line) const {
+  using MaybeStep = std::optional<kernels::ProgramStep>;
   auto operands = [&](const std::vector<planner::PlanOperand>& windows) {
     std::vector<kernels::Operand> result;
     for (const planner::PlanOperand& o : windows) result.push_back(storage_.operand(o));
     return result;
   };
-  auto copy = [&](const auto& l) { return backend_.copy(storage_.operand(l.from), storage_.operand(l.to)); };
+  auto copy = [&](const auto& l) -> MaybeStep {
+    return kernels::CopyStep{storage_.operand(l.from), storage_.operand(l.to), l.origin};
+  };
   return std::visit(
-      planner::Overloaded{[&](const planner::AllocateLine& l) { return storage_.begin(l.buffer); },
-                          [&](const planner::FreeLine& l) { return storage_.end(l.buffer), Status(); },
-                          [&](const planner::ReuseLine&) { return Status(); },
-                          [&](const planner::InputCopyLine& l) { return copy(l); },
-                          [&](const planner::DeviceCopyLine& l) { return copy(l); },
-                          [&](const planner::CollectiveLine& l) {
-                            return backend_.collective(l.spec, operands(l.inputs), operands(l.outputs));
-                          },
-                          [&](const planner::KernelLine& l) {
-                            return backend_.launch(l.spec, operands(l.inputs), operands(l.outputs));
-                          }},
+      Overloaded{[](const planner::AllocateLine&) -> MaybeStep { return {}; },
+                 [](const planner::FreeLine&) -> MaybeStep { return {}; },
+                 [](const planner::ReuseLine&) -> MaybeStep { return {}; },
+                 [&](const planner::InputCopyLine& l) { return copy(l); },
+                 [&](const planner::DeviceCopyLine& l) { return copy(l); },
+                 [&](const planner::CollectiveLine& l) -> MaybeStep {
+                   return kernels::CollectiveStep{l.spec, operands(l.inputs), operands(l.outputs)};
+                 },
+                 [&](const planner::KernelLine& l) -> MaybeStep {
+                   return kernels::KernelStep{l.spec, operands(l.inputs), operands(l.outputs), l.origin};
+                 }},
       line);
+}
+
+std::span<const planner::PlanLine> Executable::lines_of(const Partition& part) const {
+  return std::span(plan_.lines)
+      .subspan(static_cast<size_t>(part.first), static_cast<size_t>(part.last - part.first));
 }
 
 const std::byte* Executable::address(BufferId id) const {

@@ -4,6 +4,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -52,6 +53,8 @@ class Executable {
   Result<RecordedCall> record();
   Status run_lines(const Partition& partition);
   Status run_line(const planner::Line& line);
+  std::optional<kernels::ProgramStep> step_of(const planner::Line& line) const;
+  std::span<const planner::PlanLine> lines_of(const Partition& partition) const;
 
   planner::Plan plan_;
   kernels::Backend& backend_;

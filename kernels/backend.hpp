@@ -1,4 +1,4 @@
-// The backend contract: memory, kernels, collectives, capture and replay. `host` is linked in; others keep
+// The backend contract: memory, kernels, collectives, recordings. `host` is linked in; others keep
 // the same promises and pass the same cases (tests/CMakeLists.txt: peri_test_cuda).
 //
 // Calls are issued in order on one stream; on the host backend each has completed when it returns. Every call
@@ -18,6 +18,7 @@
 #include "core/ops/collective.hpp"
 #include "core/ops/kernel.hpp"
 #include "core/topology.hpp"
+#include "kernels/step.hpp"
 #include "kernels/symmetric_memory.hpp"
 #include "kernels/tensor.hpp"
 
@@ -34,13 +35,6 @@ struct JobOptions {
   bool may_spin = true;   // false when ranks x threads exceed the cores: waits sleep at once
 };
 
-// A captured sequence of launches, collectives and copies with fixed addresses.
-class Recording {
- public:
-  virtual ~Recording() = default;
-  virtual int call_count() const = 0;
-};
-
 inline constexpr const char* kOutdatedRecording =
     "the recording was made before the job recovered from a failure";
 
@@ -49,6 +43,17 @@ class Mark {
  public:
   virtual ~Mark() = default;
 };
+
+// A sequence of steps with fixed addresses, prepared to be run any number of times.
+class Recording {
+ public:
+  virtual ~Recording() = default;
+  // How many steps it was made from.
+  virtual int step_count() const = 0;
+  // If it was prepared with marks: one before the first step and one after each, passed anew by every replay.
+  virtual std::span<const std::unique_ptr<Mark>> marks() const = 0;
+};
+enum class Marks : uint8_t { none, between_steps };
 
 // The clock of marks, in ns: the same for all processes of a machine.
 inline int64_t host_clock() {
@@ -76,7 +81,7 @@ class Backend {
   // the storage, and may be used until `leave`.
   virtual SymmetricMemory* symmetric_memory(const Storage& storage) const = 0;
 
-  // Compute. Operand memory must stay valid until the call (or, captured, the recording) is done.
+  // Compute. Operand memory must stay valid until the call is done.
   virtual Status launch(const KernelSpec& spec, std::span<const Operand> inputs,
                         std::span<const Operand> outputs) = 0;
   // A collective of the op table, with as many inputs and outputs as algorithms.def says (and those of its
@@ -84,18 +89,18 @@ class Backend {
   // spec's group (else InvalidArgument). For two_shot and multimem, the output may be the input itself.
   virtual Status collective(const CollectiveSpec& spec, std::span<const Operand> inputs,
                             std::span<const Operand> outputs) = 0;
-  // Same type, any strides; between places too. Between places it cannot be captured.
+  // Same type, any strides; between places too.
   virtual Status copy(const Operand& from, const Operand& to) = 0;
 
-  // Between begin and end, launches, collectives and same-place copies are recorded instead of run.
-  virtual Status begin_capture() = 0;
-  virtual Result<std::unique_ptr<Recording>> end_capture() = 0;
-  virtual void abandon_capture() = 0;
+  // Prepares a sequence of such calls to be run as a whole by `replay`: nothing runs now. A backend may fuse,
+  // overlap and order them anew as long as each reads what it would if they ran one after the other. Operand
+  // memory must stay valid as long as the recording is replayed. An error names the line of its step, and
+  // leaves nothing. Unsupported for copies between places.
+  virtual Result<std::unique_ptr<Recording>> prepare(std::span<const ProgramStep> steps, Marks marks) = 0;
   virtual Status replay(const Recording& recording) = 0;
   virtual Status synchronize() = 0;
 
-  // Marks this place in the stream or, while capturing, in the recording, each of whose replays passes it
-  // anew.
+  // Marks this place in the stream.
   virtual Result<std::unique_ptr<Mark>> mark() = 0;
   // When the stream passed these marks last, on `host_clock` (GPUs: to a few microseconds); nothing for those
   // that it has not reached. Never waits. Whoever asks for some asks for all that he still wants to know

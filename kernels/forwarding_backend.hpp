@@ -34,9 +34,9 @@ class ForwardingBackend : public Backend {
     return to_.collective(spec, inputs, outputs);
   }
   Status copy(const Operand& from, const Operand& to) override { return to_.copy(from, to); }
-  Status begin_capture() override { return to_.begin_capture(); }
-  Result<std::unique_ptr<Recording>> end_capture() override { return to_.end_capture(); }
-  void abandon_capture() override { to_.abandon_capture(); }
+  Result<std::unique_ptr<Recording>> prepare(std::span<const ProgramStep> steps, Marks marks) override {
+    return to_.prepare(steps, marks);
+  }
   Status replay(const Recording& recording) override { return to_.replay(recording); }
   Status synchronize() override { return to_.synchronize(); }
   Result<std::unique_ptr<Mark>> mark() override { return to_.mark(); }

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <deque>
 
+#include "core/overloaded.hpp"
 #include "kernels/forwarding_backend.hpp"
 
 namespace peri::kernels {
@@ -56,23 +57,39 @@ Label label_of(const CollectiveSpec& spec, std::span<const Operand> inputs,
   return label;
 }
 
-// A sequence of calls with a mark before the first and one after each.
+Label copy_label(const Operand& from, const Operand& to) {
+  Label label{.name = "copy", .category = "copy"};
+  label.add("from", describe({&from, 1}));
+  label.add("to", describe({&to, 1}));
+  label.add("bytes", bytes_of({&from, 1}));
+  return label;
+}
+
+Label label_of(const ProgramStep& step) {
+  return std::visit(Overloaded{[](const KernelStep& s) { return label_of(s.spec, s.inputs, s.outputs); },
+                               [](const CollectiveStep& s) { return label_of(s.spec, s.inputs, s.outputs); },
+                               [](const CopyStep& s) { return copy_label(s.from, s.to); }},
+                    step);
+}
+
+// A recording with marks, and what is between them.
 struct MarkedCalls {
+  std::unique_ptr<Recording> recording;
   std::vector<Label> labels;
-  std::vector<std::unique_ptr<Mark>> marks;
   bool unread = false;  // since the last replay
+
+  std::span<const std::unique_ptr<Mark>> marks() const { return recording->marks(); }
 };
 
 class TimedRecording final : public Recording {
  public:
-  TimedRecording(std::unique_ptr<Recording> recording, std::shared_ptr<MarkedCalls> calls)
-      : recording_(std::move(recording)), calls_(std::move(calls)) {}
-  int call_count() const override { return static_cast<int>(calls_->labels.size()); }
-  const Recording& recording() const { return *recording_; }
+  explicit TimedRecording(std::shared_ptr<MarkedCalls> calls) : calls_(std::move(calls)) {}
+  int step_count() const override { return calls_->recording->step_count(); }
+  std::span<const std::unique_ptr<Mark>> marks() const override { return calls_->marks(); }
+  const Recording& recording() const { return *calls_->recording; }
   const std::shared_ptr<MarkedCalls>& calls() const { return calls_; }
 
  private:
-  std::unique_ptr<Recording> recording_;
   std::shared_ptr<MarkedCalls> calls_;  // shared with a replay whose times are not read yet
 };
 
@@ -102,55 +119,39 @@ class TimedBackend final : public ForwardingBackend {
 
   Status launch(const KernelSpec& spec, std::span<const Operand> inputs,
                 std::span<const Operand> outputs) override {
-    if (timeline_.is_full() && !captured_) return to_.launch(spec, inputs, outputs);
+    if (timeline_.is_full()) return to_.launch(spec, inputs, outputs);
     return issue(label_of(spec, inputs, outputs), [&] { return to_.launch(spec, inputs, outputs); });
   }
 
   Status collective(const CollectiveSpec& spec, std::span<const Operand> inputs,
                     std::span<const Operand> outputs) override {
-    if (timeline_.is_full() && !captured_) return to_.collective(spec, inputs, outputs);
+    if (timeline_.is_full()) return to_.collective(spec, inputs, outputs);
     return issue(label_of(spec, inputs, outputs), [&] { return to_.collective(spec, inputs, outputs); });
   }
 
   Status copy(const Operand& from, const Operand& to) override {
-    if (timeline_.is_full() && !captured_) return to_.copy(from, to);
-    Label label{.name = "copy", .category = "copy"};
-    label.add("from", describe({&from, 1}));
-    label.add("to", describe({&to, 1}));
-    label.add("bytes", bytes_of({&from, 1}));
-    return issue(std::move(label), [&] { return to_.copy(from, to); });
+    if (timeline_.is_full()) return to_.copy(from, to);
+    return issue(copy_label(from, to), [&] { return to_.copy(from, to); });
   }
 
-  Status begin_capture() override {
-    PERI_TRY(to_.begin_capture());
-    capture_began_ = host_clock();
-    captured_ = std::make_shared<MarkedCalls>();
-    Status marked = add_mark();
-    if (!marked) abandon_capture();
-    return marked;
-  }
-
-  Result<std::unique_ptr<Recording>> end_capture() override {
-    auto calls = std::exchange(captured_, nullptr);
-    auto recording = PERI_TRY(to_.end_capture());
+  Result<std::unique_ptr<Recording>> prepare(std::span<const ProgramStep> steps, Marks) override {
+    const int64_t start = host_clock();
+    auto calls = std::make_shared<MarkedCalls>();
+    calls->recording = PERI_TRY(to_.prepare(steps, Marks::between_steps));
+    for (const ProgramStep& step : steps) calls->labels.push_back(label_of(step));
     Label label{.name = "record", .category = "graph"};
-    label.add("calls", static_cast<int64_t>(calls->labels.size()));
-    timeline_.add(Lane::script, label, capture_began_, host_clock());
-    return std::make_unique<TimedRecording>(std::move(recording), std::move(calls));
-  }
-
-  void abandon_capture() override {
-    captured_.reset();
-    to_.abandon_capture();
+    label.add("calls", static_cast<int64_t>(steps.size()));
+    timeline_.add(Lane::script, label, start, host_clock());
+    return std::make_unique<TimedRecording>(std::move(calls));
   }
 
   Status replay(const Recording& recording) override {
     auto* ours = dynamic_cast<const TimedRecording*>(&recording);
     if (!ours) return fail(Code::InvalidArgument, "the recording was made by another backend");
-    if (captured_ || timeline_.is_full()) return to_.replay(ours->recording());
+    if (timeline_.is_full()) return to_.replay(ours->recording());
     if (ours->calls()->unread) PERI_TRY(wait("wait for times"));
     Label label{.name = "replay", .category = "graph"};
-    label.add("calls", int64_t{ours->call_count()});
+    label.add("calls", int64_t{ours->step_count()});
     PERI_TRY(run(std::move(label), [&] { return to_.replay(ours->recording()); }));
     issued_.back().calls = ours->calls();
     ours->calls()->unread = true;
@@ -212,18 +213,8 @@ class TimedBackend final : public ForwardingBackend {
 
   template <class F>
   Status issue(Label label, F call) {
-    if (captured_) {
-      PERI_TRY(call());
-      captured_->labels.push_back(std::move(label));
-      return add_mark();
-    }
     PERI_TRY(run(std::move(label), call));
     return collect_some();
-  }
-
-  Status add_mark() {
-    captured_->marks.push_back(PERI_TRY(to_.mark()));
-    return {};
   }
 
   Status wait(std::string why) {
@@ -243,14 +234,14 @@ class TimedBackend final : public ForwardingBackend {
     for (const Issued& issued : issued_) {
       marks.push_back(issued.start.get());
       if (issued.calls)
-        for (const auto& mark : issued.calls->marks) marks.push_back(mark.get());
+        for (const auto& mark : issued.calls->marks()) marks.push_back(mark.get());
       marks.push_back(issued.end.get());
     }
     const auto all = to_.times(marks);
     Times times = all;
     while (!issued_.empty()) {
       const Issued& issued = issued_.front();
-      const size_t count = 2 + (issued.calls ? issued.calls->marks.size() : 0);
+      const size_t count = 2 + (issued.calls ? issued.calls->marks().size() : 0);
       if (!times[count - 1] && unfinished == Unfinished::keep) break;
       add(issued, times.first(count));
       if (issued.calls) issued.calls->unread = false;
@@ -279,8 +270,6 @@ class TimedBackend final : public ForwardingBackend {
 
   std::unique_ptr<Backend> backend_;
   Timeline timeline_;
-  std::shared_ptr<MarkedCalls> captured_;  // while capturing
-  int64_t capture_began_ = 0;
   std::deque<Issued> issued_;
   int64_t stream_is_at_ = 0;  // the end of the last event of its lane
 };

@@ -5,14 +5,12 @@
 
 #include <span>
 
+#include "core/overloaded.hpp"
 #include "planner/plan.hpp"
 
 namespace peri::planner {
 
-template <class... Fs>
-struct Overloaded : Fs... {
-  using Fs::operator()...;
-};
+using peri::Overloaded;
 
 // The windows are the line's own: they live as long as it does.
 template <class Operand>

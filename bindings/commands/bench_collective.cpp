@@ -100,14 +100,15 @@ class Measurement {
     replays_ = at_once_ ? std::clamp<int64_t>(calls, 1, 200) : std::clamp<int64_t>(calls, 40, 400) / chain_;
   }
 
+  // On the host a call is done when it returns, and is timed alone. On a device a recording holds many calls,
+  // after a copy of the input where they overwrite it, and that copy is timed.
   Status prepare() {
     PERI_TRY(allocate());
-    PERI_TRY(backend_.begin_capture());
-    if (Status recorded = record(); !recorded) {
-      backend_.abandon_capture();
-      return recorded;
-    }
-    recording_ = PERI_TRY(backend_.end_capture());
+    std::vector<kernels::ProgramStep> steps;
+    if (!at_once_ && in_place_)
+      steps.push_back(kernels::CopyStep{operand(*pristine_, input_elements_), in_, {}});
+    for (int64_t i = 0; i < chain_; ++i) steps.push_back(kernels::CollectiveStep{spec_, {in_}, {out_}});
+    recording_ = PERI_TRY(backend_.prepare(steps, kernels::Marks::none));
     return {};
   }
 
@@ -186,14 +187,6 @@ class Measurement {
     const kernels::Operand from = operand(*host_input_, input_elements_);
     PERI_TRY(backend_.copy(from, operand(*pristine_, input_elements_)));
     return backend_.copy(from, in_);
-  }
-
-  // On the host a call is done when it returns, and is timed alone. On a device a recording holds many calls,
-  // after a copy of the input where they overwrite it, and that copy is timed.
-  Status record() {
-    if (!at_once_ && in_place_) PERI_TRY(backend_.copy(operand(*pristine_, input_elements_), in_));
-    for (int64_t i = 0; i < chain_; ++i) PERI_TRY(backend_.collective(spec_, {&in_, 1}, {&out_, 1}));
-    return {};
   }
 
   // Microseconds of all replays of one batch.

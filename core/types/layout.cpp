@@ -5,15 +5,11 @@
 
 #include "core/ops/attributes_of.hpp"
 #include "core/ops/families.hpp"
+#include "core/overloaded.hpp"
 
 namespace peri {
 
 namespace {
-
-template <class... Fs>
-struct Overloaded : Fs... {
-  using Fs::operator()...;
-};
 
 View permuted(const View& in, const Ints& dims) {
   View out = in;

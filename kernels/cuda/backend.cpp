@@ -1,5 +1,5 @@
 // The CUDA backend behind the contract of kernels/backend.hpp. Every call is first prepared, then enqueued in
-// the rank's stream or, while capturing, kept; what was kept becomes one graph at the end of the capture. So
+// the rank's stream or kept by a recording, which becomes one graph once all its calls are prepared. So
 // nothing is compiled, allocated or agreed upon while a stream captures.
 //
 // Calls return before the device has done them. What goes wrong on the device is told by `synchronize`, by a
@@ -19,6 +19,7 @@
 #include "kernels/cuda/memory/memory.hpp"
 #include "kernels/cuda/symmetric/symmetric_memory.hpp"
 #include "kernels/plugin_entry.hpp"
+#include "kernels/prepare_steps.hpp"
 
 namespace peri::kernels::cuda {
 namespace {
@@ -77,9 +78,13 @@ class MemoryCopy final : public StreamCall {
 
 class CudaRecording final : public Recording {
  public:
-  CudaRecording(std::vector<std::unique_ptr<StreamCall>> calls, std::shared_ptr<Device> device,
+  CudaRecording(PreparedSteps<StreamCall> prepared, size_t steps, std::shared_ptr<Device> device,
                 uint32_t generation)
-      : calls_(std::move(calls)), device_(std::move(device)), generation_(generation) {
+      : calls_(std::move(prepared.calls)),
+        marks_(std::move(prepared.marks)),
+        steps_(static_cast<int>(steps)),
+        device_(std::move(device)),
+        generation_(generation) {
     for (const auto& call : calls_) {
       if (!operation_) operation_ = call->operation();
       if (!nccl_work_) nccl_work_ = call->nccl_work();
@@ -91,7 +96,8 @@ class CudaRecording final : public Recording {
       if (graph) cudaGraphExecDestroy(graph);
     });
   }
-  int call_count() const override { return static_cast<int>(calls_.size()); }
+  int step_count() const override { return steps_; }
+  std::span<const std::unique_ptr<Mark>> marks() const override { return marks_; }
   uint32_t generation() const { return generation_; }
   // Its first collective, which stands for it when peers ask what this rank is doing.
   const job::Operation* operation() const { return operation_; }
@@ -103,7 +109,7 @@ class CudaRecording final : public Recording {
           !early.empty() && calls_[i - 1]->let_next_begin(early))
         calls_[i]->begin_early();
     cudaStream_t stream = device_->stream();
-    // Relaxed: other calls of this thread concern the capture in nothing.
+    // Relaxed: what other threads ask of CUDA meanwhile does not matter to this capture.
     PERI_TRY(check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeRelaxed), "begin_capture"));
     Status enqueued;
     for (const auto& call : calls_)
@@ -119,6 +125,8 @@ class CudaRecording final : public Recording {
 
  private:
   std::vector<std::unique_ptr<StreamCall>> calls_;  // they keep the kernels
+  std::vector<std::unique_ptr<Mark>> marks_;
+  int steps_;
   std::shared_ptr<Device> device_;
   uint32_t generation_;
   const job::Operation* operation_ = nullptr;
@@ -175,53 +183,40 @@ class CudaBackend final : public Backend {
   Status launch(const KernelSpec& spec, std::span<const Operand> inputs,
                 std::span<const Operand> outputs) override {
     PERI_TRY(check_usable());
-    std::vector<OperandType> input_types, output_types;
-    for (const Operand& operand : inputs) input_types.push_back(operand.type);
-    for (const Operand& operand : outputs) output_types.push_back(operand.type);
-    auto kernel = PERI_TRY(compile_kernel(spec, input_types, output_types));
-    return issue(std::make_unique<KernelCall>(std::move(kernel), device_->stream(), inputs, outputs));
+    return issue(PERI_TRY(prepare_launch(spec, inputs, outputs)));
   }
 
   Status collective(const CollectiveSpec& spec, std::span<const Operand> inputs,
                     std::span<const Operand> outputs) override {
     PERI_TRY(check_usable());
-    return issue(PERI_TRY(prepare_collective(communicator_, spec, inputs, outputs, !capturing_)));
+    return issue(PERI_TRY(prepare_collective(communicator_, spec, inputs, outputs, true)));
   }
 
   Status copy(const Operand& from, const Operand& to) override {
-    const Place source = place_of(from.data), target = place_of(to.data);
-    if (capturing_ && source != target)
-      return fail(Code::Unsupported, "a copy between device and host memory cannot be captured");
-    const bool whole = from.type.dtype == to.type.dtype && from.type.view.is_contiguous() &&
-                       to.type.view.is_contiguous() &&
-                       numel(from.type.view.shape) == numel(to.type.view.shape);
-    if (whole) {
-      PERI_TRY(check_usable());
-      const int64_t bytes = numel(from.type.view.shape) * size_of(from.type.dtype);
-      PERI_TRY(issue(std::make_unique<MemoryCopy>(to.data, from.data, bytes, device_->stream())));
-    } else {  // the GPU reads and writes pinned memory of the host, too
-      PERI_TRY(launch(KernelSpec{.op = Op::contiguous}, {&from, 1}, {&to, 1}));
-    }
-    return target == Place::host && source == Place::device ? synchronize() : Status{};
+    PERI_TRY(check_usable());
+    PERI_TRY(issue(PERI_TRY(prepare_copy(from, to))));
+    const bool to_host = place_of(to.data) == Place::host && place_of(from.data) == Place::device;
+    return to_host ? synchronize() : Status{};
   }
 
-  Status begin_capture() override {
-    if (capturing_) return fail(Code::InvalidArgument, "a capture has already begun");
-    capturing_ = true;
-    return {};
-  }
-
-  Result<std::unique_ptr<Recording>> end_capture() override {
-    if (!capturing_) return fail(Code::InvalidArgument, "no capture has begun");
-    capturing_ = false;
-    auto recording = std::make_unique<CudaRecording>(std::exchange(captured_, {}), device_, generation());
+  Result<std::unique_ptr<Recording>> prepare(std::span<const ProgramStep> steps, Marks marks) override {
+    PERI_TRY(check_usable());
+    using Prepared = Result<std::unique_ptr<StreamCall>>;
+    auto prepared = PERI_TRY(prepare_steps<StreamCall>(
+        steps, marks,
+        Overloaded{
+            [&](const KernelStep& s) -> Prepared { return prepare_launch(s.spec, s.inputs, s.outputs); },
+            [&](const CollectiveStep& s) -> Prepared {
+              return prepare_collective(communicator_, s.spec, s.inputs, s.outputs, false);
+            },
+            [&](const CopyStep& s) -> Prepared {
+              PERI_TRY(check_recordable_copy(place_of(s.from.data), place_of(s.to.data)));
+              return prepare_copy(s.from, s.to);
+            }},
+        [&] { return prepare_mark(true); }));
+    auto recording = std::make_unique<CudaRecording>(std::move(prepared), steps.size(), device_, generation());
     PERI_TRY(recording->instantiate());
     return recording;
-  }
-
-  void abandon_capture() override {
-    capturing_ = false;
-    captured_.clear();
   }
 
   Status replay(const Recording& recording) override {
@@ -229,8 +224,6 @@ class CudaBackend final : public Backend {
     auto* ours = dynamic_cast<const CudaRecording*>(&recording);
     if (!ours) return fail(Code::InvalidArgument, "the recording was made by another backend");
     if (ours->generation() != generation()) return fail(Code::InvalidArgument, kOutdatedRecording);
-    if (capturing_)
-      return fail(Code::InvalidArgument, "a recording cannot be replayed while another is captured");
     if (ours->operation()) {
       PERI_TRY(monitor_->can_communicate(*ours->operation()));
       control_->enter(*ours->operation());
@@ -238,19 +231,12 @@ class CudaBackend final : public Backend {
     return communicator_.issue(ours->nccl_work(), [&] { return ours->launch(); });
   }
 
-  Status synchronize() override {
-    if (capturing_) return fail(Code::InvalidArgument, "nothing can be waited for while it is captured");
-    return monitor_->synchronize();
-  }
+  Status synchronize() override { return monitor_->synchronize(); }
 
   Result<std::unique_ptr<Mark>> mark() override {
-    if (!clock_.is_set()) {  // no capture has begun for CUDA, so the stream may be waited for
-      PERI_TRY(monitor_->synchronize());
-      PERI_TRY(clock_.set());
-    }
-    auto event = PERI_TRY(Event::create(device_, capturing_));
-    PERI_TRY(issue(std::make_unique<RecordEvent>(event, device_->stream())));
-    return std::make_unique<CudaMark>(std::move(event));
+    auto [mark, call] = PERI_TRY(prepare_mark(false));
+    PERI_TRY(issue(std::move(call)));
+    return std::move(mark);
   }
 
   std::vector<std::optional<int64_t>> times(std::span<const Mark* const> marks) override {
@@ -266,7 +252,6 @@ class CudaBackend final : public Backend {
   Result<std::vector<std::string>> exchange(const Group& group, const std::string& text,
                                             const std::string& what) override {
     PERI_TRY(check_usable());
-    if (capturing_) return fail(Code::InvalidArgument, "an exchange cannot be captured");
     PERI_TRY(check_group(group, control_->rank(), control_->options().world_size));
     PERI_TRY(synchronize());
     job::Operation operation(what, {});
@@ -279,7 +264,6 @@ class CudaBackend final : public Backend {
   uint32_t generation() const override { return control_->generation(); }
   Status recover() override {
     if (control_->has_left()) return fail(Code::InvalidArgument, "this rank has left the job");
-    abandon_capture();
     return communicator_.recover();
   }
 
@@ -295,13 +279,41 @@ class CudaBackend final : public Backend {
  private:
   Status check_usable() {
     if (control_->has_left()) return fail(Code::InvalidArgument, "this rank has left the job");
-    return monitor_->has_failure() && !capturing_ ? monitor_->synchronize() : Status{};
+    return monitor_->has_failure() ? monitor_->synchronize() : Status{};
+  }
+
+  Result<std::unique_ptr<StreamCall>> prepare_launch(const KernelSpec& spec, std::span<const Operand> inputs,
+                                                     std::span<const Operand> outputs) {
+    std::vector<OperandType> input_types, output_types;
+    for (const Operand& operand : inputs) input_types.push_back(operand.type);
+    for (const Operand& operand : outputs) output_types.push_back(operand.type);
+    auto kernel = PERI_TRY(compile_kernel(spec, input_types, output_types));
+    return std::make_unique<KernelCall>(std::move(kernel), device_->stream(), inputs, outputs);
+  }
+
+  Result<std::unique_ptr<StreamCall>> prepare_copy(const Operand& from, const Operand& to) {
+    const bool whole = from.type.dtype == to.type.dtype && from.type.view.is_contiguous() &&
+                       to.type.view.is_contiguous() &&
+                       numel(from.type.view.shape) == numel(to.type.view.shape);
+    // The GPU reads and writes pinned memory of the host, too.
+    if (!whole) return prepare_launch(KernelSpec{.op = Op::contiguous}, {&from, 1}, {&to, 1});
+    const int64_t bytes = numel(from.type.view.shape) * size_of(from.type.dtype);
+    return std::make_unique<MemoryCopy>(to.data, from.data, bytes, device_->stream());
+  }
+
+  // `captured`: a graph will pass it.
+  Result<PreparedMark<StreamCall>> prepare_mark(bool captured) {
+    if (!clock_.is_set()) {
+      PERI_TRY(monitor_->synchronize());
+      PERI_TRY(clock_.set());
+    }
+    auto event = PERI_TRY(Event::create(device_, captured));
+    auto call = std::make_unique<RecordEvent>(event, device_->stream());
+    return PreparedMark<StreamCall>{std::make_unique<CudaMark>(std::move(event)), std::move(call)};
   }
 
   Status issue(std::unique_ptr<StreamCall> call) {
-    if (!capturing_) return communicator_.issue(call->nccl_work(), [&] { return call->enqueue(); });
-    captured_.push_back(std::move(call));
-    return {};
+    return communicator_.issue(call->nccl_work(), [&] { return call->enqueue(); });
   }
 
   Place place_of(const std::byte* address) const {
@@ -315,8 +327,6 @@ class CudaBackend final : public Backend {
   EventClock clock_;
   std::jthread loading_;  // what the first product would wait for
   Communicator communicator_;
-  bool capturing_ = false;
-  std::vector<std::unique_ptr<StreamCall>> captured_;
 };
 
 Result<std::unique_ptr<Backend>> create(const JobOptions& options) {

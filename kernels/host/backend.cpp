@@ -1,5 +1,5 @@
 // The host backend: memory, kernels and collectives behind the contract of kernels/backend.hpp. Every call is
-// first prepared, then run at once or, while capturing, kept; so eager calls and replays go the same way.
+// first prepared, then run at once or kept by a recording; so eager calls and replays go the same way.
 #include <fmt/format.h>
 
 #include <cstring>
@@ -8,6 +8,7 @@
 #include "kernels/host/collectives/collective.hpp"
 #include "kernels/host/compute/kernel.hpp"
 #include "kernels/host/memory.hpp"
+#include "kernels/prepare_steps.hpp"
 
 namespace peri::kernels::host {
 namespace {
@@ -55,14 +56,16 @@ class MarkCall final : public HostCall {
 
 class HostRecording final : public Recording {
  public:
-  HostRecording(std::vector<std::unique_ptr<HostCall>> calls, uint32_t generation)
-      : calls_(std::move(calls)), generation_(generation) {}
-  int call_count() const override { return static_cast<int>(calls_.size()); }
-  const std::vector<std::unique_ptr<HostCall>>& calls() const { return calls_; }
+  HostRecording(PreparedSteps<HostCall> prepared, size_t steps, uint32_t generation)
+      : prepared_(std::move(prepared)), steps_(static_cast<int>(steps)), generation_(generation) {}
+  int step_count() const override { return steps_; }
+  std::span<const std::unique_ptr<Mark>> marks() const override { return prepared_.marks; }
+  std::span<const std::unique_ptr<HostCall>> calls() const { return prepared_.calls; }
   uint32_t generation() const { return generation_; }
 
  private:
-  std::vector<std::unique_ptr<HostCall>> calls_;
+  PreparedSteps<HostCall> prepared_;
+  int steps_;
   uint32_t generation_;
 };
 
@@ -73,6 +76,16 @@ Result<std::unique_ptr<HostCall>> prepare_launch(const KernelSpec& spec, std::sp
   for (const Operand& operand : outputs) output_types.push_back(operand.type);
   return std::make_unique<KernelCall>(PERI_TRY(compile_kernel(spec, input_types, output_types)), inputs,
                                       outputs);
+}
+
+Result<std::unique_ptr<HostCall>> prepare_copy(const Operand& from, const Operand& to) {
+  return prepare_launch(KernelSpec{.op = Op::contiguous}, {&from, 1}, {&to, 1});
+}
+
+Result<PreparedMark<HostCall>> prepare_mark() {
+  auto passed = std::make_shared<Time>();
+  auto call = std::make_unique<MarkCall>(passed);
+  return PreparedMark<HostCall>{std::make_unique<HostMark>(std::move(passed)), std::move(call)};
 }
 
 class HostBackend final : public Backend {
@@ -110,55 +123,52 @@ class HostBackend final : public Backend {
 
   Status launch(const KernelSpec& spec, std::span<const Operand> inputs,
                 std::span<const Operand> outputs) override {
-    return issue(PERI_TRY(prepare_launch(spec, inputs, outputs)));
+    return PERI_TRY(prepare_launch(spec, inputs, outputs))->run();
   }
 
   Status collective(const CollectiveSpec& spec, std::span<const Operand> inputs,
                     std::span<const Operand> outputs) override {
     PERI_TRY(check_present());
-    return issue(PERI_TRY(prepare_collective(communicator_, spec, inputs, outputs)));
+    return PERI_TRY(prepare_collective(communicator_, spec, inputs, outputs))->run();
   }
 
   Status copy(const Operand& from, const Operand& to) override {
-    if (capturing_ && place_of(from.data) != place_of(to.data))
-      return fail(Code::Unsupported, "a copy between device and host memory cannot be captured");
-    return launch(KernelSpec{.op = Op::contiguous}, {&from, 1}, {&to, 1});
+    return PERI_TRY(prepare_copy(from, to))->run();
   }
 
-  Status begin_capture() override {
-    if (capturing_) return fail(Code::InvalidArgument, "a capture has already begun");
-    capturing_ = true;
-    return {};
-  }
-
-  Result<std::unique_ptr<Recording>> end_capture() override {
-    if (!capturing_) return fail(Code::InvalidArgument, "no capture has begun");
-    capturing_ = false;
-    return std::make_unique<HostRecording>(std::exchange(captured_, {}), generation());
-  }
-
-  void abandon_capture() override {
-    capturing_ = false;
-    captured_.clear();
+  Result<std::unique_ptr<Recording>> prepare(std::span<const ProgramStep> steps, Marks marks) override {
+    PERI_TRY(check_present());
+    using Prepared = Result<std::unique_ptr<HostCall>>;
+    auto prepared = PERI_TRY(prepare_steps<HostCall>(
+        steps, marks,
+        Overloaded{
+            [](const KernelStep& s) -> Prepared { return prepare_launch(s.spec, s.inputs, s.outputs); },
+            [&](const CollectiveStep& s) -> Prepared {
+              return prepare_collective(communicator_, s.spec, s.inputs, s.outputs);
+            },
+            [&](const CopyStep& s) -> Prepared {
+              PERI_TRY(check_recordable_copy(place_of(s.from.data), place_of(s.to.data)));
+              return prepare_copy(s.from, s.to);
+            }},
+        prepare_mark));
+    return std::make_unique<HostRecording>(std::move(prepared), steps.size(), generation());
   }
 
   Status replay(const Recording& recording) override {
     PERI_TRY(check_present());
-    auto* calls = dynamic_cast<const HostRecording*>(&recording);
-    if (!calls) return fail(Code::InvalidArgument, "the recording was made by another backend");
-    if (calls->generation() != generation()) return fail(Code::InvalidArgument, kOutdatedRecording);
-    if (capturing_)
-      return fail(Code::InvalidArgument, "a recording cannot be replayed while another is captured");
-    for (const auto& call : calls->calls()) PERI_TRY(call->run());
+    auto* ours = dynamic_cast<const HostRecording*>(&recording);
+    if (!ours) return fail(Code::InvalidArgument, "the recording was made by another backend");
+    if (ours->generation() != generation()) return fail(Code::InvalidArgument, kOutdatedRecording);
+    for (const auto& call : ours->calls()) PERI_TRY(call->run());
     return {};
   }
 
   Status synchronize() override { return {}; }  // every call has completed when it returns
 
   Result<std::unique_ptr<Mark>> mark() override {
-    auto passed = std::make_shared<Time>();
-    PERI_TRY(issue(std::make_unique<MarkCall>(passed)));
-    return std::make_unique<HostMark>(std::move(passed));
+    auto [mark, call] = PERI_TRY(prepare_mark());
+    PERI_TRY(call->run());
+    return std::move(mark);
   }
 
   std::vector<Time> times(std::span<const Mark* const> marks) override {
@@ -173,7 +183,6 @@ class HostBackend final : public Backend {
   Result<std::vector<std::string>> exchange(const Group& group, const std::string& text,
                                             const std::string& what) override {
     PERI_TRY(check_present());
-    if (capturing_) return fail(Code::InvalidArgument, "an exchange cannot be captured");
     PERI_TRY(communicator_.context(group));
     job::Operation operation(what, {});
     control().enter(operation);
@@ -185,7 +194,6 @@ class HostBackend final : public Backend {
   uint32_t generation() const override { return control().generation(); }
   Status recover() override {
     PERI_TRY(check_present());
-    abandon_capture();
     return communicator_.recover();
   }
   void leave() override { control().leave(); }
@@ -198,12 +206,6 @@ class HostBackend final : public Backend {
     return {};
   }
 
-  Status issue(std::unique_ptr<HostCall> call) {
-    if (!capturing_) return call->run();
-    captured_.push_back(std::move(call));
-    return {};
-  }
-
   Place place_of(const std::byte* address) const {
     return symmetric_group(address) ? Place::device : allocator_->place_of(address);
   }
@@ -211,8 +213,6 @@ class HostBackend final : public Backend {
   Communicator communicator_;
   std::shared_ptr<host::Allocator> allocator_;  // shared with the storages, which may outlive the backend
   Topology topology_;                           // one host
-  bool capturing_ = false;
-  std::vector<std::unique_ptr<HostCall>> captured_;
 };
 
 }  // namespace

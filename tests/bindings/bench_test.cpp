@@ -19,11 +19,12 @@ class Device : public kernels::ForwardingBackend {
 class WrongDevice final : public Device {
  public:
   using Device::Device;
-  Status collective(const CollectiveSpec& spec, std::span<const kernels::Operand> inputs,
-                    std::span<const kernels::Operand> outputs) override {
-    CollectiveSpec wrong = spec;
-    wrong.reduce = Reduce::max;
-    return Device::collective(wrong, inputs, outputs);
+  Result<std::unique_ptr<kernels::Recording>> prepare(std::span<const kernels::ProgramStep> steps,
+                                                      kernels::Marks marks) override {
+    std::vector<kernels::ProgramStep> wrong(steps.begin(), steps.end());
+    for (kernels::ProgramStep& step : wrong)
+      if (auto* call = std::get_if<kernels::CollectiveStep>(&step)) call->spec.reduce = Reduce::max;
+    return Device::prepare(wrong, marks);
   }
 };
 

@@ -25,6 +25,13 @@ class CountingBackend : public kernels::ForwardingBackend {
     return kernels::ForwardingBackend::launch(spec, inputs, outputs);
   }
 
+  Result<std::unique_ptr<kernels::Recording>> prepare(std::span<const kernels::ProgramStep> steps,
+                                                      kernels::Marks marks) override {
+    for (const kernels::ProgramStep& step : steps)
+      if (std::holds_alternative<kernels::KernelStep>(step) && fail_at_launch > 0 && --fail_at_launch == 0)
+        return fail(Code::OutOfMemory, "as the test asked");
+    return kernels::ForwardingBackend::prepare(steps, marks);
+  }
   Status copy(const kernels::Operand& from, const kernels::Operand& to) override {
     ++copies;
     return kernels::ForwardingBackend::copy(from, to);

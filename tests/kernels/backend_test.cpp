@@ -77,35 +77,62 @@ TEST_CASE("launches run at once, or when the recording is replayed", "[here]") {
   REQUIRE(a.backend->launch(doubling(), {&x, 1}, {&y, 1}));
   CHECK(a.read(y) == Floats{0, 2, 4, 6, 8});
 
-  REQUIRE(a.backend->begin_capture());
-  CHECK_FALSE(a.backend->begin_capture());
-  REQUIRE(a.backend->launch(doubling(), {&x, 1}, {&y, 1}));
-  REQUIRE(a.backend->launch(doubling(), {&y, 1}, {&z, 1}));
-  auto recording = a.backend->end_capture();
-  REQUIRE(recording);
-  CHECK((*recording)->call_count() == 2);
-  CHECK_FALSE(a.backend->end_capture());
-  CHECK(a.read(z) == Floats(5, -1));
-  a.write(x, {1, 1, 1, 1, 10});
-  REQUIRE(a.backend->replay(**recording));
-  CHECK(a.read(z) == Floats{4, 4, 4, 4, 40});
+  const std::vector<ProgramStep> steps{KernelStep{doubling(), {x}, {y}, {}},
+                                       KernelStep{doubling(), {y}, {z}, {}}};
+  for (Marks marks : {Marks::none, Marks::between_steps}) {
+    a.write(x, {0, 1, 2, 3, 4});
+    a.write(z, Floats(5, -1));
+    auto recording = a.backend->prepare(steps, marks);
+    REQUIRE(recording);
+    CHECK((*recording)->step_count() == 2);
+    CHECK((*recording)->marks().size() == (marks == Marks::none ? 0 : 3));
+    CHECK(a.read(z) == Floats(5, -1));
+    a.write(x, {1, 1, 1, 1, 10});
+    REQUIRE(a.backend->replay(**recording));
+    CHECK(a.read(z) == Floats{4, 4, 4, 4, 40});
+    REQUIRE(a.backend->launch(doubling(), {&z, 1}, {&x, 1}));  // beside recordings calls run at once
+    CHECK(a.read(x) == Floats{8, 8, 8, 8, 80});
+  }
 }
 
-TEST_CASE("an abandoned capture leaves nothing", "[here]") {
+TEST_CASE("marks of a recording are passed in order by every replay", "[here]") {
   Arrays a;
-  Operand x = a.make({5}, Place::device), y = a.make({5}, Place::device);
-  REQUIRE(a.backend->begin_capture());
-  REQUIRE(a.backend->launch(doubling(), {&x, 1}, {&y, 1}));
-  KernelSpec unsupported{.op = Op::input};
-  CHECK_FALSE(a.backend->launch(unsupported, {&x, 1}, {&y, 1}));  // an error does not end the capture
-  a.backend->abandon_capture();
-  REQUIRE(a.backend->begin_capture());
-  auto empty = a.backend->end_capture();
-  REQUIRE(empty);
-  CHECK((*empty)->call_count() == 0);
+  Operand x = a.make({1000}, Place::device, Floats(1000, 1)), y = a.make({1000}, Place::device);
+  const std::vector<ProgramStep> steps{KernelStep{doubling(), {x}, {y}, {}}, CopyStep{y, x, {}}};
+  auto recording = a.backend->prepare(steps, Marks::between_steps);
+  REQUIRE(recording);
+  std::vector<const Mark*> marks;
+  for (const auto& mark : (*recording)->marks()) marks.push_back(mark.get());
+  REQUIRE(marks.size() == 3);
+  int64_t last = 0;
+  for (int replay = 0; replay < 2; ++replay) {
+    REQUIRE(a.backend->replay(**recording));
+    REQUIRE(a.backend->synchronize());
+    for (const auto& time : a.backend->times(marks)) {
+      REQUIRE(time);
+      CHECK(*time >= last);
+      last = *time;
+    }
+  }
 }
 
-TEST_CASE("copies take any strides; those between places are not captured", "[here]") {
+TEST_CASE("a step that cannot be prepared names its line, and leaves nothing", "[here]") {
+  Arrays a;
+  Operand x = a.make({5}, Place::device, {1, 2, 3, 4, 5}), y = a.make({5}, Place::device, Floats(5, -1));
+  const std::vector<ProgramStep> steps{KernelStep{doubling(), {x}, {y}, {"a.lua", 1}},
+                                       KernelStep{{.op = Op::input}, {x}, {y}, {"a.lua", 2}}};
+  auto refused = a.backend->prepare(steps, Marks::none);
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().where == Origin{"a.lua", 2});
+  CHECK(a.read(y) == Floats(5, -1));
+  auto empty = a.backend->prepare({}, Marks::none);
+  REQUIRE(empty);
+  CHECK((*empty)->step_count() == 0);
+  REQUIRE(a.backend->replay(**empty));
+  CHECK(a.read(y) == Floats(5, -1));
+}
+
+TEST_CASE("copies take any strides; those between places are not recorded", "[here]") {
   Arrays a;
   Operand x = a.make({2, 3}, Place::host), y = a.make({3, 2}, Place::device),
           z = a.make({3, 2}, Place::device);
@@ -113,26 +140,19 @@ TEST_CASE("copies take any strides; those between places are not captured", "[he
   Operand transposed{x.data, {DType::f32, {{3, 2}, {1, 3}, 0}}};
   REQUIRE(a.backend->copy(transposed, y));
   CHECK(a.read(y) == Floats{0, 3, 1, 4, 2, 5});
-  REQUIRE(a.backend->begin_capture());
-  Status between = a.backend->copy(transposed, y);
+  auto between =
+      a.backend->prepare(std::vector<ProgramStep>{CopyStep{transposed, y, {"a.lua", 7}}}, Marks::none);
   REQUIRE_FALSE(between);
   CHECK(between.error().code == Code::Unsupported);
-  CHECK(a.backend->copy(y, z));
-  auto recording = a.backend->end_capture();
+  CHECK(between.error().where == Origin{"a.lua", 7});
+  auto recording = a.backend->prepare(std::vector<ProgramStep>{CopyStep{y, z, {}}}, Marks::none);
   REQUIRE(recording);
   REQUIRE(a.backend->replay(**recording));
   CHECK(a.read(z) == Floats{0, 3, 1, 4, 2, 5});
 }
 
-TEST_CASE("an exchange cannot be captured, and a recording not replayed into another", "[here]") {
+TEST_CASE("a rank alone exchanges with itself", "[here]") {
   Arrays a;
-  REQUIRE(a.backend->begin_capture());
-  auto empty = a.backend->end_capture();
-  REQUIRE(empty);
-  REQUIRE(a.backend->begin_capture());
-  CHECK_FALSE(a.backend->exchange(world_group(1), "", "x"));
-  CHECK_FALSE(a.backend->replay(**empty));
-  a.backend->abandon_capture();
   CHECK(a.backend->exchange(world_group(1), "mine", "x") == std::vector<std::string>{"mine"});
   CHECK(a.backend->name() == (tested.is_cuda ? "cuda" : "host"));
 }

@@ -100,6 +100,10 @@ struct Repeatable {
     if (in.data != input.data) PERI_TRY(backend.copy(input, in));
     return run_collective(backend, c.spec(), in, out);
   }
+  void add_to(std::vector<ProgramStep>& steps) const {
+    if (in.data != input.data) steps.push_back(CopyStep{input, in, {}});
+    steps.push_back(collective_step(c.spec(), in, out));
+  }
 };
 
 Case random_case(Random& random, const std::vector<AlgorithmInfo>& rows, const Group& group) {
@@ -143,9 +147,9 @@ std::string run_round(Backend& backend, const std::vector<Group>& groups, Blocks
     }
   std::unique_ptr<Recording> recordings[2];
   for (int k : {0, 1}) {
-    RETURN_ERROR(backend.begin_capture());
-    for (const Repeatable& call : sets[k]) RETURN_ERROR(call.issue(backend));
-    auto recording = backend.end_capture();
+    std::vector<ProgramStep> steps;
+    for (const Repeatable& call : sets[k]) call.add_to(steps);
+    auto recording = backend.prepare(steps, Marks::none);
     if (!recording) return recording.error().to_string();
     recordings[k] = std::move(*recording);
   }

@@ -270,12 +270,12 @@ TEST_CASE("a captured sequence replays with what its inputs then hold") {
       c.dim = 1;
       memory.push_back(*place(backend, c));
     }
-    if (!backend.begin_capture()) return "begin_capture";
+    std::vector<ProgramStep> steps;
     for (size_t i = 0; i < cases.size(); ++i)
-      if (Status s = run_collective(backend, cases[i].spec(), memory[i].in, memory[i].out); !s)
-        return s.error().to_string();
-    auto recording = backend.end_capture();
-    if (!recording || (*recording)->call_count() != static_cast<int>(cases.size())) return "end_capture";
+      steps.push_back(collective_step(cases[i].spec(), memory[i].in, memory[i].out));
+    auto recording = backend.prepare(steps, Marks::none);
+    if (!recording) return recording.error().to_string();
+    if ((*recording)->step_count() != static_cast<int>(cases.size())) return "steps are missing";
     for (uint64_t seed = 1; seed < 20; ++seed) {
       for (size_t i = 0; i < cases.size(); ++i) {
         cases[i].seed = seed;

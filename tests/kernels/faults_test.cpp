@@ -135,9 +135,9 @@ TEST_CASE("a replay that loses a peer names the call and its line") {
   auto body = [](Backend& backend) -> std::string {
     Case c = all_reduce("two_shot", world_group(2));
     auto memory = place(backend, c);
-    if (!backend.begin_capture() || !run_collective(backend, c.spec(), memory->in, memory->out))
-      return "capture";
-    auto recording = backend.end_capture();
+    const std::vector<ProgramStep> steps{collective_step(c.spec(), memory->in, memory->out)};
+    auto recording = backend.prepare(steps, Marks::none);
+    if (!recording) return recording.error().to_string();
     for (int i = 0; i < 1000; ++i) {
       if (backend.job().rank == 1 && i == 500) raise(SIGKILL);
       if (Status status = backend.replay(**recording); !status) return status.error().to_string();

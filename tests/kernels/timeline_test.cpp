@@ -107,13 +107,11 @@ TEST_CASE("each replay tells each of its calls") {
   Rig rig;
   Operand x = rig.make({1 << 22}), y = rig.make({1 << 22}), z = rig.make({16});
   std::fill_n(reinterpret_cast<float*>(x.data), 1 << 22, 5.0f);
-  REQUIRE(rig.backend->begin_capture());
-  REQUIRE(rig.backend->launch(doubling(), {&x, 1}, {&y, 1}));
-  const Operand part{y.data, z.type};
-  REQUIRE(rig.backend->collective(all_reduce(1), {&part, 1}, {&z, 1}));
-  auto recording = rig.backend->end_capture();
+  const std::vector<ProgramStep> steps{KernelStep{doubling(), {x}, {y}, {}},
+                                       CollectiveStep{all_reduce(1), {{y.data, z.type}}, {z}}};
+  auto recording = rig.backend->prepare(steps, Marks::none);
   REQUIRE(recording);
-  CHECK((*recording)->call_count() == 2);
+  CHECK((*recording)->step_count() == 2);
   auto replay = [&] {  // us until it has returned, and on the host been done
     const auto begin = std::chrono::steady_clock::now();
     REQUIRE(rig.backend->replay(**recording));
@@ -189,9 +187,8 @@ TEST_CASE("what fails is told too, and what was seen before is written") {
 TEST_CASE("a timeline takes a bounded number of events, and the program goes on") {
   Rig rig(10);
   Operand x = rig.make({4}), y = rig.make({4});
-  REQUIRE(rig.backend->begin_capture());
-  REQUIRE(rig.backend->launch(doubling(), {&x, 1}, {&y, 1}));
-  auto recording = rig.backend->end_capture();
+  const std::vector<ProgramStep> steps{KernelStep{doubling(), {x}, {y}, {}}};
+  auto recording = rig.backend->prepare(steps, Marks::none);
   for (int i = 0; i < 20; ++i) {
     REQUIRE(rig.backend->launch(doubling(), {&x, 1}, {&y, 1}));
     reinterpret_cast<float*>(x.data)[0] = static_cast<float>(i);

@@ -222,6 +222,13 @@ inline Status run_collective(kernels::Backend& backend, const CollectiveSpec& sp
   return backend.collective(spec, {&in, static_cast<size_t>(spec.info().inputs)},
                             {&out, static_cast<size_t>(spec.info().outputs)});
 }
+inline kernels::ProgramStep collective_step(const CollectiveSpec& spec, const kernels::Operand& in,
+                                            const kernels::Operand& out) {
+  kernels::CollectiveStep step{spec, {in}, {out}};
+  step.inputs.resize(static_cast<size_t>(spec.info().inputs));
+  step.outputs.resize(static_cast<size_t>(spec.info().outputs));
+  return step;
+}
 // Places, fills, runs and compares.
 inline std::string run_case(kernels::Backend& backend, const Case& c) {
   Result<CaseMemory> memory = place(backend, c);
