@@ -13,6 +13,7 @@
 #include "bindings/commands/job.hpp"
 #include "bindings/commands/manual.hpp"
 #include "bindings/commands/script.hpp"
+#include "bindings/commands/stubs.hpp"
 #include "bindings/files/new_file.hpp"
 #include "bindings/files/timeline_file.hpp"
 #include "bindings/launcher/exit_codes.hpp"
@@ -29,6 +30,7 @@ struct Options {
   StartOptions start;
   ScriptOptions script;
   std::vector<std::string> topic;
+  bool stubs = false;
   BenchOptions bench;
   std::string bench_op = "all_reduce", bench_dtype = "f32";
 };
@@ -136,7 +138,11 @@ Result<int> script_command(Options& options, const CLI::App& command_line) {
   });
 }
 
-Result<int> help_command(const std::vector<std::string>& topic) {
+Result<int> help_command(const std::vector<std::string>& topic, bool stubs) {
+  if (stubs) {
+    fmt::print("{}", editor_stubs());
+    return launcher::kExitOk;
+  }
   if (topic.empty()) fmt::print("{}", manual_index());
   for (const std::string& name : topic) fmt::print("{}", PERI_TRY(manual(name)));
   return launcher::kExitOk;
@@ -238,6 +244,8 @@ int run(int argc, char** argv) {
   auto* doctor = app.add_subcommand("doctor", "What this machine has and what peri will use");
   auto* help = app.add_subcommand("help", "The reference manual of Lua's functions: peri help [all_reduce]");
   help->add_option("topic", options.topic, "An op, exit-codes or environment");
+  help->add_flag("--stubs", options.stubs,
+                 "Annotations for lua-language-server, which make an editor complete and check peri.*");
 
   try {
     app.parse(argc, argv);
@@ -256,7 +264,7 @@ int run(int argc, char** argv) {
   } else if (*doctor) {
     fmt::print("{}", doctor_report());
   } else if (*help) {
-    result = help_command(options.topic);
+    result = help_command(options.topic, options.stubs);
   }
   return result ? *result : report(result.error());
 }

@@ -265,12 +265,6 @@ void add_algorithm(lua_State* L, const AlgorithmInfo& a, Writes writes, const ch
   lua_setfield(L, -2, name.c_str());
 }
 
-// Whether its result may take the operand's place.
-bool communicates_in_place(Op op) {
-  return info(op).has(kCollective) && collective_info(op).has_choice() &&
-         collective_info(op).is_elementwise();
-}
-
 void register_metatable(lua_State* L) {
   luaL_newmetatable(L, LuaTensor::kLuaName);
   const int meta = lua_gettop(L);
@@ -280,8 +274,7 @@ void register_metatable(lua_State* L) {
     const OpInfo& row = info(op);
     if (row.has(kSource) || row.has(kCreation) || row.max_operands < 0) continue;
     add_op_function(L, op, wrap<call_op>, std::string(row.name));
-    if (row.has(kPointwise) || op == Op::index_copy || op == Op::rope || communicates_in_place(op))
-      add_op_function(L, op, wrap<call_op_in_place>, std::string(row.name) + "_");
+    if (has_in_place_form(op)) add_op_function(L, op, wrap<call_op_in_place>, std::string(row.name) + "_");
   }
   const std::vector<Method> own = {
       {"item", wrap<tensor_item>},
@@ -300,9 +293,7 @@ void register_metatable(lua_State* L) {
     lua_pushcfunction(L, m.function);
     lua_setfield(L, -2, m.name);
   }
-  // Names that people know from elsewhere.
-  for (auto [alias, name] :
-       {std::pair{"mm", "matmul"}, {"bmm", "matmul"}, {"view", "reshape"}, {"t", "transpose"}}) {
+  for (auto [alias, name] : kMethodAliases) {
     lua_getfield(L, -1, name);
     lua_setfield(L, -2, alias);
   }
@@ -336,6 +327,12 @@ void register_metatable(lua_State* L) {
 }
 
 }  // namespace
+
+bool has_in_place_form(Op op) {
+  const bool communicates =
+      info(op).has(kCollective) && collective_info(op).has_choice() && collective_info(op).is_elementwise();
+  return info(op).has(kPointwise) || op == Op::index_copy || op == Op::rope || communicates;
+}
 
 void push_tensor(lua_State* L, session::ScriptValue value) {
   collector(L).hand_out(L, value);
@@ -383,7 +380,7 @@ void register_tensor(lua_State* L) {
     if (!collective_info(a.op).has_choice()) continue;
     add_algorithm(L, a, Writes::result, "");
     add_algorithm(L, a, Writes::last_argument, "_out");
-    if (communicates_in_place(a.op)) add_algorithm(L, a, Writes::operand, "_");
+    if (has_in_place_form(a.op)) add_algorithm(L, a, Writes::operand, "_");
     if (a.symmetric == kInput && !a.clobbers_input) add_algorithm(L, a, Writes::symmetric_buffer, "_copy");
   }
   lua_setfield(L, -2, "symm");

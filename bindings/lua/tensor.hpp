@@ -16,6 +16,15 @@ struct LuaGroup {
   Group group;
 };
 
+// Whether x:op_(...) exists, whose result takes the place of its operand.
+bool has_in_place_form(Op op);
+// Names of methods that people know from elsewhere.
+struct Alias {
+  const char *alias, *name;
+};
+inline constexpr Alias kMethodAliases[] = {
+    {"mm", "matmul"}, {"bmm", "matmul"}, {"view", "reshape"}, {"t", "transpose"}};
+
 void push_tensor(lua_State* L, session::ScriptValue value);
 Result<session::ScriptValue*> to_tensor(lua_State* L, int index, const char* what);
 // A group, or a table of ranks (0-based, each once).
