@@ -1,7 +1,7 @@
 // The primitives over which a printed plan runs: allocate, view, launch and communicate,
 // straight through the backend and through nothing of the executor, so that a plan's code is an oracle for
-// it. Made from the op table; the format is described in planner/text/README.md, and scripts/peri/runtime.lua adds
-// rt.program.
+// it. Made from the op table; the format is described in planner/text/README.md, and scripts/peri/runtime.lua
+// adds rt.program.
 #include <fmt/format.h>
 
 #include <algorithm>

@@ -214,7 +214,8 @@ class CudaBackend final : public Backend {
               return prepare_copy(s.from, s.to);
             }},
         [&] { return prepare_mark(true); }));
-    auto recording = std::make_unique<CudaRecording>(std::move(prepared), steps.size(), device_, generation());
+    auto recording =
+        std::make_unique<CudaRecording>(std::move(prepared), steps.size(), device_, generation());
     PERI_TRY(recording->instantiate());
     return recording;
   }
