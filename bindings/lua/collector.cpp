@@ -23,8 +23,8 @@ struct LuaCollector {
 }  // namespace
 
 Collector& collector(lua_State* L) {
-  static constexpr char key = 0;  // its address is the key
-  lua_pushlightuserdata(L, const_cast<char*>(&key));
+  static constexpr char kKey = 0;  // its address is the key
+  lua_pushlightuserdata(L, const_cast<char*>(&kKey));
   lua_rawget(L, LUA_REGISTRYINDEX);
   if (auto* known = static_cast<LuaCollector*>(lua_touserdata(L, -1))) {
     lua_pop(L, 1);
@@ -32,7 +32,7 @@ Collector& collector(lua_State* L) {
   }
   lua_pop(L, 1);
   register_type<LuaCollector>(L, {});
-  lua_pushlightuserdata(L, const_cast<char*>(&key));
+  lua_pushlightuserdata(L, const_cast<char*>(&kKey));
   Collector& made = push<LuaCollector>(L).collector;
   lua_rawset(L, LUA_REGISTRYINDEX);
   return made;

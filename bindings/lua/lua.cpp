@@ -244,7 +244,7 @@ std::string traceback(lua_State* L) {
   }
   for (int shown = 0; end > level && shown < kShown; --end) {
     const std::string line = traceback_line(L, end - 1);
-    last = line + last;
+    last.insert(0, line);
     shown += !line.empty();
   }
   if (end > level) first += fmt::format("\t... ({} more)\n", end - level);

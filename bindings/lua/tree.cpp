@@ -177,44 +177,44 @@ class Matcher {
  public:
   // Leaves the tensors' metatable on the stack: looking it up for each of them would take most of the time.
   Matcher(lua_State* state, const std::vector<Leaf>& leaves, std::vector<const kernels::Tensor*>& tensors)
-      : L(state), leaves_(leaves), tensors_(tensors) {
-    luaL_getmetatable(L, LuaTensor::kLuaName);
-    metatable_ = lua_gettop(L);
+      : lua_(state), leaves_(leaves), tensors_(tensors) {
+    luaL_getmetatable(lua_, LuaTensor::kLuaName);
+    metatable_ = lua_gettop(lua_);
     tensors_.resize(leaves.size());
   }
-  ~Matcher() { lua_settop(L, metatable_ - 1); }
+  ~Matcher() { lua_settop(lua_, metatable_ - 1); }
   Matcher(const Matcher&) = delete;
 
   // Leaves the stack as it was, except where it finds a difference.
   bool matches(int index, const Tree& tree) {
     switch (tree.kind) {
       case Tree::Kind::nil:
-        return lua_isnil(L, index);
+        return lua_isnil(lua_, index);
       case Tree::Kind::boolean:
-        return lua_isboolean(L, index) && (lua_toboolean(L, index) != 0) == tree.boolean;
+        return lua_isboolean(lua_, index) && (lua_toboolean(lua_, index) != 0) == tree.boolean;
       case Tree::Kind::number:
-        return lua_type(L, index) == LUA_TNUMBER &&
-               std::bit_cast<uint64_t>(lua_tonumber(L, index)) == std::bit_cast<uint64_t>(tree.number);
+        return lua_type(lua_, index) == LUA_TNUMBER &&
+               std::bit_cast<uint64_t>(lua_tonumber(lua_, index)) == std::bit_cast<uint64_t>(tree.number);
       case Tree::Kind::string:
-        return lua_type(L, index) == LUA_TSTRING && text_at(L, index) == tree.string;
+        return lua_type(lua_, index) == LUA_TSTRING && text_at(lua_, index) == tree.string;
       case Tree::Kind::group: {
-        const auto* group = test<LuaGroup>(L, index);
+        const auto* group = test<LuaGroup>(lua_, index);
         return group && group->group == tree.group;
       }
       case Tree::Kind::tensor:
         return matches_tensor(index, static_cast<size_t>(tree.number));
       case Tree::Kind::table:
-        return lua_type(L, index) == LUA_TTABLE && matches_table(index, tree);
+        return lua_type(lua_, index) == LUA_TTABLE && matches_table(index, tree);
     }
     return false;
   }
 
  private:
   bool matches_tensor(int index, size_t leaf) {
-    if (lua_type(L, index) != LUA_TUSERDATA || !lua_getmetatable(L, index)) return false;
-    if (!lua_rawequal(L, -1, metatable_)) return false;
-    lua_pop(L, 1);
-    const auto& value = static_cast<const LuaTensor*>(lua_touserdata(L, index))->value;
+    if (lua_type(lua_, index) != LUA_TUSERDATA || !lua_getmetatable(lua_, index)) return false;
+    if (!lua_rawequal(lua_, -1, metatable_)) return false;
+    lua_pop(lua_, 1);
+    const auto& value = static_cast<const LuaTensor*>(lua_touserdata(lua_, index))->value;
     if (value.is_symbol() || value.type() != leaves_[leaf].type) return false;
     if (value.tensor().storage->allocator() != leaves_[leaf].allocator) return false;
     tensors_[leaf] = &value.tensor();
@@ -223,18 +223,18 @@ class Matcher {
 
   // Lua walks a list in order.
   bool matches_table(int index, const Tree& tree) {
-    if (!lua_checkstack(L, 8)) return false;
+    if (!lua_checkstack(lua_, 8)) return false;
     size_t listed = 0, named = 0;
-    lua_pushnil(L);
-    while (lua_next(L, index)) {
+    lua_pushnil(lua_);
+    while (lua_next(lua_, index)) {
       const Tree* expected = nullptr;
-      if (lua_type(L, -2) == LUA_TNUMBER && listed < tree.list_size &&
-          lua_tonumber(L, -2) == static_cast<double>(listed + 1))
+      if (lua_type(lua_, -2) == LUA_TNUMBER && listed < tree.list_size &&
+          lua_tonumber(lua_, -2) == static_cast<double>(listed + 1))
         expected = &tree.items[listed++].value;
-      else if (lua_type(L, -2) == LUA_TSTRING)
-        expected = find(tree, text_at(L, -2), named);
-      if (!expected || !matches(lua_gettop(L), *expected)) return false;
-      lua_pop(L, 1);
+      else if (lua_type(lua_, -2) == LUA_TSTRING)
+        expected = find(tree, text_at(lua_, -2), named);
+      if (!expected || !matches(lua_gettop(lua_), *expected)) return false;
+      lua_pop(lua_, 1);
     }
     return listed + named == tree.items.size();
   }
@@ -248,7 +248,7 @@ class Matcher {
     return &at->value;
   }
 
-  lua_State* L;
+  lua_State* lua_;
   const std::vector<Leaf>& leaves_;
   std::vector<const kernels::Tensor*>& tensors_;
   int metatable_ = 0;

@@ -283,7 +283,9 @@ class PlanReader {
     if (op && info(*op).has(kCollective)) return parse_collective(reader, *op, call_name, std::move(inputs));
     if (!call_name.empty()) return malformed("only a collective allocates its output");
     PERI_TRY(reader.expect("->"));
-    KernelLine line{{}, std::move(inputs), PERI_TRY(windows(reader)), {}};
+    KernelLine line;
+    line.inputs = std::move(inputs);
+    line.outputs = PERI_TRY(windows(reader));
     const bool braces = reader.accept("{");
     if (braces && reader.accept("(")) {
       line.spec.fused = PERI_TRY(parse_program(reader));
@@ -381,10 +383,11 @@ class PlanReader {
   // "(arg0) -> buf0".
   Result<std::pair<PlanOperand, PlanOperand>> from_to(TextReader& reader) {
     PERI_TRY(reader.expect("("));
-    PlanOperand from = PERI_TRY(window(reader));
+    const PlanOperand from = PERI_TRY(window(reader));
     PERI_TRY(reader.expect(")"));
     PERI_TRY(reader.expect("->"));
-    return std::pair(std::move(from), PERI_TRY(window(reader)));
+    const PlanOperand to = PERI_TRY(window(reader));
+    return std::pair(from, to);
   }
 
   TensorType type_of(const PlanOperand& operand) const {

@@ -1,5 +1,5 @@
--- Peri's side of scripts/bench/gpu: what a call takes in loops as people write them (bf16), beside the bare replay of
--- the same program, which writes its result into an argument and so has no outputs.
+-- Peri's side of scripts/bench/gpu: what a call takes in loops as people write them (bf16), beside the bare
+-- replay of the same program, which writes its result into an argument and so has no outputs.
 --   peri run -n N scripts/bench/loops.lua FOLDER ROWS ROUNDS CALLS ELEMENTS ...
 local peri = require "peri"
 local common = require "common"

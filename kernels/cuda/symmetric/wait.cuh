@@ -48,18 +48,37 @@ __device__ inline void give_up(const Watch& watch, Failure why, uint32_t operati
   record->state = static_cast<uint32_t>(why);
 }
 
+// Which of the threads that wait look further than their own word. A look reads the clock and host memory. If
+// every thread of a grid looked, the reads would take a millisecond; this rank would be late by as much, its
+// peers would look in turn, and each of the following collectives would take as long. So one thread of those
+// that a warp waits with looks, and the first warp of a block more often than the others: a failure that one
+// thread notices is in `failed`, where all of them see it.
+__device__ inline bool is_looking(int round) {
+  constexpr int kRoundsOfOtherWarps = 32;
+  constexpr uint32_t kWarp = 32;
+  const uint32_t lane = threadIdx.x % kWarp;
+  const bool is_first_of_waiting = lane + 1 == static_cast<uint32_t>(__ffs(static_cast<int>(__activemask())));
+  return is_first_of_waiting && (threadIdx.x < kWarp || round % kRoundsOfOtherWarps == 0);
+}
+
 // Polls until ready() or the bound; false means that the wait was given up. Looks at the clock, at host
 // memory and whether the peer is_elsewhere() only every so often: it takes about a microsecond.
 template <class Ready, class Elsewhere>
 __device__ bool wait_until(const Watch& watch, uint32_t operation, int peer, Ready ready,
                            Elsewhere is_elsewhere) {
-  constexpr int kPollsPerLook = 256;
+  constexpr int kPollsPerRound = 256;
+  // Polls without a pause, of a whole grid, slow down what they wait for.
+  constexpr int kPollsAtOnce = 16;
+  constexpr unsigned kPauseNs = 100;
   constexpr uint64_t kTellAfter = 1'000'000;  // ns: nobody needs to know of shorter waits
   uint64_t begun = 0;
-  for (;;) {
-    for (int i = 0; i < kPollsPerLook; ++i)
+  for (int round = 1;; ++round) {
+    for (int i = 0; i < kPollsPerRound; ++i) {
       if (ready()) return true;
+      if (round > 1 || i >= kPollsAtOnce) __nanosleep(kPauseNs);
+    }
     if (has_given_up(watch)) return false;
+    if (!is_looking(round)) continue;
     const uint64_t now = now_ns();
     if (begun == 0) begun = now;
     const bool elsewhere = is_elsewhere();
