@@ -162,7 +162,13 @@ TEST_CASE("any text is an error or a plan that can be checked") {
   }
   CHECK(read > 1000);
   CHECK(refused > 1000);
-  CHECK(resident_kib() - before < 64 * 1024);
+#ifdef __SANITIZE_ADDRESS__
+  constexpr int64_t kGrowthKib =
+      512 * 1024;  // what is freed stays in AddressSanitizer's quarantine for a while
+#else
+  constexpr int64_t kGrowthKib = 64 * 1024;
+#endif
+  CHECK(resident_kib() - before < kGrowthKib);
 }
 
 }  // namespace peri::test
