@@ -56,12 +56,4 @@ Space reordered(Space space) {
   return simplified(std::move(result));
 }
 
-Strides broadcast_strides(const View& view, const Shape& shape) {
-  Strides strides;
-  const int missing = shape.rank() - view.shape.rank();
-  for (int i = 0; i < shape.rank(); ++i)
-    strides.push_back(i < missing || view.shape[i - missing] != shape[i] ? 0 : view.strides[i - missing]);
-  return strides;
-}
-
 }  // namespace peri::kernels

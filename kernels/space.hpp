@@ -30,8 +30,6 @@ Space simplified(Space space);
 // Also reorders dimensions so that the first operand's strides descend: for kernels that treat every element
 // alike.
 Space reordered(Space space);
-// An operand's strides over `shape` by NumPy's broadcasting: 0 in the dimensions that it repeats.
-Strides broadcast_strides(const View& view, const Shape& shape);
 
 // Calls body(done, count, offsets) for the runs of [begin, begin + total): `count` elements, each operand's
 // inner_stride apart from its offset on, the first being the range's `done`-th.

@@ -211,7 +211,8 @@ Status check_algorithm(Op op, const std::string& name, const Origin& origin) {
   return std::unexpected(std::move(error));
 }
 
-Result<Shape> read_shape(lua_State* L, int index, const char* what) {
+// One number per dimension.
+static Result<Ints> read_per_dim(lua_State* L, int index, const char* what) {
   if (!lua_istable(L, index))
     return fail(Code::InvalidArgument,
                 fmt::format("{} must be a table of whole numbers, not {}", what, type_name(L, index)),
@@ -221,10 +222,17 @@ Result<Shape> read_shape(lua_State* L, int index, const char* what) {
     return fail(Code::InvalidArgument,
                 fmt::format("{} has {} dimensions; at most {} are supported", what, list.size(), kMaxRank),
                 origin(L));
-  Shape shape;
-  for (int64_t d : list) shape.push_back(d);
+  return list;
+}
+
+Result<Shape> read_shape(lua_State* L, int index, const char* what) {
+  const Shape shape(PERI_TRY(read_per_dim(L, index, what)));
   PERI_TRY(checked_numel(shape));
   return shape;
+}
+
+Result<Strides> read_strides(lua_State* L, int index, const char* what) {
+  return Strides(PERI_TRY(read_per_dim(L, index, what)));
 }
 
 Result<OpArguments> read_arguments(lua_State* L, Op op, int first) {

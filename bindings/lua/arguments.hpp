@@ -33,5 +33,6 @@ Status check_algorithm(Op op, const std::string& name, const Origin& origin);
 
 // A shape from a table of whole numbers, or from a list of arguments.
 Result<Shape> read_shape(lua_State* L, int index, const char* what);
+Result<Strides> read_strides(lua_State* L, int index, const char* what);
 
 }  // namespace peri::lua

@@ -32,7 +32,7 @@ struct Allocation {
 Result<Allocation> read_allocation(lua_State* L, int index, const char* function) {
   Allocation a;
   a.type.shape = PERI_TRY(read_shape(L, index, function));
-  const Shape strides = PERI_TRY(read_shape(L, index + 1, function));
+  const Strides strides = PERI_TRY(read_strides(L, index + 1, function));
   a.type.dtype = PERI_TRY(parse_dtype(PERI_TRY(to_text(L, index + 2, function))));
   a.next = index + 3;
   if (lua_type(L, a.next) == LUA_TSTRING) a.type.place = PERI_TRY(parse_place(lua_tostring(L, a.next++)));

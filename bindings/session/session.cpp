@@ -27,14 +27,6 @@ Error with_operands(Error error, const std::vector<Argument>& operands, const Or
   return error;
 }
 
-View broadcast_view(const View& view, const Shape& shape) {
-  View result{shape, shape, view.offset};
-  const int missing = shape.rank() - view.shape.rank();
-  for (int i = 0; i < shape.rank(); ++i)
-    result.strides[i] = i < missing || view.shape[i - missing] == 1 ? 0 : view.strides[i - missing];
-  return result;
-}
-
 kernels::Operand windowed(const kernels::Tensor& t, const View& view) {
   return {t.storage->data() + view.offset * size_of(t.type.dtype),
           {t.type.dtype, {view.shape, view.strides, 0}}};
@@ -139,7 +131,7 @@ Result<kernels::Tensor> Session::pointwise(Op op, const std::vector<Argument>& o
     if (const auto* value = std::get_if<ScriptValue>(&a)) {
       instruction.operands.push_back(static_cast<int>(inputs.size()));
       spec.fused.operand_dtypes.push_back(value->type().dtype);
-      inputs.push_back(windowed(value->tensor(), broadcast_view(value->tensor().view, type.shape)));
+      inputs.push_back(windowed(value->tensor(), broadcast_to(value->tensor().view, type.shape)));
     } else {
       instruction.operands.push_back(static_cast<int>(tensors) +
                                      static_cast<int>(spec.fused.instructions.size()));

@@ -29,16 +29,6 @@ View sliced(const View& in, const Shape& result, int dim, int64_t start, int64_t
   return out;
 }
 
-View expanded(const View& in, const Shape& result) {
-  View out{result, result, in.offset};
-  const int added = result.rank() - in.shape.rank();
-  for (int i = 0; i < result.rank(); ++i) {
-    const bool repeated = i < added || in.shape[i - added] != result[i];
-    out.strides[i] = repeated ? 0 : in.strides[i - added];
-  }
-  return out;
-}
-
 // A reshape shares storage if every new dimension lies within one run of old dimensions that are laid out
 // without gaps. The runs are walked from the last dimension forward; each is cut into new dimensions whose
 // product is its size.
@@ -68,6 +58,16 @@ std::optional<View> reshaped(const View& in, const Shape& result) {
 
 }  // namespace
 
+View broadcast_to(const View& view, const Shape& shape) {
+  View result{shape, {}, view.offset};
+  const int added = shape.rank() - view.shape.rank();
+  for (int i = 0; i < shape.rank(); ++i) {
+    const bool repeated = i < added || view.shape[i - added] != shape[i];
+    result.strides.push_back(repeated ? 0 : view.strides[i - added]);
+  }
+  return result;
+}
+
 std::optional<View> view_of(Op op, const Attributes& attributes, const View& in, const Shape& result,
                             int rank) {
   switch (op_of<ViewOp>(op)) {
@@ -76,7 +76,7 @@ std::optional<View> view_of(Op op, const Attributes& attributes, const View& in,
     case ViewOp::permute:
       return permuted(in, attributes.as<Op::permute>().dims);
     case ViewOp::expand:
-      return expanded(in, result);
+      return broadcast_to(in, result);
     case ViewOp::slice: {
       const auto slice = attributes.as<Op::slice>();
       return sliced(in, result, slice.dim, slice.start, slice.step);

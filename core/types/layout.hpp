@@ -35,6 +35,10 @@ struct View {
   bool operator==(const View&) const = default;
 };
 
+// The window of `shape` that repeats `view`: new dimensions in front, and those of size 1 that have another
+// size in `shape`, have stride 0. The shapes broadcast.
+View broadcast_to(const View& view, const Shape& shape);
+
 // The window that view op `op` (trait view) makes of `in`, or nothing if it cannot share storage (a reshape
 // of a strided window), in which case the caller copies first. `result` is the op's inferred shape; `rank`
 // matters to shard only.

@@ -9,36 +9,46 @@
 
 namespace peri {
 
-Dims::Dims(std::initializer_list<int64_t> dims) : Dims(std::span(dims.begin(), dims.size())) {}
+template <class Tag>
+Dims<Tag>::Dims(std::initializer_list<int64_t> dims) : Dims(std::span(dims.begin(), dims.size())) {}
 
-Dims::Dims(std::span<const int64_t> dims) {
+template <class Tag>
+Dims<Tag>::Dims(std::span<const int64_t> dims) {
   for (int64_t d : dims) push_back(d);
 }
 
-void Dims::push_back(int64_t d) {
+template <class Tag>
+void Dims<Tag>::push_back(int64_t d) {
   PERI_CHECK(rank_ < kMaxRank, "more than eight dimensions");
   dims_[rank_++] = d;
 }
 
-void Dims::insert(int at, int64_t d) {
+template <class Tag>
+void Dims<Tag>::insert(int at, int64_t d) {
   PERI_CHECK(at >= 0 && at <= rank_, "position outside the dimensions");
   push_back(d);
   std::rotate(dims_.begin() + at, dims_.begin() + rank_ - 1, dims_.begin() + rank_);
 }
 
-void Dims::erase(int at) {
+template <class Tag>
+void Dims<Tag>::erase(int at) {
   PERI_CHECK(at >= 0 && at < rank_, "position outside the dimensions");
   std::copy(dims_.begin() + at + 1, dims_.begin() + rank_, dims_.begin() + at);
   --rank_;
 }
 
-bool Dims::operator==(const Dims& other) const {
+template <class Tag>
+bool Dims<Tag>::operator==(const Dims& other) const {
   return std::equal(begin(), end(), other.begin(), other.end());
 }
 
-std::string Dims::to_string() const {
+template <class Tag>
+std::string Dims<Tag>::to_string() const {
   return fmt::format("[{}]", fmt::join(begin(), end(), ","));
 }
+
+template class Dims<ShapeTag>;
+template class Dims<StridesTag>;
 
 std::string operand_name(size_t i) {
   return i < 26 ? std::string(1, static_cast<char>('a' + i)) : fmt::format("operand {}", i + 1);
@@ -79,7 +89,8 @@ int64_t numel(const Shape& shape) {
 }
 
 Strides contiguous_strides(const Shape& shape) {
-  Strides strides = shape;
+  Strides strides;
+  for (int i = 0; i < shape.rank(); ++i) strides.push_back(0);
   int64_t stride = 1;
   for (int i = shape.rank() - 1; i >= 0; --i) {
     strides[i] = stride;

@@ -14,12 +14,16 @@ namespace peri {
 
 inline constexpr int kMaxRank = 8;
 
-// A short list of int64: a Shape (dimensions, each >= 0) or Strides (elements, may be 0). 0-based inside C++.
+// A short list of int64, one per dimension. 0-based inside C++. Lists with different tags do not convert to
+// each other and do not compare.
+template <class Tag>
 class Dims {
  public:
   constexpr Dims() = default;
   Dims(std::initializer_list<int64_t> dims);
   explicit Dims(std::span<const int64_t> dims);
+  template <class Other>
+  explicit Dims(const Dims<Other>&) = delete;
 
   int rank() const { return rank_; }
   int64_t operator[](int i) const { return dims_[i]; }
@@ -36,8 +40,12 @@ class Dims {
   std::array<int64_t, kMaxRank> dims_{};
   int rank_ = 0;
 };
-using Shape = Dims;
-using Strides = Dims;
+struct ShapeTag;
+struct StridesTag;
+// The sizes, each >= 0.
+using Shape = Dims<ShapeTag>;
+// How many elements lie from one position to the next; 0 repeats the same element.
+using Strides = Dims<StridesTag>;
 
 // Product of the dimensions; an error if a dimension is negative, or if the elements of the widest dtype
 // would not fit an int64 of bytes. Empty dimensions count as one there, so that strides of a checked shape do

@@ -17,7 +17,7 @@ std::string lua_number(double value) {
   return fmt::format("{}", value);
 }
 
-std::string lua_dims(const Dims& dims) {
+std::string lua_dims(std::span<const int64_t> dims) {
   return fmt::format("{{{}}}", fmt::join(dims.begin(), dims.end(), ", "));
 }
 

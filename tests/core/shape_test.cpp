@@ -2,21 +2,30 @@
 #include <catch2/catch.hpp>
 
 #include <limits>
+#include <type_traits>
 
 #include "tests/core/types.hpp"
 
 using namespace peri;
 
+// A shape is not strides.
+template <class A, class B>
+concept Comparable = requires(const A& a, const B& b) { a == b; };
+static_assert(!std::is_constructible_v<Strides, Shape> && !std::is_constructible_v<Shape, Strides>);
+static_assert(!std::is_assignable_v<Strides&, Shape> && !std::is_assignable_v<Shape&, Strides>);
+static_assert(!std::is_convertible_v<Shape, Strides> && !std::is_convertible_v<Strides, Shape>);
+static_assert(Comparable<Shape, Shape> && !Comparable<Shape, Strides> && !Comparable<Strides, Shape>);
+
 TEST_CASE("dims insert and erase") {
-  Dims dims = {2, 3};
+  Shape dims = {2, 3};
   dims.insert(0, 7);
   dims.insert(3, 9);
   dims.insert(2, 8);
   CHECK(dims.to_string() == "[7,2,8,3,9]");
   dims.erase(0);
   dims.erase(3);
-  CHECK(dims == Dims{2, 8, 3});
-  CHECK(dims != Dims{2, 8});
+  CHECK(dims == Shape{2, 8, 3});
+  CHECK(dims != Shape{2, 8});
 }
 
 TEST_CASE("element counts are checked") {

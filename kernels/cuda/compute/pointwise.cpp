@@ -186,7 +186,7 @@ CompiledCudaKernel compile_pointwise(const KernelCall& call) {
   Space space{call.out().shape, {}};
   for (const OperandType& output : call.outputs) space.strides.push_back(output.view.strides);
   for (const OperandType& input : call.inputs)
-    space.strides.push_back(broadcast_strides(input.view, space.shape));
+    space.strides.push_back(broadcast_to(input.view, space.shape).strides);
   space = reordered(std::move(space));
   const int pack = pack_of(space, call), unroll = space.total() >= kLarge ? 2 : 1;
   Constants constants;

@@ -131,8 +131,8 @@ static CompiledCudaKernel make_gemm(const KernelCall& call) {
   const View batch = leading_dimensions(c);
   BlasGemm product{call.dtype(),
                    simplified({batch.shape,
-                               {batch.strides, broadcast_strides(leading_dimensions(a), batch.shape),
-                                broadcast_strides(leading_dimensions(b), batch.shape)}}),
+                               {batch.strides, broadcast_to(leading_dimensions(a), batch.shape).strides,
+                                broadcast_to(leading_dimensions(b), batch.shape).strides}}),
                    *of_c,
                    *of_a,
                    *of_b,

@@ -5,6 +5,7 @@
 #include <array>
 #include <bit>
 #include <cstring>
+#include <span>
 
 // PERI_EMBED(name, path): `name` is the file's text, ending with a zero byte. The assembler searches the
 // include directories.
@@ -84,8 +85,8 @@ Constants& Constants::add(const Constants& others) {
 }
 
 Constants& Constants::add(const Space& space) {
-  auto add_dims = [&](const Dims& dims, int64_t instead) {
-    if (dims.rank() == 0) words_.push_back(instead);
+  auto add_dims = [&](std::span<const int64_t> dims, int64_t instead) {
+    if (dims.empty()) words_.push_back(instead);
     words_.insert(words_.end(), dims.begin(), dims.end());
   };
   words_.push_back(space.total());

@@ -62,7 +62,7 @@ class GatherKernel final : public Kernel {
     numbers_ = simplified(std::move(numbers));
     const View source = without(call.in(from), dim);
     copy_ = StridedCopy(slice.shape, source.strides, slice.strides, bytes_);
-    fill_ = StridedCopy(slice.shape, broadcast_strides({}, slice.shape), slice.strides, bytes_);
+    fill_ = StridedCopy(slice.shape, broadcast_to(View(), slice.shape).strides, slice.strides, bytes_);
     slice_bytes_ = numel(slice.shape) * bytes_;
   }
 

@@ -272,7 +272,7 @@ CompiledHostKernel compile_pointwise(const KernelCall& call) {
   Space space{call.out().shape, {}};
   for (const OperandType& output : call.outputs) space.strides.push_back(output.view.strides);
   for (const OperandType& input : call.inputs)
-    space.strides.push_back(broadcast_strides(input.view, space.shape));
+    space.strides.push_back(broadcast_to(input.view, space.shape).strides);
   kernel->space = reordered(std::move(space));
   kernel->outputs = static_cast<int>(call.outputs.size());
   Lowering(call.spec.fused, *kernel).run();

@@ -60,8 +60,8 @@ static CompiledHostKernel compile_gemm(const KernelCall& call) {
   };
   const View batch = leading(c);
   p.batch = simplified({batch.shape,
-                        {batch.strides, broadcast_strides(leading(a), batch.shape),
-                         broadcast_strides(leading(b), batch.shape)}});
+                        {batch.strides, broadcast_to(leading(a), batch.shape).strides,
+                         broadcast_to(leading(b), batch.shape).strides}});
   fold_batch_into_rows(p);
   if (p.k == 0 || numel(c.shape) == 0) return compile_skinny_gemm(p);
   const int64_t skinny_rows = !onednn_multiplies(p.dtype) ? kSkinnyRowsConverted
