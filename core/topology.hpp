@@ -39,7 +39,7 @@ class Topology {
   std::pair<int, int> apart(const Group& group) const;
 
  private:
-  const RankLocation& at(int rank) const { return ranks_[static_cast<size_t>(rank)]; }
+  const RankLocation& at(int rank) const { return ranks_[rank]; }
   bool knows(const Group& group) const;
 
   std::vector<RankLocation> ranks_;

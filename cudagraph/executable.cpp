@@ -12,7 +12,7 @@ int64_t captured_calls(const planner::Plan& plan, const std::vector<Partition>& 
   int64_t calls = 0;
   for (const Partition& part : partitions)
     for (int i = part.first; part.captured && i < part.last; ++i)
-      calls += origin_of(plan.lines[static_cast<size_t>(i)].line) != nullptr;
+      calls += origin_of(plan.lines[i].line) != nullptr;
   return calls;
 }
 
@@ -135,15 +135,14 @@ std::optional<kernels::ProgramStep> Executable::step_of(const planner::Line& lin
 }
 
 std::span<const planner::PlanLine> Executable::lines_of(const Partition& part) const {
-  return std::span(plan_.lines)
-      .subspan(static_cast<size_t>(part.first), static_cast<size_t>(part.last - part.first));
+  return std::span(plan_.lines).subspan(part.first, part.last - part.first);
 }
 
 const std::byte* Executable::address(BufferId id) const {
   const planner::Buffer& buffer = plan_.buffer(id);
   if (buffer.kind != planner::BufferKind::input) return storage_.data(id);
   const RecordedCall* last = recordings_.last();
-  return last ? last->sources[static_cast<size_t>(buffer.index)].data : nullptr;
+  return last ? last->sources[buffer.index].data : nullptr;
 }
 
 std::map<std::string, double> Executable::statistics() const {

@@ -47,7 +47,7 @@ Inputs::Inputs(const planner::Plan& plan, PlanStorage& storage, kernels::Backend
       states_(plan.inputs.size()),
       sources_(plan.inputs.size() + constants_.size()) {
   for (const planner::PlanOutput& o : plan.outputs)
-    if (o.mutated_input >= 0) states_[static_cast<size_t>(o.mutated_input)].mutated = any_mutated_ = true;
+    if (o.mutated_input >= 0) states_[o.mutated_input].mutated = any_mutated_ = true;
   for (size_t i = 0; i < states_.size(); ++i)
     states_[i].in_place = states_[i].mutated || plan.buffer(plan.inputs[i]).is_symmetric();
 }

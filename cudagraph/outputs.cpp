@@ -44,7 +44,7 @@ size_t Outputs::find_free() const {
   const auto is_free = [](const Set& set) {
     return std::ranges::all_of(set, [](const auto& block) { return block.use_count() == 1; });
   };
-  return static_cast<size_t>(std::ranges::find_if(sets_, is_free) - sets_.begin());
+  return std::ranges::find_if(sets_, is_free) - sets_.begin();
 }
 
 Status Outputs::add_set() {
@@ -94,10 +94,9 @@ std::vector<kernels::Tensor> Outputs::take() {
     const auto& [value, mutated_input] = plan_.outputs[i];
     if (mutated_input >= 0) continue;
     const OperandType& type = value.type;
-    result.push_back(
-        {block_of_[i] < 0 ? storage_.block(value.buffer) : sets_[chosen_][static_cast<size_t>(block_of_[i])],
-         {type.dtype, type.view.shape, plan_.buffer(value.buffer).type.place},
-         type.view});
+    result.push_back({block_of_[i] < 0 ? storage_.block(value.buffer) : sets_[chosen_][block_of_[i]],
+                      {type.dtype, type.view.shape, plan_.buffer(value.buffer).type.place},
+                      type.view});
   }
   for (const planner::PlanOutput& o : plan_.outputs) storage_.end(o.value.buffer);
   return result;

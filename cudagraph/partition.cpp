@@ -28,8 +28,7 @@ bool gives_storage(const planner::Line& line) {
 }
 
 std::string reason_not_captured(const planner::Plan& plan, int line) {
-  if (std::holds_alternative<planner::DeviceCopyLine>(plan.lines[static_cast<size_t>(line)].line))
-    return "device copy";
+  if (std::holds_alternative<planner::DeviceCopyLine>(plan.lines[line].line)) return "device copy";
   return plan.capture ? "split by the policy" : "capture is off in the policy";
 }
 
@@ -37,13 +36,13 @@ std::vector<Partition> cut(const planner::Plan& plan) {
   std::vector<Partition> parts;
   const int n = static_cast<int>(plan.lines.size());
   for (int i = 0; i < n; ++i) {
-    const planner::PlanLine& line = plan.lines[static_cast<size_t>(i)];
+    const planner::PlanLine& line = plan.lines[i];
     if (is_bookkeeping(line.line)) continue;
     const bool captured = plan.capture && line.captured;
     if (!parts.empty() && parts.back().captured == captured) continue;
     // What is allocated for a verdict's first real line goes with it; what is freed after the last one stays.
     int first = i;
-    while (first > 0 && gives_storage(plan.lines[static_cast<size_t>(first - 1)].line)) --first;
+    while (first > 0 && gives_storage(plan.lines[first - 1].line)) --first;
     if (parts.empty()) first = 0;
     if (!parts.empty()) parts.back().last = first;
     parts.push_back({first, n, captured, captured ? "" : reason_not_captured(plan, i), {}});
@@ -53,18 +52,17 @@ std::vector<Partition> cut(const planner::Plan& plan) {
 }
 
 void sign(std::vector<Partition>& parts, const planner::Plan& plan) {
-  const size_t count = plan.buffers.size();
-  std::vector<int> last_read(count, -1);
+  Store<BufferId, int> last_read(plan.buffers.size(), -1);
   for (size_t i = 0; i < plan.lines.size(); ++i)
     for (const planner::PlanOperand& o : effects(plan.lines[i].line).reads)
-      last_read[planner::at(o.buffer)] = static_cast<int>(i);
+      last_read[o.buffer] = static_cast<int>(i);
   for (const planner::PlanOutput& o : plan.outputs)
-    last_read[planner::at(o.value.buffer)] = static_cast<int>(plan.lines.size());
+    last_read[o.value.buffer] = static_cast<int>(plan.lines.size());
 
   for (Partition& part : parts) {
     std::set<BufferId> reads, writes;
     for (int i = part.first; i < part.last; ++i) {
-      const planner::LineEffects line = effects(plan.lines[static_cast<size_t>(i)].line);
+      const planner::LineEffects line = effects(plan.lines[i].line);
       for (const planner::PlanOperand& o : line.reads)
         if (!writes.contains(o.buffer)) reads.insert(o.buffer);
       for (const planner::PlanOperand& o : line.writes) writes.insert(o.buffer);
@@ -74,7 +72,7 @@ void sign(std::vector<Partition>& parts, const planner::Plan& plan) {
                                                             : part.signature.input_buffers)
           .push_back(b);
     for (BufferId b : writes)
-      if (last_read[planner::at(b)] >= part.last || plan.buffer(b).kind == planner::BufferKind::input)
+      if (last_read[b] >= part.last || plan.buffer(b).kind == planner::BufferKind::input)
         part.signature.output_buffers.push_back(b);
   }
 }
@@ -89,7 +87,7 @@ void hoist(std::vector<Partition>& parts, const planner::Plan& plan) {
     }
     if (!captured_before) continue;
     for (int i = part.first; i < part.last; ++i)
-      if (const auto* a = std::get_if<planner::AllocateLine>(&plan.lines[static_cast<size_t>(i)].line))
+      if (const auto* a = std::get_if<planner::AllocateLine>(&plan.lines[i].line))
         if (plan.buffer(a->buffer).kind == planner::BufferKind::regular)
           captured_before->signature.hoisted_allocations.push_back(a->buffer);
   }

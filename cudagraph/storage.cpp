@@ -7,12 +7,12 @@ namespace peri::cudagraph {
 
 PlanStorage::PlanStorage(const planner::Plan& plan, const std::vector<Partition>& partitions,
                          kernels::Backend& backend)
-    : plan_(plan), backend_(backend), slot_of_(plan.buffers.size(), -1) {
+    : plan_(plan), backend_(backend), slot_of_(plan.buffers.size()) {
   for (BufferId id : plan.inputs) add_slot(id);
   for (BufferId id : plan.constants) add_slot(id);
   for (const planner::PlanLine& line : plan.lines) {
     if (const auto* reuse = std::get_if<planner::ReuseLine>(&line.line))
-      slot_of_[planner::at(reuse->buffer)] = slot_of_[planner::at(reuse->from)];
+      slot_of_[reuse->buffer] = slot_of_[reuse->from];
     else
       for (BufferId id : effects(line.line).gives) add_slot(id);
   }
@@ -21,8 +21,7 @@ PlanStorage::PlanStorage(const planner::Plan& plan, const std::vector<Partition>
 }
 
 void PlanStorage::add_slot(BufferId id) {
-  slot_of_[planner::at(id)] = static_cast<int>(slots_.size());
-  slots_.emplace_back();
+  slot_of_[id] = slots_.push_back({});
 }
 
 // Only what lives entirely inside uncaptured partitions and was not hoisted is allocated per call: a
@@ -30,7 +29,7 @@ void PlanStorage::add_slot(BufferId id) {
 void PlanStorage::mark_slots(const std::vector<Partition>& partitions) {
   for (const Partition& part : partitions) {
     for (int i = part.first; i < part.last; ++i) {
-      const planner::Line& line = plan_.lines[static_cast<size_t>(i)].line;
+      const planner::Line& line = plan_.lines[i].line;
       const auto* a = std::get_if<planner::AllocateLine>(&line);
       if (a && !part.captured && plan_.buffer(a->buffer).kind == planner::BufferKind::regular)
         slot(a->buffer).per_call = true;
@@ -45,9 +44,8 @@ void PlanStorage::mark_slots(const std::vector<Partition>& partitions) {
 }
 
 Status PlanStorage::allocate() {
-  for (size_t i = 0; i < plan_.buffers.size(); ++i) {
-    const BufferId id(static_cast<int32_t>(i));
-    const planner::BufferKind kind = plan_.buffers[i].kind;
+  for (BufferId id : plan_.buffers.ids()) {
+    const planner::BufferKind kind = plan_.buffer(id).kind;
     const bool is_callers = kind == planner::BufferKind::input || kind == planner::BufferKind::constant;
     if (is_callers || !has_slot(id)) continue;
     const Slot& s = slot(id);

@@ -51,19 +51,20 @@ class PlanStorage {
     bool is_output = false;
   };
 
-  bool has_slot(BufferId id) const { return slot_of_[static_cast<size_t>(id.index)] >= 0; }
-  size_t index(BufferId id) const { return static_cast<size_t>(slot_of_[static_cast<size_t>(id.index)]); }
-  const Slot& slot(BufferId id) const { return slots_[index(id)]; }
-  Slot& slot(BufferId id) { return slots_[index(id)]; }
+  using SlotId = Id<Slot>;
+
+  bool has_slot(BufferId id) const { return slot_of_[id].valid(); }
+  const Slot& slot(BufferId id) const { return slots_[slot_of_[id]]; }
+  Slot& slot(BufferId id) { return slots_[slot_of_[id]]; }
   void add_slot(BufferId id);
   void mark_slots(const std::vector<Partition>& partitions);
   Status allocate(BufferId id);
 
   const planner::Plan& plan_;
   kernels::Backend& backend_;
-  std::vector<Slot> slots_;
-  // By buffer; -1: none.
-  std::vector<int> slot_of_;
+  Store<SlotId, Slot> slots_;
+  // Not valid: none.
+  Store<BufferId, SlotId> slot_of_;
 };
 
 }  // namespace peri::cudagraph

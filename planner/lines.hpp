@@ -102,14 +102,8 @@ auto* origin_of(LineT& line) {
                     line);
 }
 
-inline size_t at(BufferId id) {
-  return static_cast<size_t>(id.index);
-}
-
 inline BufferId add_buffer(Plan& plan, BufferKind kind, const TensorType& type, Group group = {}) {
-  const BufferId id(static_cast<int32_t>(plan.buffers.size()));
-  plan.buffers.push_back({"v" + std::to_string(id.index), kind, type, std::move(group)});
-  return id;
+  return plan.buffers.push_back({"v" + std::to_string(plan.buffers.size()), kind, type, std::move(group)});
 }
 
 // All of a buffer, in order: its first value.

@@ -12,6 +12,7 @@
 #include "core/id.hpp"
 #include "core/ops/collective.hpp"
 #include "core/ops/kernel.hpp"
+#include "core/store.hpp"
 #include "core/types/layout.hpp"
 #include "planner/policy.hpp"
 
@@ -137,9 +138,8 @@ struct PlanOutput {
 };
 
 struct Plan {
-  // A BufferId is an index into `buffers`, a PoolId into `pools`.
-  std::vector<Buffer> buffers;
-  std::vector<Pool> pools;
+  Store<BufferId, Buffer> buffers;
+  Store<PoolId, Pool> pools;
   // By number.
   std::vector<BufferId> inputs, constants;
   std::vector<PlanLine> lines;
@@ -148,7 +148,7 @@ struct Plan {
   World world;
   // Whether the policy lets anything be captured; if not, no line is.
   bool capture = true;
-  const Buffer& buffer(BufferId id) const { return buffers[static_cast<size_t>(id.index)]; }
+  const Buffer& buffer(BufferId id) const { return buffers[id]; }
   // All but the decisions: what is done, not why.
   bool operator==(const Plan& other) const;
 };

@@ -75,22 +75,22 @@ struct Stay {
 
 std::vector<Stay> stays_of(const planner::Plan& plan, size_t& storages) {
   std::vector<Stay> stays;
-  std::vector<size_t> current(plan.buffers.size(), SIZE_MAX);  // by buffer: its stay
+  Store<BufferId, size_t> current(plan.buffers.size(), SIZE_MAX);  // the buffer's stay
   storages = 0;
   auto begin = [&](BufferId id, size_t storage, size_t line) {
-    current[static_cast<size_t>(id.index)] = stays.size();
+    current[id] = stays.size();
     stays.push_back({id, storage, line, plan.lines.size()});
   };
   for (size_t i = 0; i < plan.lines.size(); ++i) {
     const planner::LineEffects line = effects(plan.lines[i].line);
     if (const auto* reuse = std::get_if<planner::ReuseLine>(&plan.lines[i].line)) {
-      Stay& from = stays[current[static_cast<size_t>(reuse->from.index)]];
+      Stay& from = stays[current[reuse->from]];
       from.last = i;
       begin(reuse->buffer, from.storage, i);
       continue;
     }
     for (BufferId id : line.gives) begin(id, storages++, i);
-    for (BufferId id : line.frees) stays[current[static_cast<size_t>(id.index)]].last = i + 1;
+    for (BufferId id : line.frees) stays[current[id]].last = i + 1;
   }
   return stays;
 }

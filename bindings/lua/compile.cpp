@@ -219,11 +219,11 @@ Result<int> compiled_stats(lua_State* L) {
 Result<int> compiled_addresses(lua_State* L) {
   const cudagraph::Executable& executable = *PERI_TRY(last_of(L, "addresses"))->program.executable;
   lua_newtable(L);
-  for (size_t i = 0; i < executable.plan().buffers.size(); ++i) {
-    const std::byte* address = executable.address(BufferId(static_cast<int>(i)));
+  for (BufferId id : executable.plan().buffers.ids()) {
+    const std::byte* address = executable.address(id);
     if (!address) continue;
     lua_pushstring(L, fmt::format("{}", static_cast<const void*>(address)).c_str());
-    lua_setfield(L, -2, executable.plan().buffers[i].name.c_str());
+    lua_setfield(L, -2, executable.plan().buffer(id).name.c_str());
   }
   return 1;
 }

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "core/graph/graph.hpp"
+#include "core/store.hpp"
 
 namespace peri {
 
@@ -20,21 +21,21 @@ std::string label(std::string_view text) {
 }  // namespace
 
 std::string print_dot(const Graph& graph) {
-  std::vector<bool> is_output(static_cast<size_t>(graph.size()), false);
-  for (const Output& output : graph.outputs()) is_output[static_cast<size_t>(output.value.index)] = true;
+  Store<NodeId, bool> is_output(graph.size(), false);
+  for (const Output& output : graph.outputs()) is_output[output.value] = true;
 
   std::string text = "digraph peri {\n  node [shape=box, fontname=monospace];\n";
-  for (int i = 0; i < graph.size(); ++i) {
-    const Node& node = graph.node(NodeId(i));
-    std::string title = label(fmt::format("{} {}", to_string(NodeId(i)), to_string(node.op)));
+  for (NodeId id : is_output.ids()) {
+    const Node& node = graph.node(id);
+    std::string title = label(fmt::format("{} {}", to_string(id), to_string(node.op)));
     if (!node.name.empty()) title += " " + label(node.name);
     title += "\\n" + label(node.type.to_string());
     if (node.origin.known()) title += "\\n" + label(node.origin.to_string());
-    text += fmt::format("  n{} [label=\"{}\"{}{}{}];\n", i, title,
+    text += fmt::format("  n{} [label=\"{}\"{}{}{}];\n", id.index, title,
                         info(node.op).has(kSource) ? ", shape=ellipse" : "",
                         info(node.op).has(kCollective) ? ", style=filled, fillcolor=lightblue" : "",
-                        is_output[static_cast<size_t>(i)] ? ", peripheries=2" : "");
-    for (NodeId operand : node.operands) text += fmt::format("  n{} -> n{};\n", operand.index, i);
+                        is_output[id] ? ", peripheries=2" : "");
+    for (NodeId operand : node.operands) text += fmt::format("  n{} -> n{};\n", operand.index, id.index);
   }
   return text + "}\n";
 }

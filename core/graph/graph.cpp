@@ -10,6 +10,7 @@
 #include <boost/graph/adjacency_list.hpp>
 
 #include "core/ops/attributes_of.hpp"
+#include "core/store.hpp"
 
 namespace peri {
 
@@ -18,6 +19,10 @@ namespace {
 // One edge per use, from the operand to its user. Vertex i is node i: vecS numbers them in order, and none is
 // removed.
 using Edges = boost::adjacency_list<boost::vecS, boost::vecS, boost::bidirectionalS>;
+
+size_t vertex(NodeId id) {
+  return static_cast<size_t>(id.index);
+}
 
 // Adds what only the graph knows: the op's name, the user's line, and where each operand came from.
 Error describe(Error error, const Graph& graph, Op op, const std::vector<NodeId>& operands,
@@ -41,7 +46,7 @@ Error describe(Error error, const Graph& graph, Op op, const std::vector<NodeId>
 
 struct Graph::Impl {
   Edges edges;
-  std::deque<Node> nodes;  // a deque, so that a Node& outlives later additions
+  Store<NodeId, Node, std::deque<Node>> nodes;  // a deque, so that a Node& outlives later additions
   std::vector<Output> outputs;
   std::vector<NodeId> inputs, constants;  // by index
 };
@@ -71,20 +76,19 @@ Result<NodeId> Graph::add(Op op, std::vector<NodeId> operands, Attributes attrib
   Result<TensorType> type = type_of_result();
   if (!type) return std::unexpected(describe(std::move(type).error(), *this, op, operands, origin));
 
-  const NodeId id(size());
+  const NodeId id = impl_->nodes.push_back({op, std::move(operands), std::move(attributes), *type,
+                                            std::move(origin), std::move(name), std::move(allocator)});
+  const Node& added = impl_->nodes[id];
   boost::add_vertex(impl_->edges);
-  for (NodeId operand : operands)
-    boost::add_edge(static_cast<size_t>(operand.index), static_cast<size_t>(id.index), impl_->edges);
+  for (NodeId operand : added.operands) boost::add_edge(vertex(operand), vertex(id), impl_->edges);
   if (info(op).has(kSource)) {
     auto index = [&](NodeId source) { return node(source).attributes.get<"index">(); };
     std::vector<NodeId>& sources = op == Op::input ? impl_->inputs : impl_->constants;
-    const int64_t mine = attributes.get<"index">();
+    const int64_t mine = added.attributes.get<"index">();
     auto at = std::upper_bound(sources.begin(), sources.end(), mine,
                                [&](int64_t i, NodeId s) { return i < index(s); });
     sources.insert(at, id);
   }
-  impl_->nodes.push_back({op, std::move(operands), std::move(attributes), *type, std::move(origin),
-                          std::move(name), std::move(allocator)});
   return id;
 }
 
@@ -93,12 +97,12 @@ void Graph::set_outputs(std::vector<Output> outputs) {
 }
 
 int Graph::size() const {
-  return static_cast<int>(impl_->nodes.size());
+  return impl_->nodes.size();
 }
 
 const Node& Graph::node(NodeId id) const {
-  PERI_CHECK(id.index >= 0 && id.index < size(), "no such node");
-  return impl_->nodes[static_cast<size_t>(id.index)];
+  PERI_CHECK(impl_->nodes.contains(id), "no such node");
+  return impl_->nodes[id];
 }
 
 const std::vector<Output>& Graph::outputs() const {
@@ -112,11 +116,10 @@ std::vector<NodeId> Graph::constants() const {
 }
 
 std::vector<NodeId> Graph::users(NodeId id) const {
-  PERI_CHECK(id.index >= 0 && id.index < size(), "no such node");
+  PERI_CHECK(impl_->nodes.contains(id), "no such node");
   std::vector<NodeId> users;
   // Edges were added with their users, so they come in ascending order and repeated uses stand side by side.
-  for (auto [edge, end] = boost::out_edges(static_cast<size_t>(id.index), impl_->edges); edge != end;
-       ++edge) {
+  for (auto [edge, end] = boost::out_edges(vertex(id), impl_->edges); edge != end; ++edge) {
     const NodeId user(static_cast<int32_t>(boost::target(*edge, impl_->edges)));
     if (users.empty() || users.back() != user) users.push_back(user);
   }
@@ -126,8 +129,8 @@ std::vector<NodeId> Graph::users(NodeId id) const {
 std::vector<NodeId> Graph::topological_order() const {
   // `add` takes operands that exist already, so the order of creation is topological and no search is needed.
   std::vector<NodeId> order;
-  order.reserve(impl_->nodes.size());
-  for (int i = 0; i < size(); ++i) order.emplace_back(i);
+  order.reserve(static_cast<size_t>(size()));
+  for (NodeId id : impl_->nodes.ids()) order.push_back(id);
   return order;
 }
 

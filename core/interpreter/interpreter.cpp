@@ -12,6 +12,7 @@
 #include "core/interpreter/interpreter_ops.hpp"
 #include "core/ops/attributes_of.hpp"
 #include "core/ops/families.hpp"
+#include "core/store.hpp"
 #include "core/types/random.hpp"
 
 namespace peri {
@@ -95,12 +96,12 @@ struct Rank {
   const Arguments* arguments;
   std::vector<NodeId> order;
   size_t next = 0;
-  std::vector<Value> values;  // by node
+  Store<NodeId, Value> values;
 
   bool is_done() const { return next == order.size(); }
   const Node& node() const { return program->node(order[next]); }
-  const Value& operand(size_t i) const { return values[node().operands[i].index]; }
-  void finish(Value value) { values[order[next++].index] = std::move(value); }
+  const Value& operand(size_t i) const { return values[node().operands[i]]; }
+  void finish(Value value) { values[order[next++]] = std::move(value); }
 };
 
 class Interpreter {
@@ -110,8 +111,8 @@ class Interpreter {
       : disturbance_(noise) {
     for (size_t r = 0; r < programs.size(); ++r) {
       const Graph* program = programs[r];
-      ranks_.push_back({program, &arguments[r], program->topological_order(), 0,
-                        std::vector<Value>(static_cast<size_t>(program->size()))});
+      ranks_.push_back(
+          {program, &arguments[r], program->topological_order(), 0, Store<NodeId, Value>(program->size())});
     }
   }
 
@@ -155,8 +156,7 @@ std::vector<std::vector<Value>> Interpreter::outputs() const {
   std::vector<std::vector<Value>> all;
   for (const Rank& rank : ranks_) {
     all.emplace_back();
-    for (const Output& output : rank.program->outputs())
-      all.back().push_back(rank.values[output.value.index]);
+    for (const Output& output : rank.program->outputs()) all.back().push_back(rank.values[output.value]);
   }
   return all;
 }

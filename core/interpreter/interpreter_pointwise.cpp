@@ -112,7 +112,7 @@ template <class Fill>
 static Value random(const OpCall& call, Fill fill_numbers) {
   std::vector<float> numbers(static_cast<size_t>(numel(call.type.shape)));
   fill_numbers(static_cast<uint64_t>(call.attributes.as<Op::rand, Op::randn>().seed), std::span(numbers));
-  return fill(call.type, [&](int64_t i) { return numbers[static_cast<size_t>(i)]; });
+  return fill(call.type, [&](int64_t i) { return numbers[i]; });
 }
 
 Value create(const OpCall& call) {

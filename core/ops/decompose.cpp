@@ -39,7 +39,7 @@ void transpose(Steps& steps, const Shape& result, const Attributes& attributes) 
   const auto [dim0, dim1] = attributes.as<Op::transpose>();
   AttributesOf<Op::permute> permute;
   for (int i = 0; i < result.rank(); ++i) permute.dims.push_back(i);
-  std::swap(permute.dims[static_cast<size_t>(dim0)], permute.dims[static_cast<size_t>(dim1)]);
+  std::swap(permute.dims[dim0], permute.dims[dim1]);
   steps.add(Op::permute, {0}, permute);
 }
 

@@ -47,7 +47,7 @@ std::string wrong_program(const FusedProgram& program, const KernelLine& line) {
     const int64_t made = program.results[i] - static_cast<int64_t>(operands);
     const OperandType& out = line.outputs[i].type;
     if (made < 0 || made >= static_cast<int64_t>(program.instructions.size()) ||
-        program.instructions[static_cast<size_t>(made)].dtype != out.dtype || out.view.shape != shape)
+        program.instructions[made].dtype != out.dtype || out.view.shape != shape)
       return "a fused call's result has another type than its output";
   }
   return {};

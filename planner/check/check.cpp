@@ -152,8 +152,7 @@ class Checker : public Machine {
       s.returned = true;
     }
     expect(!exposes(), "the call ends while peers may still be reading");
-    for (size_t i = 0; i < plan_.buffers.size(); ++i) {
-      const BufferId id(static_cast<int32_t>(i));
+    for (BufferId id : plan_.buffers.ids()) {
       const bool persistent = is_source(id) || buffer(id).kind == BufferKind::comm;
       expect(state(id).storage != Storage::owned || state(id).returned || persistent,
              "is neither freed nor returned", id);

@@ -34,7 +34,7 @@ class Machine {
   void expect(bool holds, std::string_view rule, BufferId id = {});
 
   const Buffer& buffer(BufferId id) const { return plan_.buffer(id); }
-  State& state(BufferId id) { return states_[static_cast<size_t>(id.index)]; }
+  State& state(BufferId id) { return states_[id]; }
   bool is_source(BufferId id) const;
   bool overlap(const PlanOperand& a, const PlanOperand& b) const;
 
@@ -62,13 +62,13 @@ class Machine {
   };
   Interval bytes(BufferId id) const;
   Interval bytes(const PlanOperand& o) const;
-  Contents& contents(BufferId id) { return contents_[static_cast<size_t>(buffer(id).pool.index)]; }
-  Contents& owners(BufferId id) { return owners_[static_cast<size_t>(buffer(id).pool.index)]; }
+  Contents& contents(BufferId id) { return contents_[buffer(id).pool]; }
+  Contents& owners(BufferId id) { return owners_[buffer(id).pool]; }
   void expect_window(const PlanOperand& o);
 
-  std::vector<State> states_;       // by buffer
-  std::vector<Contents> owners_;    // by pool: whose the bytes are
-  std::vector<Contents> contents_;  // by pool: which value lies in them
+  Store<BufferId, State> states_;
+  Store<PoolId, Contents> owners_;    // whose the bytes are
+  Store<PoolId, Contents> contents_;  // which value lies in them
   std::vector<Exposed> exposed_;
   std::string problem_;
 };

@@ -42,7 +42,7 @@ Status check_plan(const Plan& plan, const Graph& program) {
       wanted.push_back(program.node(output.value).type);
       continue;
     }
-    const NodeId input = inputs[static_cast<size_t>(output.mutated_input)];
+    const NodeId input = inputs[output.mutated_input];
     if (!writes_back(plan, output.mutated_input) && !may_be_input(program, output.value, input))
       return refuse(fmt::format("the program writes a value back to input {}, and the plan does not",
                                 output.mutated_input));

@@ -13,10 +13,10 @@ class StageCheck {
  public:
   StageCheck(const Plan& plan, Buffers buffers)
       : plan_(plan), value_(plan.buffers.size(), -1), stored_(plan.buffers.size()) {
-    for (size_t i = 0; i < plan.buffers.size(); ++i) {
-      const bool source = plan.buffers[i].index >= 0;
-      if (source) value_[i] = 0;
-      stored_[i] = source || buffers == Buffers::virtual_only;
+    for (BufferId id : plan.buffers.ids()) {
+      const bool source = plan.buffer(id).index >= 0;
+      if (source) value_[id] = 0;
+      stored_[id] = source || buffers == Buffers::virtual_only;
     }
   }
 
@@ -35,24 +35,24 @@ class StageCheck {
     const LineEffects touched = effects(line);
     for (BufferId id : touched.gives) {
       if (!in_table(id)) return "gives storage to a buffer that is not in the table";
-      stored_[at(id)] = true;
+      stored_[id] = true;
     }
     for (const PlanOperand& operand : touched.reads)
       if (std::string wrong = read(operand); !wrong.empty()) return wrong;
     for (const PlanOperand& operand : touched.writes) {
       if (std::string wrong = window(operand, "writes"); !wrong.empty()) return wrong;
-      if (!stored_[at(operand.buffer)]) return "writes " + name(operand) + ", which has no storage";
-      if (operand.version != value_[at(operand.buffer)] + 1)
+      if (!stored_[operand.buffer]) return "writes " + name(operand) + ", which has no storage";
+      if (operand.version != value_[operand.buffer] + 1)
         return fmt::format("makes value {} of {} after value {}", operand.version, name(operand),
-                           value_[at(operand.buffer)]);
-      value_[at(operand.buffer)] = operand.version;
+                           value_[operand.buffer]);
+      value_[operand.buffer] = operand.version;
     }
     return {};
   }
 
   std::string read(const PlanOperand& operand) const {
     if (std::string wrong = window(operand, "reads"); !wrong.empty()) return wrong;
-    const int32_t there = value_[at(operand.buffer)];
+    const int32_t there = value_[operand.buffer];
     if (there < operand.version) return "reads " + name(operand) + " before anything wrote it";
     return there == operand.version ? "" : "reads " + name(operand) + " after something overwrote it";
   }
@@ -69,13 +69,13 @@ class StageCheck {
     return inside ? "" : fmt::format("{} outside {}", verb, name(operand));
   }
 
-  bool in_table(BufferId id) const { return id.valid() && at(id) < plan_.buffers.size(); }
+  bool in_table(BufferId id) const { return plan_.buffers.contains(id); }
   const std::string& name(const PlanOperand& operand) const { return plan_.buffer(operand.buffer).name; }
 
   const Plan& plan_;
-  // By buffer: the number of its last value (-1: none yet), and whether it has storage.
-  std::vector<int32_t> value_;
-  std::vector<bool> stored_;
+  // The number of the buffer's last value (-1: none yet), and whether it has storage.
+  Store<BufferId, int32_t> value_;
+  Store<BufferId, bool> stored_;
 };
 
 }  // namespace

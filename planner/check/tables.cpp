@@ -9,14 +9,10 @@
 namespace peri::planner::check {
 namespace {
 
-bool in_table(const Plan& plan, BufferId id) {
-  return id.valid() && static_cast<size_t>(id.index) < plan.buffers.size();
-}
-
 std::string wrong_buffer(const Plan& plan, const Buffer& b) {
   if (!checked_numel(b.type.shape)) return "has no size";
-  if (!b.pool.valid() || static_cast<size_t>(b.pool.index) >= plan.pools.size()) return "lies in no pool";
-  const Pool& pool = plan.pools[static_cast<size_t>(b.pool.index)];
+  if (!plan.pools.contains(b.pool)) return "lies in no pool";
+  const Pool& pool = plan.pools[b.pool];
   if (pool.kind != b.kind || pool.place != b.type.place || pool.group != b.group)
     return "lies in a pool of another kind";
   if (b.offset < 0 || b.bytes() > pool.bytes || b.offset > pool.bytes - b.bytes())
@@ -28,7 +24,7 @@ std::string wrong_buffer(const Plan& plan, const Buffer& b) {
 
 std::string wrong_sources(const Plan& plan, const std::vector<BufferId>& sources, BufferKind kind) {
   for (size_t i = 0; i < sources.size(); ++i) {
-    if (!in_table(plan, sources[i])) return "names a buffer that is not in the table";
+    if (!plan.buffers.contains(sources[i])) return "names a buffer that is not in the table";
     const Buffer& buffer = plan.buffer(sources[i]);
     if (buffer.kind != kind || buffer.index != static_cast<int>(i))
       return fmt::format("{}: is an input or constant of another number", buffer.name);
@@ -60,13 +56,15 @@ std::string wrong_tables(const Plan& plan) {
     if (!wrong.empty()) return wrong;
   for (size_t i = 0; i < plan.lines.size(); ++i)
     for (BufferId id : buffers_of(plan.lines[i].line))
-      if (!in_table(plan, id)) return fmt::format("line {} names a buffer that is not in the table", i + 1);
+      if (!plan.buffers.contains(id))
+        return fmt::format("line {} names a buffer that is not in the table", i + 1);
   for (const PlanLine& line : plan.lines)
     if (const auto* call = std::get_if<CollectiveLine>(&line.line);
         call && !call->call_name.empty() && !names.insert(call->call_name).second)
       return call->call_name + ": two buffers have this name";
   for (const PlanOutput& output : plan.outputs)
-    if (!in_table(plan, output.value.buffer)) return "an output names a buffer that is not in the table";
+    if (!plan.buffers.contains(output.value.buffer))
+      return "an output names a buffer that is not in the table";
   return {};
 }
 

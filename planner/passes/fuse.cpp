@@ -36,9 +36,9 @@ class Fuser {
     int position;
   };
 
-  KernelLine* kernel(int line) {
-    return std::get_if<KernelLine>(&plan_.lines[static_cast<size_t>(line)].line);
-  }
+  using FusionId = Id<Fusion>;
+
+  KernelLine* kernel(int line) { return std::get_if<KernelLine>(&plan_.lines[line].line); }
   KernelLine* pointwise(int line) {
     KernelLine* found = line < 0 ? nullptr : kernel(line);
     return found && found->spec.is_fused() ? found : nullptr;
@@ -48,31 +48,32 @@ class Fuser {
     KernelLine* found = line < 0 ? nullptr : kernel(line);
     return found && !found->spec.is_fused() && found->spec.op == Op::full ? found : nullptr;
   }
-  Fusion& fusion_of(int line) { return fusions_[static_cast<size_t>(fusion_[static_cast<size_t>(line)])]; }
-  int writer(BufferId buffer) const { return writer_[at(buffer)]; }
+  Fusion& fusion_of(int line) { return fusions_[fusion_[line]]; }
+  int writer(BufferId buffer) const { return writer_[buffer]; }
   BufferId output(int line) { return kernel(line)->outputs[0].buffer; }
 
   void index() {
-    const size_t buffers = plan_.buffers.size(), lines = plan_.lines.size();
+    const int buffers = plan_.buffers.size();
+    const size_t lines = plan_.lines.size();
     writer_.assign(buffers, -1);
-    uses_.resize(buffers);
+    uses_.assign(buffers, {});
     returned_.assign(buffers, false);
-    fusion_.assign(lines, -1);
+    fusion_.assign(lines, FusionId());
     int run = 0, ordered = 0;
     for (size_t i = 0; i < lines; ++i) {
       const int line = static_cast<int>(i);
       const LineEffects touched = effects(std::as_const(plan_.lines[i].line));
       for (const PlanOperand& operand : touched.writes)
-        if (plan_.buffer(operand.buffer).index < 0) writer_[at(operand.buffer)] = line;
+        if (plan_.buffer(operand.buffer).index < 0) writer_[operand.buffer] = line;
       for (const PlanOperand& operand : touched.reads)
-        uses_[at(operand.buffer)].push_back({line, is_whole(plan_, operand)});
+        uses_[operand.buffer].push_back({line, is_whole(plan_, operand)});
       if (!pointwise(line) && !immediate(line)) ++run;
       const CollectiveLine* call = std::get_if<CollectiveLine>(&plan_.lines[i].line);
       if (call && info(call->spec.op).has(kEffect)) ++ordered;
       run_.push_back(run);
       effects_.push_back(ordered);
     }
-    for (const PlanOutput& output : plan_.outputs) returned_[at(output.value.buffer)] = true;
+    for (const PlanOutput& output : plan_.outputs) returned_[output.value.buffer] = true;
   }
 
   // From the last line backwards: a call all of whose users are in one fusion joins it. It then runs later,
@@ -80,35 +81,33 @@ class Fuser {
   void sink_producers() {
     for (int i = static_cast<int>(plan_.lines.size()) - 1; i >= 0; --i) {
       if (!pointwise(i)) continue;
-      const int target = common_fusion(i);
-      if (target >= 0) {
-        fusions_[static_cast<size_t>(target)].members.push_back(i);
-        fusion_[static_cast<size_t>(i)] = target;
+      const FusionId target = common_fusion(i);
+      if (target.valid()) {
+        fusions_[target].members.push_back(i);
+        fusion_[i] = target;
       } else {
-        fusion_[static_cast<size_t>(i)] = static_cast<int>(fusions_.size());
-        fusions_.push_back({{i}, i});
+        fusion_[i] = fusions_.push_back({{i}, i});
       }
     }
   }
 
-  int common_fusion(int line) {
-    const std::vector<Use>& uses = uses_[at(output(line))];
-    if (uses.empty() || returned_[at(output(line))]) return -1;
-    const int target = fusion_[static_cast<size_t>(uses[0].line)];
+  FusionId common_fusion(int line) {
+    const std::vector<Use>& uses = uses_[output(line)];
+    if (uses.empty() || returned_[output(line)]) return FusionId();
+    const FusionId target = fusion_[uses[0].line];
     for (const Use& use : uses)
-      if (!use.whole || target < 0 || fusion_[static_cast<size_t>(use.line)] != target) return -1;
-    const Fusion& fusion = fusions_[static_cast<size_t>(target)];
-    return compatible(line, fusion.position) &&
-                   effects_[static_cast<size_t>(line)] == effects_[static_cast<size_t>(fusion.position)] &&
+      if (!use.whole || !target.valid() || fusion_[use.line] != target) return FusionId();
+    const Fusion& fusion = fusions_[target];
+    return compatible(line, fusion.position) && effects_[line] == effects_[fusion.position] &&
                    fusion.members.size() < kMaxInstructions
                ? target
-               : -1;
+               : FusionId();
   }
 
   bool compatible(int a, int b) {
     return plan_.buffer(output(a)).type.shape == plan_.buffer(output(b)).type.shape &&
            plan_.buffer(output(a)).type.place == plan_.buffer(output(b)).type.place &&
-           plan_.lines[static_cast<size_t>(a)].captured == plan_.lines[static_cast<size_t>(b)].captured;
+           plan_.lines[a].captured == plan_.lines[b].captured;
   }
 
   template <class F>
@@ -126,36 +125,35 @@ class Fuser {
   // pointwise calls stands between and all its operands are there. It then runs earlier; nothing is kept
   // alive across other work.
   void join_siblings() {
-    std::vector<int> last_reader(plan_.buffers.size(), -1);
+    Store<BufferId, FusionId> last_reader(plan_.buffers.size());
     for (int i = 0; i < static_cast<int>(plan_.lines.size()); ++i) {
       if (!pointwise(i) || fusion_of(i).position != i) continue;
-      int home = fusion_[static_cast<size_t>(i)];
+      FusionId home = fusion_[i];
       Fusion& fusion = fusion_of(i);
-      int target = -1;
+      FusionId target;
       for_each_operand(fusion, [&](const PlanOperand& operand, int from) {
-        if (target < 0) target = joined(fusion, last_reader[at(operand.buffer)]);
-        if (target < 0 && pointwise(from)) target = joined(fusion, fusion_[static_cast<size_t>(from)]);
+        if (!target.valid()) target = joined(fusion, last_reader[operand.buffer]);
+        if (!target.valid() && pointwise(from)) target = joined(fusion, fusion_[from]);
       });
-      if (target >= 0) {
-        std::vector<int>& members = fusions_[static_cast<size_t>(target)].members;
+      if (target.valid()) {
+        std::vector<int>& members = fusions_[target].members;
         members.insert(members.end(), fusion.members.begin(), fusion.members.end());
-        for (int member : fusion.members) fusion_[static_cast<size_t>(member)] = target;
+        for (int member : fusion.members) fusion_[member] = target;
         fusion.members.clear();
         home = target;
       }
-      for_each_operand(fusions_[static_cast<size_t>(home)],
-                       [&](const PlanOperand& operand, int) { last_reader[at(operand.buffer)] = home; });
+      for_each_operand(fusions_[home],
+                       [&](const PlanOperand& operand, int) { last_reader[operand.buffer] = home; });
     }
   }
 
-  // `candidate` if `fusion` may join it, else -1.
-  int joined(const Fusion& fusion, int candidate) {
-    if (candidate < 0) return -1;
-    const Fusion& target = fusions_[static_cast<size_t>(candidate)];
-    const size_t here = static_cast<size_t>(fusion.position), there = static_cast<size_t>(target.position);
-    if (run_[here] != run_[there] || !compatible(fusion.position, target.position) ||
+  // `candidate` if `fusion` may join it, else none.
+  FusionId joined(const Fusion& fusion, FusionId candidate) {
+    if (!candidate.valid()) return candidate;
+    const Fusion& target = fusions_[candidate];
+    if (run_[fusion.position] != run_[target.position] || !compatible(fusion.position, target.position) ||
         fusion.members.size() + target.members.size() > kMaxInstructions)
-      return -1;
+      return FusionId();
     bool possible = true;
     for_each_operand(fusion, [&](const PlanOperand& operand, int from) {
       if (pointwise(from) && &fusion_of(from) == &target)
@@ -163,7 +161,7 @@ class Fuser {
       else
         possible = possible && (pointwise(from) ? fusion_of(from).position : from) < target.position;
     });
-    return possible ? candidate : -1;
+    return possible ? candidate : FusionId();
   }
 
   // All calls are merged before any line moves, for a fusion's members may stand anywhere.
@@ -177,7 +175,7 @@ class Fuser {
       kept[i] =
           pointwise(line) ? fusion_of(line).position == line : !immediate(line) || !only_immediate(line);
     }
-    for (auto& [position, line] : merged) plan_.lines[static_cast<size_t>(position)].line = std::move(line);
+    for (auto& [position, line] : merged) plan_.lines[position].line = std::move(line);
     size_t count = 0;
     for (size_t i = 0; i < kept.size(); ++i) {
       if (!kept[i]) continue;
@@ -196,7 +194,7 @@ class Fuser {
   }
 
   bool only_immediate(int line) {
-    return !returned_[at(output(line))] && std::ranges::all_of(uses_[at(output(line))], [&](const Use& use) {
+    return !returned_[output(line)] && std::ranges::all_of(uses_[output(line)], [&](const Use& use) {
       return pointwise(use.line) != nullptr;
     });
   }
@@ -208,7 +206,7 @@ class Fuser {
     std::map<std::pair<int, int>, int> input_of;  // (member, its operand): the call's
     for (int member : fusion.members)
       for (int i = 0; i < static_cast<int>(kernel(member)->inputs.size()); ++i) {
-        const PlanOperand& operand = kernel(member)->inputs[static_cast<size_t>(i)];
+        const PlanOperand& operand = kernel(member)->inputs[i];
         if (!from_outside(fusion, operand)) continue;
         auto known = std::ranges::find_if(
             line.inputs, [&](const PlanOperand& in) { return same_everywhere(plan_, in, operand); });
@@ -231,7 +229,7 @@ class Fuser {
       FusedInstruction instruction = call.spec.fused.instructions[0];
       for (int& operand : instruction.operands) {
         const int number = operand;
-        const PlanOperand& in = call.inputs[static_cast<size_t>(number)];
+        const PlanOperand& in = call.inputs[number];
         const int from = writer(in.buffer);
         operand = from < 0 ? -1 : find(from);
         if (operand < 0 && immediate(from)) {
@@ -250,19 +248,19 @@ class Fuser {
   }
 
   bool needed_outside(int member, const Fusion& fusion) {
-    const std::vector<Use>& uses = uses_[at(output(member))];
-    return returned_[at(output(member))] || uses.empty() || std::ranges::any_of(uses, [&](const Use& use) {
+    const std::vector<Use>& uses = uses_[output(member)];
+    return returned_[output(member)] || uses.empty() || std::ranges::any_of(uses, [&](const Use& use) {
              return !pointwise(use.line) || &fusion_of(use.line) != &fusion;
            });
   }
 
   Plan plan_;
-  std::vector<int> writer_;             // by buffer: the line that writes it; -1 for inputs and constants
-  std::vector<std::vector<Use>> uses_;  // by buffer
-  std::vector<bool> returned_;          // by buffer
-  std::vector<int> run_, effects_;      // by line: how many non-pointwise lines, how many effects up to it
-  std::vector<int> fusion_;             // by line: index into fusions_, -1 for lines that are not pointwise
-  std::vector<Fusion> fusions_;
+  Store<BufferId, int> writer_;  // the line that writes it; -1 for inputs and constants
+  Store<BufferId, std::vector<Use>> uses_;
+  Store<BufferId, bool> returned_;
+  std::vector<int> run_, effects_;  // by line: how many non-pointwise lines, how many effects up to it
+  std::vector<FusionId> fusion_;    // by line; none for lines that are not pointwise
+  Store<FusionId, Fusion> fusions_;
 };
 
 }  // namespace

@@ -14,10 +14,10 @@ bool may_work_in_place(const KernelLine& line, BufferId input, BufferId output) 
            line.inputs[2].buffer != input;
 
   const FusedProgram& program = line.spec.fused;
-  const int result = program.results[static_cast<size_t>(out - line.outputs.begin())];
+  const int result = program.results[out - line.outputs.begin()];
   const int operands = static_cast<int>(line.inputs.size());
   for (int operand = 0; operand < operands; ++operand) {
-    const PlanOperand& in = line.inputs[static_cast<size_t>(operand)];
+    const PlanOperand& in = line.inputs[operand];
     if (in.buffer != input) continue;
     if (in.type != out->type) return false;
     for (size_t i = static_cast<size_t>(std::max(0, result - operands + 1)); i < program.instructions.size();

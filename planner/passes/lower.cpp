@@ -28,15 +28,12 @@ bool is_permutation(const View& view, int64_t elements) {
 class Lowerer {
  public:
   Lowerer(const Graph& graph, Choices choices, const World& world)
-      : graph_(graph),
-        choices_(std::move(choices)),
-        values_(static_cast<size_t>(graph.size())),
-        sharded_(values_.size()) {
+      : graph_(graph), choices_(std::move(choices)), values_(graph.size()), sharded_(graph.size()) {
     plan_.world = world;
     plan_.capture = choices_.capture;
     plan_.decisions = std::move(choices_.decisions);
-    plan_.buffers.reserve(values_.size());
-    plan_.lines.reserve(values_.size());
+    plan_.buffers.reserve(graph.size());
+    plan_.lines.reserve(static_cast<size_t>(graph.size()));
   }
 
   Result<Plan> run() {
@@ -48,7 +45,7 @@ class Lowerer {
   }
 
  private:
-  PlanOperand& value(NodeId id) { return values_[static_cast<size_t>(id.index)]; }
+  PlanOperand& value(NodeId id) { return values_[id]; }
 
   BufferId source(NodeId id, BufferKind kind) {
     const Node& node = graph_.node(id);
@@ -84,7 +81,7 @@ class Lowerer {
                     std::string(op.name) + ": rank " + std::to_string(plan_.world.rank) +
                         " is not in group " + group->to_string(),
                     node.origin, "call it on the members of the group only");
-    capture_ = choices_.captured[static_cast<size_t>(id.index)];
+    capture_ = choices_.captured[id];
     if (op.has(kView))
       lower_view(id);
     else if (op.has(kCollective))
@@ -104,10 +101,9 @@ class Lowerer {
   // A shard lies at another offset on every rank, and so does every window on one.
   void follow_shards(NodeId id) {
     const Node& node = graph_.node(id);
-    sharded_[static_cast<size_t>(id.index)] =
-        node.op == Op::shard || std::ranges::any_of(node.operands, [&](NodeId operand) {
-          return sharded_[static_cast<size_t>(operand.index)] && value(operand).buffer == value(id).buffer;
-        });
+    sharded_[id] = node.op == Op::shard || std::ranges::any_of(node.operands, [&](NodeId operand) {
+                     return sharded_[operand] && value(operand).buffer == value(id).buffer;
+                   });
   }
 
   void lower_view(NodeId id) {
@@ -178,7 +174,7 @@ class Lowerer {
   void lower_collective(NodeId id) {
     const Node& node = graph_.node(id);
     const PlanOperand operand = value(node.operands[0]);
-    const AlgorithmInfo* algorithm = choices_.algorithm[static_cast<size_t>(id.index)];
+    const AlgorithmInfo* algorithm = choices_.algorithm[id];
     if (!algorithm) {
       value(id) = operand;
       return;
@@ -186,8 +182,7 @@ class Lowerer {
     CollectiveLine line{collective_spec(node.op, node.attributes, *algorithm, node.origin), {}, {}, ""};
     value(id) = operand;  // of ops that only hand it on
     // Peers look for their operand where this rank's lies.
-    const bool misplaced =
-        algorithm->symmetric == kInput && sharded_[static_cast<size_t>(node.operands[0].index)];
+    const bool misplaced = algorithm->symmetric == kInput && sharded_[node.operands[0]];
     if (line.spec.info().inputs > 0)
       line.inputs.push_back(misplaced || !operand.type.view.is_contiguous()
                                 ? copied(operand, node.type.place, node.origin)
@@ -207,7 +202,7 @@ class Lowerer {
   // a window that is only part of its buffer is copied. Then values are written back to inputs; whatever
   // still needs an input's old value has been copied before.
   void return_values() {
-    std::vector<bool> returned(plan_.buffers.size(), false);
+    Store<BufferId, bool> returned(plan_.buffers.size(), false);
     auto is_source = [&](const PlanOperand& operand) { return plan_.buffer(operand.buffer).index >= 0; };
     auto own = [&](const Output& output) {
       const Node& node = graph_.node(output.value);
@@ -218,22 +213,22 @@ class Lowerer {
     for (const Output& output : graph_.outputs()) {
       PlanOperand operand = value(output.value);
       if (output.mutated_input < 0) {
-        const bool taken = is_source(operand) || returned[at(operand.buffer)] ||
+        const bool taken = is_source(operand) || returned[operand.buffer] ||
                            !is_permutation(operand.type.view, numel(plan_.buffer(operand.buffer).type.shape));
         if (taken)
           operand = own(output);
         else
-          returned[at(operand.buffer)] = true;
+          returned[operand.buffer] = true;
         plan_.outputs.push_back({operand, -1});
         continue;
       }
-      const PlanOperand target = whole(plan_, plan_.inputs[static_cast<size_t>(output.mutated_input)]);
+      const PlanOperand target = whole(plan_, plan_.inputs[output.mutated_input]);
       if (operand == target) continue;  // the input keeps its value
       if (is_source(operand)) operand = own(output);
       written_back.push_back({operand, output.mutated_input});
     }
     for (PlanOutput& output : written_back) {
-      PlanOperand target = whole(plan_, plan_.inputs[static_cast<size_t>(output.mutated_input)]);
+      PlanOperand target = whole(plan_, plan_.inputs[output.mutated_input]);
       target.version = 1;
       capture_ = plan_.capture && plan_.buffer(target.buffer).type.place == Place::device;
       emit(copy_line(output.value, target, {}));
@@ -243,8 +238,8 @@ class Lowerer {
 
   const Graph& graph_;
   Choices choices_;
-  std::vector<PlanOperand> values_;  // by node
-  std::vector<bool> sharded_;        // by node: whether its window's offset differs between ranks
+  Store<NodeId, PlanOperand> values_;
+  Store<NodeId, bool> sharded_;  // whether the window's offset differs between ranks
   Plan plan_;
   bool capture_ = true;  // of the lines emitted now
 };

@@ -44,33 +44,31 @@ class MemoryPlanner {
     new_id_.assign(plan_.buffers.size(), BufferId());
     for (size_t i = 0; i < plan_.lines.size(); ++i) {
       const LineEffects line = effects(std::as_const(plan_.lines[i].line));
-      for (const PlanOperand& operand : line.reads) last_use_[at(operand.buffer)] = static_cast<int>(i);
-      for (const PlanOperand& operand : line.writes) last_use_[at(operand.buffer)] = static_cast<int>(i);
+      for (const PlanOperand& operand : line.reads) last_use_[operand.buffer] = static_cast<int>(i);
+      for (const PlanOperand& operand : line.writes) last_use_[operand.buffer] = static_cast<int>(i);
     }
-    for (const PlanOutput& output : plan_.outputs) last_use_[at(output.value.buffer)] = kForever;
+    for (const PlanOutput& output : plan_.outputs) last_use_[output.value.buffer] = kForever;
     for (const std::vector<BufferId>* sources : {&plan_.inputs, &plan_.constants})
-      for (BufferId id : *sources) last_use_[at(id)] = kForever;
+      for (BufferId id : *sources) last_use_[id] = kForever;
     for (const PlanLine& line : plan_.lines)
       if (const InputCopyLine* copy = std::get_if<InputCopyLine>(&line.line))
-        last_use_[at(copy->to.buffer)] = kForever;
+        last_use_[copy->to.buffer] = kForever;
   }
 
   // Gives `id` its final place in the table; the old table stays until the end.
   BufferId rename(BufferId id, std::string name) {
-    const BufferId renamed(static_cast<int32_t>(buffers_.size()));
-    buffers_.push_back(plan_.buffer(id));
+    new_id_[id] = buffers_.push_back(plan_.buffer(id));
     buffers_.back().name = std::move(name);
-    return new_id_[at(id)] = renamed;
+    return new_id_[id];
   }
   BufferId add_pool(BufferId renamed) {
-    Buffer& buffer = buffers_[at(renamed)];
-    buffer.pool = PoolId(static_cast<int32_t>(plan_.pools.size()));
-    plan_.pools.push_back({buffer.kind, buffer.type.place, buffer.group, buffer.bytes()});
+    Buffer& buffer = buffers_[renamed];
+    buffer.pool = plan_.pools.push_back({buffer.kind, buffer.type.place, buffer.group, buffer.bytes()});
     return renamed;
   }
   void allocate(BufferId renamed) { emit(AllocateLine{add_pool(renamed)}); }
   void reuse(BufferId renamed, BufferId from) {
-    buffers_[at(renamed)].pool = buffers_[at(from)].pool;
+    buffers_[renamed].pool = buffers_[from].pool;
     emit(ReuseLine{renamed, from});
   }
   std::string next_name() { return "buf" + std::to_string(names_++); }
@@ -89,19 +87,19 @@ class MemoryPlanner {
   }
 
   void plan_line() {
-    Line line = std::move(lines_[static_cast<size_t>(position_)].line);
-    captured_ = lines_[static_cast<size_t>(position_)].captured;
+    Line line = std::move(lines_[position_].line);
+    captured_ = lines_[position_].captured;
     const BasicEffects<PlanOperand> touched = effects(line);
     for (const PlanOperand& operand : touched.writes)
-      if (!new_id_[at(operand.buffer)].valid()) give_storage(operand.buffer, line);
+      if (!new_id_[operand.buffer].valid()) give_storage(operand.buffer, line);
     std::vector<BufferId> dying;
     for (std::span<PlanOperand> operands : {touched.reads, touched.writes})
       for (const PlanOperand& operand : operands) {
-        if (last_use_[at(operand.buffer)] != position_) continue;
-        last_use_[at(operand.buffer)] = -1;  // once
+        if (last_use_[operand.buffer] != position_) continue;
+        last_use_[operand.buffer] = -1;  // once
         dying.push_back(operand.buffer);
       }
-    for_each_operand(line, [&](PlanOperand& operand) { operand.buffer = new_id_[at(operand.buffer)]; });
+    for_each_operand(line, [&](PlanOperand& operand) { operand.buffer = new_id_[operand.buffer]; });
     emit(std::move(line));
     for (BufferId id : dying) release(id);
   }
@@ -115,8 +113,8 @@ class MemoryPlanner {
     const BufferId renamed = rename(id, next_name());
     if (planning_ == Planning::separate) return allocate(renamed);
     if (const BufferId operand = dying_operand(id, line); operand.valid()) {
-      last_use_[at(operand)] = -1;
-      return reuse(renamed, new_id_[at(operand)]);
+      last_use_[operand] = -1;
+      return reuse(renamed, new_id_[operand]);
     }
     std::vector<Dead>& dead = dead_[key(plan_.buffer(id))];
     if (dead.empty()) return allocate(renamed);
@@ -132,9 +130,8 @@ class MemoryPlanner {
     if (!kernel || plan_.buffer(id).kind != BufferKind::regular) return BufferId();
     for (const PlanOperand& in : kernel->inputs) {
       const Buffer& buffer = plan_.buffer(in.buffer);
-      if (last_use_[at(in.buffer)] == position_ && buffer.kind == BufferKind::regular &&
-          is_whole(plan_, in) && buffer.type == plan_.buffer(id).type &&
-          may_work_in_place(*kernel, in.buffer, id))
+      if (last_use_[in.buffer] == position_ && buffer.kind == BufferKind::regular && is_whole(plan_, in) &&
+          buffer.type == plan_.buffer(id).type && may_work_in_place(*kernel, in.buffer, id))
         return in.buffer;
     }
     return BufferId();
@@ -142,9 +139,8 @@ class MemoryPlanner {
 
   void release(BufferId id) {
     const Buffer& buffer = plan_.buffer(id);
-    if (buffer.kind != BufferKind::fallback)
-      dead_[key(buffer)].push_back({new_id_[at(id)], plan_.lines.size()});
-    emit(FreeLine{new_id_[at(id)]});
+    if (buffer.kind != BufferKind::fallback) dead_[key(buffer)].push_back({new_id_[id], plan_.lines.size()});
+    emit(FreeLine{new_id_[id]});
   }
 
   Key key(const Buffer& buffer) {
@@ -163,9 +159,9 @@ class MemoryPlanner {
       ++kept;
     }
     plan_.lines.erase(plan_.lines.begin() + static_cast<ptrdiff_t>(kept), plan_.lines.end());
-    for (PlanOutput& output : plan_.outputs) output.value.buffer = new_id_[at(output.value.buffer)];
+    for (PlanOutput& output : plan_.outputs) output.value.buffer = new_id_[output.value.buffer];
     for (std::vector<BufferId>* sources : {&plan_.inputs, &plan_.constants})
-      for (BufferId& id : *sources) id = new_id_[at(id)];
+      for (BufferId& id : *sources) id = new_id_[id];
     plan_.buffers = std::move(buffers_);
     return std::move(plan_);
   }
@@ -173,10 +169,10 @@ class MemoryPlanner {
   Plan plan_;  // `lines` are the new ones, `buffers` the old ones until the end
   Planning planning_;
   std::vector<PlanLine> lines_;  // the program before this pass
-  std::vector<Buffer> buffers_;
-  std::vector<BufferId> new_id_;  // by old buffer; not valid: no storage yet
-  std::vector<int> last_use_;     // by old buffer: position of the line after which it is dead
-  std::vector<bool> dropped_;     // by new line: a FreeLine that was taken back
+  Store<BufferId, Buffer> buffers_;
+  Store<BufferId, BufferId> new_id_;  // by old buffer; not valid: no storage yet
+  Store<BufferId, int> last_use_;     // by old buffer: position of the line after which it is dead
+  std::vector<bool> dropped_;         // by new line: a FreeLine that was taken back
   std::map<Key, std::vector<Dead>> dead_;
   std::map<Group, int> groups_;
   int position_ = 0;

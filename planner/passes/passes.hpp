@@ -8,19 +8,19 @@
 
 namespace peri::planner {
 
-// What carries out each collective, by node: null for other ops, and for a group of one rank, where nothing
-// is to be done.
+// What carries out each collective: null for other ops, and for a group of one rank, where nothing is to be
+// done.
 struct Selection {
-  std::vector<const AlgorithmInfo*> algorithm;
+  Store<NodeId, const AlgorithmInfo*> algorithm;
   std::vector<Decision> decisions;
 };
 
 // What the policy says of one program. All its functions have been asked: from here on this is data.
 struct Choices {
-  // By node, as in Selection.
-  std::vector<const AlgorithmInfo*> algorithm;
-  // By node: whether its lines may be captured.
-  std::vector<bool> captured;
+  // As in Selection.
+  Store<NodeId, const AlgorithmInfo*> algorithm;
+  // Whether the node's lines may be captured.
+  Store<NodeId, bool> captured;
   Lowering lowering;
   bool capture;
   std::vector<Decision> decisions;

@@ -39,20 +39,19 @@ class Realizer {
   }
 
  private:
-  using Wanted = std::pair<int32_t, Group>;  // a buffer, and the group whose peers touch it
+  using Wanted = std::pair<BufferId, Group>;  // a buffer, and the group whose peers touch it
 
   void index() {
     last_read_.assign(plan_.buffers.size(), -1);
     returned_.assign(plan_.buffers.size(), false);
     for (size_t i = 0; i < plan_.lines.size(); ++i) {
       const Line& line = plan_.lines[i].line;
-      for (const PlanOperand& operand : effects(line).reads)
-        last_read_[at(operand.buffer)] = static_cast<int>(i);
+      for (const PlanOperand& operand : effects(line).reads) last_read_[operand.buffer] = static_cast<int>(i);
       const CollectiveLine* call = std::get_if<CollectiveLine>(&line);
       if (call && call->spec.algorithm->symmetric == kInput)
-        last_wanted_[{call->inputs[0].buffer.index, call->spec.group}] = static_cast<int>(i);
+        last_wanted_[{call->inputs[0].buffer, call->spec.group}] = static_cast<int>(i);
     }
-    for (const PlanOutput& output : plan_.outputs) returned_[at(output.value.buffer)] = true;
+    for (const PlanOutput& output : plan_.outputs) returned_[output.value.buffer] = true;
   }
 
   void emit(Line line) { plan_.lines.push_back({std::move(line), captured_}); }
@@ -69,7 +68,7 @@ class Realizer {
   }
 
   void make_comm(BufferId id, const Group& group) {
-    Buffer& buffer = plan_.buffers[at(id)];
+    Buffer& buffer = plan_.buffers[id];
     buffer.kind = BufferKind::comm;
     buffer.group = group;
   }
@@ -80,7 +79,7 @@ class Realizer {
     const Group& group = call.spec.group;
     const BufferId operand = call.inputs[0].buffer;
     const Buffer& buffer = plan_.buffer(operand);
-    const bool read_again = last_read_[at(operand)] > position_ || returned_[at(operand)];
+    const bool read_again = last_read_[operand] > position_ || returned_[operand];
     const bool overwrites = call.spec.algorithm->clobbers_input;
 
     if (buffer.group == group) {
@@ -96,7 +95,7 @@ class Realizer {
     } else if (buffer.is_symmetric()) {
       identity_copy(call,
                     "the operand lies in symmetric memory of another group, " + buffer.group.to_string());
-    } else if (returned_[at(operand)]) {
+    } else if (returned_[operand]) {
       identity_copy(call, "the operand is also returned, and a comm buffer never is");
     } else if (overwrites && read_again) {
       identity_copy(call, "the algorithm overwrites its operand, which is read again");
@@ -110,7 +109,7 @@ class Realizer {
 
   // Another collective of the group will want the same value: what stands for it must not be overwritten.
   bool wanted_later(const CollectiveLine& call) const {
-    auto last = last_wanted_.find({call.inputs[0].buffer.index, call.spec.group});
+    auto last = last_wanted_.find({call.inputs[0].buffer, call.spec.group});
     return last != last_wanted_.end() && last->second > position_;
   }
 
@@ -120,7 +119,7 @@ class Realizer {
       return identity_copy(call, "the algorithm overwrites its operand, which another collective wants");
     const Group group = call.spec.group;
     const BufferId input = call.inputs[0].buffer;
-    auto [home, added] = input_homes_.try_emplace({input.index, group}, BufferId());
+    auto [home, added] = input_homes_.try_emplace({input, group}, BufferId());
     if (added) {
       home->second = add_comm(plan_.buffer(input).type, group);
       emit(InputCopyLine{whole(plan_, input), whole(plan_, home->second), call.spec.origin});
@@ -138,7 +137,7 @@ class Realizer {
   void identity_copy(CollectiveLine& call, std::string reason) {
     const Group group = call.spec.group;
     const bool shared = !call.spec.algorithm->clobbers_input || !wanted_later(call);
-    std::vector<std::pair<View, BufferId>>& copies = copies_[{call.inputs[0].buffer.index, group}];
+    std::vector<std::pair<View, BufferId>>& copies = copies_[{call.inputs[0].buffer, group}];
     if (shared)
       for (const auto& [view, copy] : copies)
         if (view == call.inputs[0].type.view) {
@@ -160,13 +159,13 @@ class Realizer {
   // what is returned.
   void keep_in_place(CollectiveLine& call) {
     const BufferId output = call.outputs[0].buffer;
-    if (plan_.buffer(output).kind != BufferKind::regular || returned_[at(output)]) return;
+    if (plan_.buffer(output).kind != BufferKind::regular || returned_[output]) return;
     if (call.outputs[0].type.view.shape != call.inputs[0].type.view.shape) return;
     call.outputs[0] = call.inputs[0];
     ++call.outputs[0].version;
-    renamed_.emplace(output.index, call.outputs[0]);
-    int& last = last_read_[at(call.inputs[0].buffer)];
-    last = std::max(last, last_read_[at(output)]);
+    renamed_.emplace(output, call.outputs[0]);
+    int& last = last_read_[call.inputs[0].buffer];
+    last = std::max(last, last_read_[output]);
     decide(call, "in place", "the algorithm overwrites its operand, which is not read again");
   }
 
@@ -175,7 +174,7 @@ class Realizer {
   void rename_operands(Line& line) {
     if (renamed_.empty()) return;
     for (PlanOperand& operand : effects(line).reads) {
-      auto found = renamed_.find(operand.buffer.index);
+      auto found = renamed_.find(operand.buffer);
       if (found == renamed_.end()) continue;
       operand.buffer = found->second.buffer;
       operand.version = found->second.version;
@@ -188,7 +187,7 @@ class Realizer {
   void realize_output(CollectiveLine call) {
     const Group group = call.spec.group;
     const PlanOperand output = call.outputs[0];
-    if (!returned_[at(output.buffer)]) {
+    if (!returned_[output.buffer]) {
       make_comm(output.buffer, group);
       decide(call, "comm buffer in place", "the plan allocates the result, which peers write");
       return emit(std::move(call));
@@ -204,12 +203,12 @@ class Realizer {
   Plan plan_;
   int position_ = 0;  // of the line that is looked at, in the program before this pass
   bool captured_ = true;
-  std::vector<int> last_read_;         // by buffer: position of its last reader
-  std::vector<bool> returned_;         // by buffer
+  Store<BufferId, int> last_read_;  // position of the last reader
+  Store<BufferId, bool> returned_;
   std::map<Wanted, int> last_wanted_;  // position of the last collective that wants it
   std::map<Wanted, BufferId> input_homes_;
   std::map<Wanted, std::vector<std::pair<View, BufferId>>> copies_;
-  std::map<int32_t, PlanOperand> renamed_;  // results that were left in their operand's buffer
+  std::map<BufferId, PlanOperand> renamed_;  // results that were left in their operand's buffer
 };
 
 }  // namespace

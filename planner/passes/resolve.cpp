@@ -5,15 +5,15 @@
 namespace peri::planner {
 
 Result<Choices> resolve(const Graph& graph, Selection selection, const Policy& policy) {
-  Choices choices{std::move(selection.algorithm), std::vector<bool>(static_cast<size_t>(graph.size()), false),
-                  policy.lowering, policy.capture, std::move(selection.decisions)};
+  Choices choices{std::move(selection.algorithm), Store<NodeId, bool>(graph.size(), false), policy.lowering,
+                  policy.capture, std::move(selection.decisions)};
   if (!policy.capture) return choices;
   for (NodeId id : graph.topological_order()) {
     const Node& node = graph.node(id);
     // Work on host memory cannot be captured.
     if (info(node.op).has(kSource) || node.type.place != Place::device) continue;
     const bool splits = policy.split && PERI_TRY(policy.split(op_context(graph, id, policy)));
-    choices.captured[static_cast<size_t>(id.index)] = !splits;
+    choices.captured[id] = !splits;
   }
   return choices;
 }

@@ -107,11 +107,11 @@ Result<Chosen> choose(const OpContext& context, const Policy& policy, Selecting 
 
 Result<Selection> select_algorithms(const Graph& graph, const Policy& policy, Selecting selecting) {
   Selection selection;
-  selection.algorithm.resize(static_cast<size_t>(graph.size()), nullptr);
+  selection.algorithm.assign(graph.size(), nullptr);
   for (NodeId id : graph.topological_order()) {
     const Node& node = graph.node(id);
     if (!info(node.op).has(kCollective)) continue;
-    const AlgorithmInfo*& algorithm = selection.algorithm[static_cast<size_t>(id.index)];
+    const AlgorithmInfo*& algorithm = selection.algorithm[id];
     auto decide = [&](std::string choice, std::string reason) {
       selection.decisions.push_back(
           {decision_subject(node.op, node.origin), std::move(choice), std::move(reason)});

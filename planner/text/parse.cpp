@@ -339,12 +339,12 @@ class PlanReader {
 
   // A new buffer in a pool of its own.
   Result<BufferId> define(const std::string& name, BufferKind kind, Described described) {
-    const BufferId id(static_cast<int32_t>(plan_.buffers.size()));
-    if (!names_.emplace(name, id).second) return malformed(name + " is defined twice");
-    const PoolId pool(static_cast<int32_t>(plan_.pools.size()));
-    plan_.pools.push_back({kind, described.type.place, described.group, described.type.bytes()});
-    plan_.buffers.push_back({name, kind, described.type, std::move(described.group), -1, pool, 0});
-    return id;
+    const auto [defined, added] = names_.try_emplace(name);
+    if (!added) return malformed(name + " is defined twice");
+    const PoolId pool =
+        plan_.pools.push_back({kind, described.type.place, described.group, described.type.bytes()});
+    return defined->second =
+               plan_.buffers.push_back({name, kind, described.type, std::move(described.group), -1, pool, 0});
   }
 
   Result<BufferId> buffer(TextReader& reader) {

@@ -31,27 +31,27 @@ double peak_bytes(const Plan& plan, double comm_pool_bytes) {
 // them: no allocator can do with less. A value made in the storage of a dying operand counts from the next
 // line.
 double lower_bound_bytes(const Plan& plan) {
-  std::vector<int> first(plan.buffers.size(), INT_MAX), last(plan.buffers.size(), -1);
+  Store<BufferId, int> first(plan.buffers.size(), INT_MAX), last(plan.buffers.size(), -1);
   const int lines = static_cast<int>(plan.lines.size());
   for (int i = 0; i < lines; ++i) {
     auto use = [&](BufferId id) {
-      first[at(id)] = std::min(first[at(id)], i);
-      last[at(id)] = i;
+      first[id] = std::min(first[id], i);
+      last[id] = i;
     };
-    const LineEffects line = effects(plan.lines[static_cast<size_t>(i)].line);
+    const LineEffects line = effects(plan.lines[i].line);
     for (const PlanOperand& operand : line.reads) use(operand.buffer);
     for (const PlanOperand& operand : line.writes) use(operand.buffer);
   }
-  for (const PlanOutput& output : plan.outputs) last[at(output.value.buffer)] = lines;
+  for (const PlanOutput& output : plan.outputs) last[output.value.buffer] = lines;
   for (const PlanLine& line : plan.lines)
     if (const auto* reuse = std::get_if<ReuseLine>(&line.line);
-        reuse && last[at(reuse->from)] == first[at(reuse->buffer)])
-      ++first[at(reuse->buffer)];
-  std::vector<int64_t> change(static_cast<size_t>(lines) + 3, 0);
-  for (size_t i = 0; i < plan.buffers.size(); ++i) {
-    if (!is_value(plan.buffers[i]) || last[i] < first[i]) continue;
-    change[static_cast<size_t>(first[i])] += plan.buffers[i].bytes();
-    change[static_cast<size_t>(last[i]) + 1] -= plan.buffers[i].bytes();
+        reuse && last[reuse->from] == first[reuse->buffer])
+      ++first[reuse->buffer];
+  std::vector<int64_t> change(plan.lines.size() + 3, 0);
+  for (BufferId id : plan.buffers.ids()) {
+    if (!is_value(plan.buffer(id)) || last[id] < first[id]) continue;
+    change[first[id]] += plan.buffer(id).bytes();
+    change[last[id] + 1] -= plan.buffer(id).bytes();
   }
   int64_t alive = 0, peak = 0;
   for (int64_t bytes : change) peak = std::max(peak, alive += bytes);

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "core/store.hpp"
 #include "tests/core/random_graph.hpp"
 #include "tests/core/types.hpp"
 
@@ -112,7 +113,7 @@ TEST_CASE("dead code goes; inputs, constants and effects stay") {
 TEST_CASE("dead code elimination keeps exactly what outputs and effects reach") {
   for (uint32_t seed = 0; seed < 200; ++seed) {
     const Graph graph = GraphGenerator(seed).make(40);
-    std::vector<bool> needed(static_cast<size_t>(graph.size()), false);
+    Store<NodeId, bool> needed(graph.size(), false);
     std::vector<NodeId> work;
     for (const Output& output : graph.outputs()) work.push_back(output.value);
     for (NodeId id : graph.topological_order())
@@ -120,8 +121,8 @@ TEST_CASE("dead code elimination keeps exactly what outputs and effects reach") 
     while (!work.empty()) {
       const NodeId id = work.back();
       work.pop_back();
-      if (needed[static_cast<size_t>(id.index)]) continue;
-      needed[static_cast<size_t>(id.index)] = true;
+      if (needed[id]) continue;
+      needed[id] = true;
       for (NodeId operand : graph.node(id).operands) work.push_back(operand);
     }
     REQUIRE(eliminate_dead_code(graph).size() == std::count(needed.begin(), needed.end(), true));

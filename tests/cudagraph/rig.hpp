@@ -115,9 +115,9 @@ inline double figure(const cudagraph::Executable& executable, const std::string&
 // Every buffer of the plan, but not the caller's inputs.
 inline std::vector<const std::byte*> addresses(const cudagraph::Executable& executable) {
   std::vector<const std::byte*> all;
-  for (size_t i = 0; i < executable.plan().buffers.size(); ++i)
-    if (executable.plan().buffers[i].kind != planner::BufferKind::input)
-      all.push_back(executable.address(BufferId(static_cast<int32_t>(i))));
+  for (BufferId id : executable.plan().buffers.ids())
+    if (executable.plan().buffer(id).kind != planner::BufferKind::input)
+      all.push_back(executable.address(id));
   return all;
 }
 

@@ -24,13 +24,13 @@ void insert(planner::Plan& plan, size_t at, planner::Line line) {
   plan.lines.insert(plan.lines.begin() + static_cast<ptrdiff_t>(at), {std::move(line), true});
 }
 BufferId named(const planner::Plan& plan, const std::string& name) {
-  for (size_t i = 0; i < plan.buffers.size(); ++i)
-    if (plan.buffers[i].name == name) return BufferId(static_cast<int32_t>(i));
+  for (BufferId id : plan.buffers.ids())
+    if (plan.buffer(id).name == name) return id;
   FAIL("no buffer " << name);
   return {};
 }
 planner::Buffer& buffer(planner::Plan& plan, const std::string& name) {
-  return plan.buffers[static_cast<size_t>(named(plan, name).index)];
+  return plan.buffers[named(plan, name)];
 }
 
 Graph cache_update() {
@@ -107,7 +107,7 @@ planner::Policy gathers_by_multicast() {
 }
 
 planner::Pool& pool(planner::Plan& plan, const std::string& name) {
-  return plan.pools[static_cast<size_t>(buffer(plan, name).pool.index)];
+  return plan.pools[buffer(plan, name).pool];
 }
 void share(planner::Plan& plan, const std::string& name, const std::string& with) {
   buffer(plan, name).pool = buffer(plan, with).pool;

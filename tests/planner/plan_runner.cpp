@@ -23,10 +23,9 @@ void for_each_offset(const View& view, F f) {
   std::vector<int64_t> index(static_cast<size_t>(view.shape.rank()), 0);
   for (int64_t i = 0; i < count; ++i) {
     int64_t offset = view.offset;
-    for (int d = 0; d < view.shape.rank(); ++d) offset += index[static_cast<size_t>(d)] * view.strides[d];
+    for (int d = 0; d < view.shape.rank(); ++d) offset += index[d] * view.strides[d];
     f(static_cast<size_t>(i), static_cast<size_t>(offset));
-    for (int d = view.shape.rank() - 1; d >= 0 && ++index[static_cast<size_t>(d)] == view.shape[d]; --d)
-      index[static_cast<size_t>(d)] = 0;
+    for (int d = view.shape.rank() - 1; d >= 0 && ++index[d] == view.shape[d]; --d) index[d] = 0;
   }
 }
 
@@ -95,7 +94,7 @@ class Rank {
             {"shape", Ints(shape.begin(), shape.end())}, {"value", step.value}, {"dtype", step.dtype}};
       if (step.op == Op::cast) attributes = {{"dtype", step.dtype}};
       std::vector<Value> operands;
-      for (int operand : step.operands) operands.push_back(registers[static_cast<size_t>(operand)]);
+      for (int operand : step.operands) operands.push_back(registers[operand]);
       registers.push_back(PERI_TRY(interpret(step.op, operands, attributes, plan_.world.rank)));
       for (size_t i = 0; i < line.outputs.size(); ++i)
         if (line.spec.fused.results[i] + 1 == static_cast<int>(registers.size()))
@@ -105,14 +104,14 @@ class Rank {
   }
 
  private:
-  std::shared_ptr<Memory>& memory(BufferId id) { return memory_[static_cast<size_t>(id.index)]; }
+  std::shared_ptr<Memory>& memory(BufferId id) { return memory_[id]; }
   void put_source(BufferId id, const Value& value) {
     allocate(id);
     const TensorType& type = plan_.buffer(id).type;
     put({id, {type.dtype, View::contiguous(type.shape)}}, value);
   }
   const planner::Plan& plan_;
-  std::vector<std::shared_ptr<Memory>> memory_;  // by buffer; shared as the plan's storages are
+  Store<BufferId, std::shared_ptr<Memory>> memory_;  // shared as the plan's storages are
 };
 
 // The reference's collective: a program of one node, run on every rank.

@@ -97,7 +97,7 @@ TEST_CASE("random programs: the plan computes what the program means") {
         // The program says what is written back. Where the plan does not, the input must be that already.
         const auto written = got->mutated[rank].find(output.mutated_input);
         const bool there = written != got->mutated[rank].end();
-        const Value& old = arguments[rank].inputs[static_cast<size_t>(output.mutated_input)];
+        const Value& old = arguments[rank].inputs[output.mutated_input];
         REQUIRE(same_bits(there ? written->second : old, value));
         written_back += there;
       }

@@ -8,11 +8,11 @@ namespace peri::test {
 Case::Source Case::source(int rank, std::vector<int64_t> at) const {
   auto index = [&] {
     int64_t i = 0;
-    for (int d = 0; d < shape.rank(); ++d) i = i * shape[d] + at[static_cast<size_t>(d)];
+    for (int d = 0; d < shape.rank(); ++d) i = i * shape[d] + at[d];
     return i;
   };
   if (info(op).family == Family::message) return {rank, index()};
-  auto member = [this](int64_t m) { return group.ranks[static_cast<size_t>(m)]; };
+  auto member = [this](int64_t m) { return group.ranks[m]; };
   auto d = static_cast<size_t>(dim), c = static_cast<size_t>(concat_dim);
   const int me = group.index_of(rank);
   switch (op_of<CollectiveOp>(op)) {
@@ -42,7 +42,7 @@ Case::Source Case::source(int rank, std::vector<int64_t> at) const {
 double Case::reduced(int64_t index) const {
   double total = 0;
   for (int m = 0; m < group.size(); ++m) {
-    const double v = input(group.ranks[static_cast<size_t>(m)], index);
+    const double v = input(group.ranks[m], index);
     if (m == 0)
       total = v;
     else if (reduce == Reduce::min)

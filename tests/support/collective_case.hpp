@@ -206,7 +206,7 @@ inline std::string compare(kernels::Backend& backend, const Case& c, int rank, c
   for (int64_t i = 0; i < numel(shape); ++i) {
     int64_t rest = i;
     for (int d = shape.rank() - 1; d >= 0; --d) {
-      at[static_cast<size_t>(d)] = rest % shape[d];
+      at[d] = rest % shape[d];
       rest /= shape[d];
     }
     double want = c.expected(rank, at), got = load(c.dtype, data + i * size_of(c.dtype));

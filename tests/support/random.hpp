@@ -26,7 +26,7 @@ class Random {
   double unit() { return static_cast<double>(next() >> 11) * 0x1p-53; }
   template <class T>
   const T& pick(const std::vector<T>& from) {
-    return from[static_cast<size_t>(below(std::ssize(from)))];
+    return from[below(std::ssize(from))];
   }
   template <class T>
   T pick(std::initializer_list<T> from) {

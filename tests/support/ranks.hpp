@@ -112,7 +112,7 @@ inline std::vector<RankResult> run_threads(kernels::JobOptions options, const Ra
   for (int rank = 0; rank < options.world_size; ++rank)
     threads.emplace_back([&results, &body, options, rank]() mutable {
       options.rank = rank;
-      results[static_cast<size_t>(rank)].text = run_rank(options, body);
+      results[rank].text = run_rank(options, body);
     });
   for (std::thread& thread : threads) thread.join();
   return results;
