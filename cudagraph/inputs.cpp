@@ -12,16 +12,15 @@ namespace {
 
 constexpr int kMissesBeforeCopying = 2;
 
-// The bytes of its storage that a window spans: [first, last).
-std::pair<int64_t, int64_t> extent(const kernels::Tensor& t) {
-  if (numel(t.view.shape) == 0) return {0, 0};
-  int64_t low = t.view.offset, high = low;
+// What a window spans of its storage: [first, last).
+std::pair<Bytes, Bytes> extent(const kernels::Tensor& t) {
+  if (numel(t.view.shape) == 0) return {};
+  Elements low = t.view.offset, high = low;
   for (int i = 0; i < t.view.shape.rank(); ++i) {
-    const int64_t span = (t.view.shape[i] - 1) * t.view.strides[i];
-    (span < 0 ? low : high) += span;
+    const Elements span((t.view.shape[i] - 1) * t.view.strides[i]);
+    (span < Elements() ? low : high) += span;
   }
-  const int64_t size = size_of(t.type.dtype);
-  return {low * size, (high + 1) * size};
+  return {bytes_of(low, t.type.dtype), bytes_of(high + Elements(1), t.type.dtype)};
 }
 
 bool overlap(const kernels::Tensor& a, const kernels::Tensor& b) {

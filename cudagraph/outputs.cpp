@@ -8,14 +8,14 @@ namespace peri::cudagraph {
 namespace {
 
 constexpr int64_t kMostSets = 64;
-constexpr int64_t kMostCalls = 128;       // in the recordings of all sets, if each has one
-constexpr int64_t kMostBytes = 16 << 20;  // of all sets: in turn they should not drive each other from caches
+constexpr int64_t kMostCalls = 128;    // in the recordings of all sets, if each has one
+constexpr Bytes kMostBytes(16 << 20);  // of all sets: in turn they should not drive each other from caches
 
 // A power of two: where one function's outputs are another's inputs, and both take their sets in turn, the
 // pairs that need a recording are then as few as the sets of the one that has more.
-size_t most_sets(int64_t bytes, int64_t calls) {
+size_t most_sets(Bytes bytes, int64_t calls) {
   const int64_t wanted =
-      std::min(kMostBytes / std::max<int64_t>(bytes, 1), kMostCalls / std::max<int64_t>(calls, 1));
+      std::min(kMostBytes / std::max(bytes, Bytes(1)), kMostCalls / std::max<int64_t>(calls, 1));
   return std::bit_floor(static_cast<uint64_t>(std::clamp<int64_t>(wanted, 2, kMostSets)));
 }
 
@@ -23,7 +23,7 @@ size_t most_sets(int64_t bytes, int64_t calls) {
 
 Outputs::Outputs(const planner::Plan& plan, PlanStorage& storage, kernels::Backend& backend, int64_t calls)
     : plan_(plan), storage_(storage), backend_(backend) {
-  int64_t bytes = 0;
+  Bytes bytes;
   for (const planner::PlanOutput& o : plan.outputs) {
     const BufferId id = o.value.buffer;
     block_of_.push_back(-1);
@@ -77,9 +77,9 @@ Result<size_t> Outputs::choose() {
 Status Outputs::move_contents(Set& set) {
   for (std::shared_ptr<kernels::Storage>& block : set) {
     if (block.use_count() == 1) continue;
-    const int64_t bytes = block->bytes();
+    const Bytes bytes = block->bytes();
     std::shared_ptr<kernels::Storage> moved = PERI_TRY(backend_.allocate(bytes, block->place()));
-    const OperandType type{DType::u8, View::contiguous({bytes})};
+    const OperandType type{DType::u8, View::contiguous({bytes.count()})};
     PERI_TRY(backend_.copy({block->data(), type}, {moved->data(), type}));
     block->exchange_memory(*moved);
     block = std::move(moved);

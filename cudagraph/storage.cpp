@@ -78,8 +78,8 @@ void PlanStorage::end(BufferId id) {
 
 kernels::Operand PlanStorage::operand(const planner::PlanOperand& window) const {
   const OperandType& type = window.type;
-  return {slot(window.buffer).data + type.view.offset * size_of(type.dtype),
-          {type.dtype, {type.view.shape, type.view.strides, 0}}};
+  return {slot(window.buffer).data + bytes_of(type.view.offset, type.dtype),
+          {type.dtype, {type.view.shape, type.view.strides, {}}}};
 }
 
 kernels::Operand PlanStorage::whole(BufferId id) const {

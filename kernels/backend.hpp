@@ -71,10 +71,10 @@ class Backend {
 
   // At least 64-byte aligned, contents undefined. OutOfMemory before the machine runs out, with the sizes in
   // the message.
-  virtual Result<std::shared_ptr<Storage>> allocate(int64_t bytes, Place place) = 0;
+  virtual Result<std::shared_ptr<Storage>> allocate(Bytes bytes, Place place) = 0;
   // Collective over `group`: every member calls with the same size in the same order; a difference is
   // RankMismatch. Freeing is local and never waits.
-  virtual Result<std::shared_ptr<Storage>> allocate_symmetric(int64_t bytes, const Group& group) = 0;
+  virtual Result<std::shared_ptr<Storage>> allocate_symmetric(Bytes bytes, const Group& group) = 0;
   // The group whose symmetric memory holds `address`, found by its allocation; nullptr if it is ordinary.
   virtual const Group* symmetric_group(const std::byte* address) const = 0;
   // Signals, barriers and peers' blocks of one such allocation; nullptr if it is ordinary. Lives as long as

@@ -41,8 +41,8 @@ Status find_symmetric(CheckedCollective& c, const std::function<SymmetricMemory*
   if (c.algorithm().symmetric == kNoOperand || c.members() == 1) return {};
   const bool is_input = c.algorithm().symmetric == kInput;
   const std::byte* address = is_input ? c.input : c.output;
-  const int64_t bytes = is_input ? c.input_bytes() : c.output_bytes();
-  if (bytes == 0) return {};
+  const Bytes bytes = is_input ? c.input_bytes() : c.output_bytes();
+  if (bytes == Bytes()) return {};
   SymmetricMemory* memory = find(address);
   std::string_view name = is_input ? "input" : "output";
   if (!memory || memory->group() != c.group())
@@ -51,12 +51,12 @@ Status find_symmetric(CheckedCollective& c, const std::function<SymmetricMemory*
         fmt::format("its {} must lie in symmetric memory of {}, and lies in {}", name, c.group().to_string(),
                     memory ? "that of " + memory->group().to_string() : std::string("ordinary memory")));
   c.memory = memory;
-  c.memory_offset = address - memory->buffer(memory->index());
+  c.memory_offset = Bytes(address - memory->buffer(memory->index()));
   if (c.memory_offset + bytes > memory->bytes())
     return c.operation.fail(Code::InvalidArgument,
                             fmt::format("its {} reaches beyond its symmetric memory", name));
-  c.signature +=
-      memory->id() * 0x9E3779B97F4A7C15u + static_cast<uint64_t>(c.memory_offset) * 0xC2B2AE3D27D4EB4Fu;
+  c.signature += memory->id() * 0x9E3779B97F4A7C15u +
+                 static_cast<uint64_t>(c.memory_offset.count()) * 0xC2B2AE3D27D4EB4Fu;
   return {};
 }
 

@@ -13,7 +13,8 @@
 namespace peri::kernels {
 
 // Where one of the equal parts that a contiguous tensor falls into along a dimension lies: rows of equal
-// length at equal distances. Positions in a part count its bytes without the gaps.
+// length at equal distances. Positions in a part count its bytes without the gaps. As what device code takes,
+// it counts bytes in plain int64, and so do the algorithms, which walk positions.
 struct Window {
   int64_t row_bytes = std::numeric_limits<int64_t>::max();
   int64_t row_stride = 0;
@@ -38,20 +39,20 @@ struct CheckedCollective {
   std::byte* output;                  // nullptr where none is written
   Shape input_shape, output_shape;    // of what there is not: as of the other
   SymmetricMemory* memory = nullptr;  // of the algorithm's symmetric operand
-  int64_t memory_offset = 0;          // of the operand in the block, in bytes
+  Bytes memory_offset;                // of the operand in the block
 
   const CollectiveInfo& info() const { return spec.info(); }
   const AlgorithmInfo& algorithm() const { return *spec.algorithm; }
   const Group& group() const { return spec.group; }
   int members() const { return spec.group.size(); }
   int me() const { return index; }
-  int64_t input_bytes() const { return input ? numel(input_shape) * size_of(dtype) : 0; }
-  int64_t output_bytes() const { return output ? numel(output_shape) * size_of(dtype) : 0; }
+  Bytes input_bytes() const { return input ? bytes_of(Elements(numel(input_shape)), dtype) : Bytes(); }
+  Bytes output_bytes() const { return output ? bytes_of(Elements(numel(output_shape)), dtype) : Bytes(); }
   // The op as moves of equal parts: what a member's input holds for `member`, and where in the output what
   // comes from it lies.
   Window input_part(int member) const;
   Window output_part(int member) const;
-  int64_t part_bytes() const {
+  Bytes part_bytes() const {
     if (info().output == Parts::whole) return output_bytes();
     return info().input == Parts::whole ? input_bytes() : input_bytes() / members();
   }

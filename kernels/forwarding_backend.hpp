@@ -13,10 +13,10 @@ class ForwardingBackend : public Backend {
   const JobOptions& job() const override { return to_.job(); }
   std::string device_name() const override { return to_.device_name(); }
   const Topology& topology() const override { return to_.topology(); }
-  Result<std::shared_ptr<Storage>> allocate(int64_t bytes, Place place) override {
+  Result<std::shared_ptr<Storage>> allocate(Bytes bytes, Place place) override {
     return to_.allocate(bytes, place);
   }
-  Result<std::shared_ptr<Storage>> allocate_symmetric(int64_t bytes, const Group& group) override {
+  Result<std::shared_ptr<Storage>> allocate_symmetric(Bytes bytes, const Group& group) override {
     return to_.allocate_symmetric(bytes, group);
   }
   const Group* symmetric_group(const std::byte* address) const override {

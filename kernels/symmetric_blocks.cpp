@@ -9,7 +9,7 @@ SymmetricMemory* SymmetricBlocks::find(const std::byte* address) const {
   auto after = blocks_.upper_bound(address);
   if (after == blocks_.begin()) return nullptr;
   const auto& [begin, memory] = *std::prev(after);
-  return address < begin + std::max<int64_t>(memory->bytes(), 1) ? memory : nullptr;
+  return address < begin + std::max(memory->bytes(), Bytes(1)) ? memory : nullptr;
 }
 
 void SymmetricBlocks::insert(SymmetricMemory& memory) {

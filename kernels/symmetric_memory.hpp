@@ -18,7 +18,7 @@ class SymmetricMemory {
  public:
   virtual ~SymmetricMemory() = default;
   virtual const Group& group() const = 0;
-  virtual int64_t bytes() const = 0;
+  virtual Bytes bytes() const = 0;
   virtual int index() const = 0;    // this rank's position in the group
   virtual uint64_t id() const = 0;  // which of the group's allocations this is: the same on all members
   virtual std::byte* buffer(int member) const = 0;  // member's block, mapped here
@@ -32,16 +32,16 @@ class SymmetricMemory {
                              std::string_view op) = 0;  // consumes one signal from member
   // Into member's block, from ordinary memory; visible to it after a later signal or barrier.
   // InvalidArgument for what does not lie in the block.
-  Status copy(int member, int64_t offset, const std::byte* source, int64_t bytes);
-  Status memset32(int member, int64_t offset, uint32_t value, int64_t count);
-  Status write_value32(int member, int64_t offset, uint32_t value) {
+  Status copy(int member, Bytes offset, const std::byte* source, Bytes bytes);
+  Status memset32(int member, Bytes offset, uint32_t value, int64_t count);
+  Status write_value32(int member, Bytes offset, uint32_t value) {
     return memset32(member, offset, value, 1);
   }
 
  private:
-  virtual Status write(std::byte* to, const std::byte* source, int64_t bytes) = 0;
+  virtual Status write(std::byte* to, const std::byte* source, Bytes bytes) = 0;
   virtual Status fill(std::byte* to, uint32_t value, int64_t count) = 0;
-  Status check_window(int member, int64_t offset, int64_t bytes, std::string_view op) const;
+  Status check_window(int member, Bytes offset, Bytes bytes, std::string_view op) const;
 };
 
 }  // namespace peri::kernels

@@ -21,7 +21,7 @@ class Storage {
   Storage& operator=(const Storage&) = delete;
 
   std::byte* data() const { return data_; }
-  int64_t bytes() const { return bytes_; }
+  Bytes bytes() const { return bytes_; }
   Place place() const { return place_; }
   const Allocator& allocator() const { return allocator_; }  // default, or symmetric memory of a group
   bool is_symmetric() const { return std::holds_alternative<SymmetricAllocator>(allocator_); }
@@ -37,10 +37,10 @@ class Storage {
   void set_recurring() { recurring_ = true; }
 
  protected:
-  Storage(std::byte* data, int64_t bytes, Place place, Allocator allocator)
+  Storage(std::byte* data, Bytes bytes, Place place, Allocator allocator)
       : data_(data), bytes_(bytes), place_(place), allocator_(std::move(allocator)) {}
   std::byte* data_;
-  int64_t bytes_;
+  Bytes bytes_;
   Place place_;
   Allocator allocator_;
 
@@ -51,8 +51,8 @@ class Storage {
 struct Tensor {
   std::shared_ptr<Storage> storage;
   TensorType type;
-  View view;  // in elements from the storage's start; view.shape == type.shape
-  std::byte* data() const { return storage->data() + view.offset * size_of(type.dtype); }
+  View view;  // from the storage's start; view.shape == type.shape
+  std::byte* data() const { return storage->data() + bytes_of(view.offset, type.dtype); }
 };
 
 // What a launch takes: an address and how to walk it. `type.view.offset` is already applied to `data` and is
@@ -62,7 +62,7 @@ struct Operand {
   OperandType type;
 };
 inline Operand operand_of(const Tensor& t) {
-  return {t.data(), {t.type.dtype, {t.view.shape, t.view.strides, 0}}};
+  return {t.data(), {t.type.dtype, {t.view.shape, t.view.strides, {}}}};
 }
 
 }  // namespace peri::kernels

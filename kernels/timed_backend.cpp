@@ -25,18 +25,18 @@ std::string describe(std::span<const Operand> operands) {
   return fmt::format("{}", fmt::join(texts, ", "));
 }
 
-int64_t bytes_of(std::span<const Operand> operands) {
-  int64_t bytes = 0;
+int64_t total_bytes(std::span<const Operand> operands) {
+  Bytes bytes;
   for (const Operand& operand : operands)
-    bytes += numel(operand.type.view.shape) * size_of(operand.type.dtype);
-  return bytes;
+    bytes += bytes_of(Elements(numel(operand.type.view.shape)), operand.type.dtype);
+  return bytes.count();
 }
 
 Label label_of(const KernelSpec& spec, std::span<const Operand> inputs, std::span<const Operand> outputs) {
   Label label{.name = spec.name(), .category = "kernel"};
   label.add("inputs", describe(inputs));
   label.add("outputs", describe(outputs));
-  label.add("bytes", bytes_of(inputs) + bytes_of(outputs));
+  label.add("bytes", total_bytes(inputs) + total_bytes(outputs));
   if (spec.is_fused()) label.add("program", spec.fused.to_string());
   return label;
 }
@@ -45,7 +45,7 @@ Label label_of(const KernelSpec& spec, std::span<const Operand> inputs, std::spa
 Label label_of(const CollectiveSpec& spec, std::span<const Operand> inputs,
                std::span<const Operand> outputs) {
   Label label{.name = std::string(to_string(spec.op)), .category = "collective"};
-  const int64_t bytes = std::max(bytes_of(inputs), bytes_of(outputs));
+  const int64_t bytes = std::max(total_bytes(inputs), total_bytes(outputs));
   label.add("input", describe(inputs));
   label.add("output", describe(outputs));
   label.add("bytes", bytes);
@@ -61,7 +61,7 @@ Label copy_label(const Operand& from, const Operand& to) {
   Label label{.name = "copy", .category = "copy"};
   label.add("from", describe({&from, 1}));
   label.add("to", describe({&to, 1}));
-  label.add("bytes", bytes_of({&from, 1}));
+  label.add("bytes", total_bytes({&from, 1}));
   return label;
 }
 
@@ -110,9 +110,9 @@ class TimedBackend final : public ForwardingBackend {
         timeline_(sink, job(), device_name(), most_events) {}
   ~TimedBackend() override { leave(); }
 
-  Result<std::shared_ptr<Storage>> allocate_symmetric(int64_t bytes, const Group& group) override {
+  Result<std::shared_ptr<Storage>> allocate_symmetric(Bytes bytes, const Group& group) override {
     Label label{.name = "allocate_symmetric", .category = "memory"};
-    label.add("bytes", bytes);
+    label.add("bytes", bytes.count());
     label.add("group", group.to_string());
     return in_script(std::move(label), [&] { return to_.allocate_symmetric(bytes, group); });
   }

@@ -113,7 +113,8 @@ inline PlanOperand whole(const Plan& plan, BufferId id) {
 }
 inline bool is_whole(const Plan& plan, const PlanOperand& operand) {
   const View& view = operand.type.view;
-  return view.offset == 0 && view.shape == plan.buffer(operand.buffer).type.shape && view.is_contiguous();
+  return view.offset == Elements() && view.shape == plan.buffer(operand.buffer).type.shape &&
+         view.is_contiguous();
 }
 
 // Whether two operands are the same elements on every rank, so that a call needs only one of them. Windows on
@@ -121,9 +122,9 @@ inline bool is_whole(const Plan& plan, const PlanOperand& operand) {
 // agree.
 inline bool same_everywhere(const Plan& plan, const PlanOperand& a, const PlanOperand& b) {
   const View& view = a.type.view;
-  int64_t last = view.offset;
+  int64_t last = view.offset.count();
   for (int i = 0; i < view.shape.rank(); ++i) last += (view.shape[i] - 1) * view.strides[i];
-  return a == b && view.offset == 0 && last == numel(plan.buffer(a.buffer).type.shape) - 1;
+  return a == b && view.offset == Elements() && last == numel(plan.buffer(a.buffer).type.shape) - 1;
 }
 
 // Copies `from` to `to`: the kernel of op `contiguous`.

@@ -36,7 +36,7 @@ struct Pool {
   Place place;
   // The members that reach it: of symmetric memory. Empty for ordinary memory.
   Group group;
-  int64_t bytes;
+  Bytes bytes;
   bool operator==(const Pool&) const = default;
 };
 
@@ -49,10 +49,10 @@ struct Buffer {
   Group group;
   // Of inputs and constants: which one; else -1.
   int index = -1;
-  // Where it lies once memory is planned: bytes [offset, offset + bytes()) of the pool.
+  // Where it lies once memory is planned: [offset, offset + bytes()) of the pool.
   PoolId pool;
-  int64_t offset = 0;
-  int64_t bytes() const { return type.bytes(); }
+  Bytes offset;
+  Bytes bytes() const { return type.bytes(); }
   bool is_symmetric() const { return !group.ranks.empty(); }
   bool operator==(const Buffer&) const = default;
 };
@@ -61,7 +61,7 @@ struct Buffer {
 // caller passed, or what the first write made): a reader says which it wants, a writer which it makes.
 struct PlanOperand {
   BufferId buffer;
-  // view.offset in elements from the buffer's start.
+  // view.offset counts from the buffer's start.
   OperandType type;
   int32_t version = 0;
   bool operator==(const PlanOperand&) const = default;

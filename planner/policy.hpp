@@ -20,7 +20,7 @@ struct OpContext {
   DType dtype;
   // Of the first operand.
   Shape shape;
-  int64_t bytes;
+  Bytes bytes;
   // 1 for ops that do not communicate.
   int group_size;
   // "sum", ...; empty where it does not apply.
@@ -45,10 +45,10 @@ struct Policy {
   // Algorithms by name ("one_shot"), for ops of the family `collective`; absent, and for an empty string: the
   // planner's thresholds decide.
   std::map<Op, Choice<std::string>> algorithms;
-  // Up to so many bytes: ll; absent: what suits the machine (select.cpp).
-  std::optional<int64_t> ll_bytes;
-  // Up to so many bytes: one_shot; above: two_shot (all_reduce).
-  std::optional<int64_t> one_shot_bytes;
+  // Up to this size: ll; absent: what suits the machine (select.cpp).
+  std::optional<Bytes> ll_bytes;
+  // Up to this size: one_shot; above: two_shot (all_reduce).
+  std::optional<Bytes> one_shot_bytes;
   Lowering lowering = Lowering::out_variant;
   Planning planning = Planning::reuse;
   bool capture = true;

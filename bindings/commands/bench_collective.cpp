@@ -165,10 +165,10 @@ class Measurement {
   kernels::Operand operand(const kernels::Storage& storage, int64_t count) const {
     return {storage.data(), {dtype_, View::contiguous({count})}};
   }
+  Bytes size(int64_t count) const { return bytes_of(Elements(count), dtype_); }
   Result<std::shared_ptr<kernels::Storage>> storage(int64_t count, SymmetricOperand as) {
-    const int64_t size = count * size_of(dtype_);
-    return spec_.algorithm->symmetric == as ? backend_.allocate_symmetric(size, spec_.group)
-                                            : backend_.allocate(size, Place::device);
+    return spec_.algorithm->symmetric == as ? backend_.allocate_symmetric(size(count), spec_.group)
+                                            : backend_.allocate(size(count), Place::device);
   }
 
   // The operands; the input and the result where the CPU reads them; and the input again where a recording
@@ -179,9 +179,9 @@ class Measurement {
     output_ = in_place_ ? input_ : PERI_TRY(storage(output_elements_, kOutput));
     in_ = operand(*input_, input_elements_);
     out_ = operand(*output_, output_elements_);
-    host_input_ = PERI_TRY(backend_.allocate(input_elements_ * size_of(dtype_), Place::host));
-    host_output_ = PERI_TRY(backend_.allocate(output_elements_ * size_of(dtype_), Place::host));
-    pristine_ = PERI_TRY(backend_.allocate(input_elements_ * size_of(dtype_), Place::device));
+    host_input_ = PERI_TRY(backend_.allocate(size(input_elements_), Place::host));
+    host_output_ = PERI_TRY(backend_.allocate(size(output_elements_), Place::host));
+    pristine_ = PERI_TRY(backend_.allocate(size(input_elements_), Place::device));
     for (int64_t i = 0; i < input_elements_; ++i)
       format_.store(host_input_->data(), i, random_element(rank(), i));
     const kernels::Operand from = operand(*host_input_, input_elements_);

@@ -50,7 +50,7 @@ std::string doctor_report() {
   std::string text = "machine\n";
   text += row("system", fmt::format("{} {} {}", system.sysname, system.release, system.machine));
   text += row("cores", fmt::format("{} allowed, {} usable", launcher::allowed_cores().size(), cores));
-  text += row("memory", gib(kernels::os::available_memory()) + " available");
+  text += row("memory", gib(kernels::os::available_memory().count()) + " available");
   text += row("vector instructions", kernels::host::instruction_set());
   text += "libraries\n";
   text += row("oneDNN", kernels::host::matmul_library());

@@ -122,7 +122,7 @@ std::string memory_chart(const planner::Plan& plan, const std::vector<cudagraph:
     if (!labelled[s.storage]) {
       svg += fmt::format("<text x=\"0\" y=\"{:.1f}\">{} {}</text>\n", y + 14,
                          buffer.kind == planner::BufferKind::comm ? "comm" : to_string(buffer.type.place),
-                         bytes_text(buffer.bytes()));
+                         bytes_text(buffer.bytes().count()));
       labelled[s.storage] = true;
     }
     svg += fmt::format(

@@ -404,12 +404,13 @@ int Job::conclude() {
 
 }  // namespace
 
-Status check_memory(int ranks, int64_t available) {
-  const int64_t needed = ranks * kBytesPerRank;
+Status check_memory(int ranks, Bytes available) {
+  constexpr Bytes kMiB(1 << 20);
+  const Bytes needed = ranks * kBytesPerRank;
   if (needed <= available) return {};
   return fail(Code::OutOfMemory,
               fmt::format("{} ranks need at least {} MiB ({} MiB each), and {} MiB of memory are available",
-                          ranks, needed >> 20, kBytesPerRank >> 20, available >> 20),
+                          ranks, needed / kMiB, kBytesPerRank / kMiB, available / kMiB),
               {}, fmt::format("at most {} ranks fit", std::max<int64_t>(available / kBytesPerRank, 0)));
 }
 

@@ -5,13 +5,14 @@
 #include <vector>
 
 #include "core/error.hpp"
+#include "core/types/units.hpp"
 
 namespace peri::launcher {
 
 inline constexpr int kMaxRanks = 1024;
 // What a rank needs before it has made a single tensor (program, Lua state, signal pads); measured
 // generously.
-inline constexpr int64_t kBytesPerRank = int64_t{32} << 20;
+inline constexpr Bytes kBytesPerRank(32 << 20);
 
 struct LaunchOptions {
   int ranks = 1;                     // 1 to kMaxRanks
@@ -40,7 +41,7 @@ struct LaunchOptions {
 // them.
 Result<int> launch(const LaunchOptions& options);
 
-// The check before the start: OutOfMemory if `ranks` do not fit into `available` bytes.
-Status check_memory(int ranks, int64_t available);
+// The check before the start: OutOfMemory if `ranks` do not fit into `available`.
+Status check_memory(int ranks, Bytes available);
 
 }  // namespace peri::launcher

@@ -9,7 +9,7 @@ namespace peri::lua {
 namespace {
 
 // Lua's collector goes once around its heap for so many bytes of new blocks.
-constexpr int64_t kBytesACycle = 64 << 20;
+constexpr Bytes kBytesACycle(64 << 20);
 // A collection costs about 0.3 us for each KiB of the heap. A tensor allows for some 2 us, and 5 us for each
 // MiB: about what making and copying it costs.
 constexpr int64_t kPerTensor = 8;  // KiB of heap
@@ -41,13 +41,13 @@ Collector& collector(lua_State* L) {
 void Collector::hand_out(lua_State* L, const session::ScriptValue& value) {
   if (value.is_symbol()) return;
   const kernels::Storage& block = *value.tensor().storage;
-  allowance_ += kPerTensor + value.type().bytes() / kBytesForOneOfHeap / 1024;
+  allowance_ += kPerTensor + value.type().bytes().count() / kBytesForOneOfHeap / 1024;
   if (block.is_recurring()) return;  // there are few of them
   new_bytes_ += value.type().bytes();
   const int64_t heap_kib = lua_gc(L, LUA_GCCOUNT, 0);
-  const int64_t kib = heap_kib * std::min(new_bytes_, kBytesACycle) / kBytesACycle;
+  const int64_t kib = heap_kib * std::min(new_bytes_, kBytesACycle).count() / kBytesACycle.count();
   if (kib == 0) return;
-  new_bytes_ = 0;
+  new_bytes_ = {};
   lua_gc(L, LUA_GCSTEP, static_cast<int>(kib));
 }
 

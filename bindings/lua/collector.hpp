@@ -23,7 +23,8 @@ class Collector {
   template <class IsEnough>
   bool collect_for(lua_State* L, IsEnough is_enough) {
     if (allowance_ < patience_ * lua_gc(L, LUA_GCCOUNT, 0)) return false;
-    allowance_ = new_bytes_ = 0;
+    allowance_ = 0;
+    new_bytes_ = {};
     lua_gc(L, LUA_GCCOLLECT, 0);
     patience_ = is_enough() ? 1 : patience_ < kMostPatience ? 2 * patience_ : patience_;
     return true;
@@ -36,7 +37,7 @@ class Collector {
   int64_t allowance_ = 0;
   int64_t patience_ = 1;
   // Of new blocks, since the last step.
-  int64_t new_bytes_ = 0;
+  Bytes new_bytes_;
 };
 
 // That of this Lua state.

@@ -69,7 +69,7 @@ Result<int> file_tensor(lua_State* L) {
   if (shard.count > 1) shape = PERI_TRY(shard_shape(entry, shard.dim, shard.count));
   session::Session& s = session(L);
   kernels::Tensor host = PERI_TRY(s.empty({entry.dtype, shape, Place::host}));
-  const std::span<std::byte> bytes(host.data(), static_cast<size_t>(host.type.bytes()));
+  const std::span<std::byte> bytes(host.data(), host.type.bytes().count());
   PERI_TRY(shard.count == 1 ? self->file.copy(entry, bytes)
                             : self->file.copy_shard(entry, shard.dim, shard.index, shard.count, bytes));
   kernels::Tensor device = PERI_TRY(s.empty({entry.dtype, shape, Place::device}));
@@ -137,7 +137,8 @@ Result<int> save(lua_State* L) {
     if (value->is_symbol()) return fail(Code::InvalidArgument, "save: '" + name + "' is symbolic", origin(L));
     held.push_back(PERI_TRY(session(L).readable(value->tensor())));
     const kernels::Tensor& t = held.back();
-    entries.push_back({name, t.type.dtype, t.type.shape, {t.data(), static_cast<size_t>(t.type.bytes())}});
+    entries.push_back(
+        {name, t.type.dtype, t.type.shape, {t.data(), static_cast<size_t>(t.type.bytes().count())}});
     lua_pop(L, 1);
   }
   std::map<std::string, std::string> metadata;

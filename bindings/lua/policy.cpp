@@ -35,7 +35,7 @@ void push_context(lua_State* L, const planner::OpContext& context) {
   text("reduce", context.reduce);
   text("machine", context.machine);
   text("at", context.origin.to_string());
-  lua_pushnumber(L, static_cast<double>(context.bytes));
+  lua_pushnumber(L, static_cast<double>(context.bytes.count()));
   lua_setfield(L, -2, "bytes");
   lua_pushinteger(L, context.group_size);
   lua_setfield(L, -2, "group_size");
@@ -135,8 +135,8 @@ Status read_only_word(lua_State* L, const std::string& field, const std::string&
   return read_word(L, field, std::map<std::string, bool>{{word, true}}, said);
 }
 
-Status read_bytes(lua_State* L, const std::string& field, std::optional<int64_t>& into) {
-  into = PERI_TRY(to_integer(L, -1, ("policy." + field).c_str()));
+Status read_bytes(lua_State* L, const std::string& field, std::optional<Bytes>& into) {
+  into = Bytes(PERI_TRY(to_integer(L, -1, ("policy." + field).c_str())));
   return {};
 }
 

@@ -36,7 +36,7 @@ Result<Allocation> read_allocation(lua_State* L, int index, const char* function
   a.type.dtype = PERI_TRY(parse_dtype(PERI_TRY(to_text(L, index + 2, function))));
   a.next = index + 3;
   if (lua_type(L, a.next) == LUA_TSTRING) a.type.place = PERI_TRY(parse_place(lua_tostring(L, a.next++)));
-  a.view = {a.type.shape, strides, 0};
+  a.view = {a.type.shape, strides, {}};
   if (!a.view.is_contiguous())
     return fail(Code::InvalidArgument,
                 fmt::format("{}: a buffer is contiguous; windows on it are rt.view", function), origin(L));
@@ -60,8 +60,8 @@ Result<int> reuse(lua_State* L) {
   const Allocation a = PERI_TRY(read_allocation(L, 2, "reuse"));
   if (a.type.bytes() > t.storage->bytes())
     return fail(Code::InvalidArgument,
-                fmt::format("reuse: {} needs {} bytes, the buffer has {}", a.type.to_string(), a.type.bytes(),
-                            t.storage->bytes()),
+                fmt::format("reuse: {} needs {} bytes, the buffer has {}", a.type.to_string(),
+                            a.type.bytes().count(), t.storage->bytes().count()),
                 origin(L));
   t.type = a.type;
   t.view = a.view;
@@ -75,8 +75,8 @@ Result<int> view(lua_State* L) {
   v.shape = PERI_TRY(read_shape(L, 2, "view: shape"));
   if (!lua_istable(L, 3)) return fail(Code::InvalidArgument, "view: strides must be a table", origin(L));
   // The first and the last element that the window reaches.
-  int64_t low = PERI_TRY(to_integer(L, 4, "view: offset")) + t.view.offset, high = low;
-  v.offset = low;
+  int64_t low = PERI_TRY(to_integer(L, 4, "view: offset")) + t.view.offset.count(), high = low;
+  v.offset = Elements(low);
   bool fits = true;
   for (int i = 0; i < v.shape.rank(); ++i) {
     lua_rawgeti(L, 3, i + 1);
@@ -88,7 +88,7 @@ Result<int> view(lua_State* L) {
     fits = fits && !__builtin_mul_overflow(stride, std::max<int64_t>(v.shape[i], 1) - 1, &extent) &&
            !__builtin_add_overflow(end, extent, &end);
   }
-  fits = fits && low >= 0 && high < t.storage->bytes() / size_of(t.type.dtype);
+  fits = fits && low >= 0 && Elements(high) < elements_in(t.storage->bytes(), t.type.dtype);
   if (numel(v.shape) > 0 && !fits)
     return fail(Code::InvalidArgument, "view: the window lies outside the buffer", origin(L));
   t.type.shape = v.shape;

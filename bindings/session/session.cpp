@@ -28,8 +28,8 @@ Error with_operands(Error error, const std::vector<Argument>& operands, const Or
 }
 
 kernels::Operand windowed(const kernels::Tensor& t, const View& view) {
-  return {t.storage->data() + view.offset * size_of(t.type.dtype),
-          {t.type.dtype, {view.shape, view.strides, 0}}};
+  return {t.storage->data() + bytes_of(view.offset, t.type.dtype),
+          {t.type.dtype, {view.shape, view.strides, {}}}};
 }
 
 }  // namespace
@@ -176,7 +176,7 @@ Result<kernels::Tensor> Session::compute(Op op, const std::vector<kernels::Tenso
 Result<kernels::Tensor> Session::staged(const kernels::Tensor& operand, const Group& group) {
   std::shared_ptr<kernels::Storage>& storage = staging_[group];
   if (!storage || storage->bytes() < operand.type.bytes())
-    storage = PERI_TRY(backend_->allocate_symmetric(std::max<int64_t>(operand.type.bytes(), 1), group));
+    storage = PERI_TRY(backend_->allocate_symmetric(std::max(operand.type.bytes(), Bytes(1)), group));
   kernels::Tensor copy{storage, operand.type, View::contiguous(operand.type.shape)};
   PERI_TRY(backend_->copy(operand_of(operand), operand_of(copy)));
   return copy;

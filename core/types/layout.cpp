@@ -24,7 +24,7 @@ View sliced(const View& in, const Shape& result, int dim, int64_t start, int64_t
   View out = in;
   out.shape = result;
   if (numel(result) == 0) return out;  // keeps the offset inside the storage
-  out.offset += start * in.strides[dim];
+  out.offset += Elements(start * in.strides[dim]);
   if (result[dim] > 1) out.strides[dim] *= step;
   return out;
 }

@@ -25,12 +25,12 @@ using Allocator = std::variant<DefaultAllocator, SymmetricAllocator>;
 
 std::string to_string(const Allocator& allocator);
 
-// A strided window on a buffer; offset and strides in elements of the operand's dtype.
+// A strided window on a buffer; strides in elements of the operand's dtype.
 struct View {
   Shape shape;
   Strides strides;
-  int64_t offset = 0;
-  static View contiguous(const Shape& shape) { return {shape, contiguous_strides(shape), 0}; }
+  Elements offset;
+  static View contiguous(const Shape& shape) { return {shape, contiguous_strides(shape), {}}; }
   bool is_contiguous() const { return peri::is_contiguous(shape, strides); }
   bool operator==(const View&) const = default;
 };

@@ -9,6 +9,7 @@
 
 #include "core/error.hpp"
 #include "core/types/dtype.hpp"
+#include "core/types/units.hpp"
 
 namespace peri {
 
@@ -70,7 +71,7 @@ struct TensorType {
   DType dtype = DType::f32;
   Shape shape;
   Place place = Place::device;
-  int64_t bytes() const { return numel(shape) * size_of(dtype); }
+  Bytes bytes() const { return bytes_of(Elements(numel(shape)), dtype); }
   bool operator==(const TensorType&) const = default;
   std::string to_string() const;
 };

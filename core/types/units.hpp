@@ -6,7 +6,9 @@
 
 #include <compare>
 #include <concepts>
+#include <cstddef>
 #include <cstdint>
+#include <type_traits>
 
 #include "core/types/dtype.hpp"
 
@@ -38,6 +40,11 @@ class Quantity {
   int64_t count_ = 0;
 };
 
+template <class Tag>
+constexpr Quantity<Tag> rounded_up(Quantity<Tag> a, Quantity<Tag> unit) {
+  return (a + unit - Quantity<Tag>(1)) / unit * unit;
+}
+
 using Bytes = Quantity<struct BytesTag>;
 using Elements = Quantity<struct ElementsTag>;
 
@@ -48,6 +55,13 @@ constexpr Bytes bytes_of(Elements elements, DType dtype) {
 // How many whole elements fit.
 constexpr Elements elements_in(Bytes bytes, DType dtype) {
   return Elements(bytes.count() / size_of(dtype));
+}
+
+// The address so many bytes on.
+template <class Byte>
+  requires std::same_as<std::remove_const_t<Byte>, std::byte>
+constexpr Byte* operator+(Byte* address, Bytes bytes) {
+  return address + bytes.count();
 }
 
 }  // namespace peri

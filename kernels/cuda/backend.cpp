@@ -152,15 +152,15 @@ class CudaBackend final : public Backend {
   std::string device_name() const override { return fmt::format("GPU {}", device_->index()); }
   const Topology& topology() const override { return communicator_.peers().topology(); }
 
-  Result<std::shared_ptr<Storage>> allocate(int64_t bytes, Place place) override {
+  Result<std::shared_ptr<Storage>> allocate(Bytes bytes, Place place) override {
     return allocator_->allocate(bytes, place);
   }
 
-  Result<std::shared_ptr<Storage>> allocate_symmetric(int64_t bytes, const Group& group) override {
+  Result<std::shared_ptr<Storage>> allocate_symmetric(Bytes bytes, const Group& group) override {
     PERI_TRY(check_usable());
     GroupContext* context = PERI_TRY(communicator_.context(group));
-    job::Operation operation(fmt::format("allocate_symmetric of {} bytes over {}", bytes, group.to_string()),
-                             {});
+    job::Operation operation(
+        fmt::format("allocate_symmetric of {} bytes over {}", bytes.count(), group.to_string()), {});
     PERI_TRY(communicator_.peers().check_memory(group, operation));
     control_->enter(operation);
     auto allocate = [&] {

@@ -91,7 +91,7 @@ std::string cache_text() {
     ++files;
     if (const auto size = at->file_size(error); !error) bytes += static_cast<int64_t>(size);
   }
-  return fmt::format("{}, {} files, {}", folder.string(), files, describe_bytes(bytes));
+  return fmt::format("{}, {} files, {}", folder.string(), files, describe_bytes(Bytes(bytes)));
 }
 
 // The first two of `ranks` ranks whose GPUs cannot reach each other; {-1, -1} if there are none.

@@ -99,15 +99,15 @@ class HostBackend final : public Backend {
   std::string device_name() const override { return "host"; }
   const Topology& topology() const override { return topology_; }
 
-  Result<std::shared_ptr<Storage>> allocate(int64_t bytes, Place place) override {
+  Result<std::shared_ptr<Storage>> allocate(Bytes bytes, Place place) override {
     return allocator_->allocate(bytes, place);
   }
 
-  Result<std::shared_ptr<Storage>> allocate_symmetric(int64_t bytes, const Group& group) override {
+  Result<std::shared_ptr<Storage>> allocate_symmetric(Bytes bytes, const Group& group) override {
     PERI_TRY(check_present());
     GroupContext* context = PERI_TRY(communicator_.context(group));
-    job::Operation operation(fmt::format("allocate_symmetric of {} bytes over {}", bytes, group.to_string()),
-                             {});
+    job::Operation operation(
+        fmt::format("allocate_symmetric of {} bytes over {}", bytes.count(), group.to_string()), {});
     control().enter(operation);
     return host::allocate_symmetric(*context, communicator_.blocks(), bytes, operation);
   }

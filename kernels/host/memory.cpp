@@ -15,26 +15,24 @@ namespace peri::kernels::host {
 namespace {
 
 constexpr int64_t kAlignment = 64;
-constexpr int64_t kSmallest = 256;
-constexpr int64_t kLarge =
-    4 << 20;  // from here on asking the machine costs nothing beside touching the pages
-constexpr int64_t kLargestCached = 64 << 20;
-constexpr int64_t kMostCached = 512 << 20;  // freed blocks kept in all; the next go back at once
+constexpr Bytes kSmallest(256);
+constexpr Bytes kLarge(4 << 20);  // from here on asking the machine costs nothing beside touching the pages
+constexpr Bytes kLargestCached(64 << 20);
+constexpr Bytes kMostCached(512 << 20);  // freed blocks kept in all; the next go back at once
 
 // Classes an eighth of their power of two apart waste at most a quarter; the largest blocks are rounded to
 // pages.
-int64_t size_class(int64_t bytes) {
+Bytes size_class(Bytes bytes) {
   if (bytes <= kSmallest) return kSmallest;
-  if (bytes > kLargestCached) return (bytes + 4095) / 4096 * 4096;
-  int64_t step = static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(bytes))) / 8;
-  return (bytes + step - 1) / step * step;
+  if (bytes > kLargestCached) return rounded_up(bytes, Bytes(4096));
+  return rounded_up(bytes, Bytes(std::bit_ceil(static_cast<uint64_t>(bytes.count())) / 8));
 }
 
 }  // namespace
 
 class OrdinaryStorage final : public Storage {
  public:
-  OrdinaryStorage(std::shared_ptr<Allocator> owner, std::byte* data, int64_t bytes, Place place)
+  OrdinaryStorage(std::shared_ptr<Allocator> owner, std::byte* data, Bytes bytes, Place place)
       : Storage(data, bytes, place, DefaultAllocator{}), owner_(std::move(owner)) {}
   ~OrdinaryStorage() override { owner_->release(data_); }
 
@@ -42,10 +40,10 @@ class OrdinaryStorage final : public Storage {
   std::shared_ptr<Allocator> owner_;
 };
 
-Result<std::shared_ptr<Storage>> Allocator::allocate(int64_t bytes, Place place) {
-  if (bytes < 0 || bytes > std::numeric_limits<int64_t>::max() / 2)
-    return fail(Code::InvalidArgument, fmt::format("an allocation of {} bytes", bytes));
-  int64_t size = size_class(bytes);
+Result<std::shared_ptr<Storage>> Allocator::allocate(Bytes bytes, Place place) {
+  if (bytes < Bytes() || bytes > Bytes(std::numeric_limits<int64_t>::max() / 2))
+    return fail(Code::InvalidArgument, fmt::format("an allocation of {} bytes", bytes.count()));
+  const Bytes size = size_class(bytes);
   std::lock_guard lock(mutex_);
   std::byte* data = nullptr;
   if (auto list = free_.find(size); list != free_.end() && !list->second.empty()) {
@@ -64,9 +62,9 @@ Result<std::shared_ptr<Storage>> Allocator::allocate(int64_t bytes, Place place)
   return std::make_shared<OrdinaryStorage>(shared_from_this(), data, bytes, place);
 }
 
-Result<std::byte*> Allocator::allocate_block(int64_t bytes, Place place) {
+Result<std::byte*> Allocator::allocate_block(Bytes bytes, Place place) {
   PERI_TRY(job::promise_memory(*ledger_, bytes, to_string(place)));
-  auto* data = static_cast<std::byte*>(std::aligned_alloc(kAlignment, static_cast<size_t>(bytes)));
+  auto* data = static_cast<std::byte*>(std::aligned_alloc(kAlignment, bytes.count()));
   if (!data) {
     job::release_memory(*ledger_, bytes);
     return os::failure(Code::OutOfMemory,
@@ -76,7 +74,7 @@ Result<std::byte*> Allocator::allocate_block(int64_t bytes, Place place) {
   if (bytes > kLarge) {
     constexpr uintptr_t kPage = 4096;
     auto begin = (reinterpret_cast<uintptr_t>(data) + kPage - 1) / kPage * kPage;
-    madvise(reinterpret_cast<void*>(begin), static_cast<size_t>(bytes) - kPage, MADV_HUGEPAGE);
+    madvise(reinterpret_cast<void*>(begin), bytes.count() - kPage, MADV_HUGEPAGE);
   }
   return data;
 }
@@ -84,7 +82,7 @@ Result<std::byte*> Allocator::allocate_block(int64_t bytes, Place place) {
 void Allocator::release(std::byte* data) {
   std::lock_guard lock(mutex_);
   auto block = live_.find(data);
-  int64_t size = block->second.bytes;
+  const Bytes size = block->second.bytes;
   live_.erase(block);
   if (size <= kLargestCached && cached_ + size <= kMostCached) {
     free_[size].push_back(data);
@@ -94,7 +92,7 @@ void Allocator::release(std::byte* data) {
   }
 }
 
-void Allocator::free_block(std::byte* data, int64_t bytes) {
+void Allocator::free_block(std::byte* data, Bytes bytes) {
   std::free(data);
   job::release_memory(*ledger_, bytes);
 }
@@ -103,7 +101,7 @@ void Allocator::free_cached() {
   for (auto& [size, blocks] : free_)
     for (std::byte* data : blocks) free_block(data, size);
   free_.clear();
-  cached_ = 0;
+  cached_ = {};
 }
 
 Allocator::~Allocator() {

@@ -19,26 +19,26 @@ class Allocator : public std::enable_shared_from_this<Allocator> {
  public:
   explicit Allocator(std::shared_ptr<job::MemoryLedger> ledger) : ledger_(std::move(ledger)) {}
   ~Allocator();
-  Result<std::shared_ptr<Storage>> allocate(int64_t bytes, Place place);
+  Result<std::shared_ptr<Storage>> allocate(Bytes bytes, Place place);
   // The place of the block that holds `address`; host if it is nobody's.
   Place place_of(const std::byte* address) const;
 
  private:
   friend class OrdinaryStorage;
   struct Block {
-    int64_t bytes;
+    Bytes bytes;
     Place place;
   };
-  Result<std::byte*> allocate_block(int64_t bytes, Place place);
+  Result<std::byte*> allocate_block(Bytes bytes, Place place);
   void release(std::byte* data);
-  void free_block(std::byte* data, int64_t bytes);
+  void free_block(std::byte* data, Bytes bytes);
   void free_cached();
 
   mutable std::mutex mutex_;
   std::shared_ptr<job::MemoryLedger> ledger_;  // in the job's control block, which stays mapped as long
   std::map<const std::byte*, Block> live_;
-  std::map<int64_t, std::vector<std::byte*>> free_;  // by size class
-  int64_t cached_ = 0;                               // bytes in free_
+  std::map<Bytes, std::vector<std::byte*>> free_;  // by size class
+  Bytes cached_;                                   // in free_
 };
 
 }  // namespace peri::kernels::host

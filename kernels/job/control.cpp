@@ -60,8 +60,7 @@ Result<std::unique_ptr<Control>> Control::join(const JobOptions& options) {
   std::unique_ptr<Control> control(new Control(options));
   control->transport_ = PERI_TRY(connect_local(options));
 
-  int64_t bytes = static_cast<int64_t>(sizeof(ControlBlock) +
-                                       sizeof(RankRecord) * static_cast<size_t>(options.world_size));
+  const Bytes bytes = Bytes(sizeof(ControlBlock)) + Bytes(sizeof(RankRecord)) * options.world_size;
   const MessageKey key = control->only_key(tag_of(world_group(options.world_size), "control block"));
   const Operation joining("joining the job", {});
   os::Fd file;
@@ -70,7 +69,7 @@ Result<std::unique_ptr<Control>> Control::join(const JobOptions& options) {
     for (int peer = 1; peer < options.world_size; ++peer) control->transport_->post(peer, key, "", "", &file);
     control->mapping_ = PERI_TRY(os::Mapping::of_file(file));
     control->block_ = reinterpret_cast<ControlBlock*>(control->mapping_->data());
-    control->block_->ledger.limit.store(promisable_memory(), std::memory_order_relaxed);
+    control->block_->ledger.limit.store(promisable_memory().count(), std::memory_order_relaxed);
     PERI_TRY(control->converse(joining, [&] {
       std::vector<int> missing;
       for (int peer = 1; peer < options.world_size; ++peer)

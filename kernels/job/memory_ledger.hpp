@@ -7,19 +7,20 @@
 #include <string>
 
 #include "core/error.hpp"
+#include "core/types/units.hpp"
 
 namespace peri::kernels::job {
 
-// In the job's shared memory. All zeros promise nothing and allow nothing.
+// In the job's shared memory, in bytes. All zeros promise nothing and allow nothing.
 struct MemoryLedger {
   std::atomic<int64_t> limit{0};
   std::atomic<int64_t> promised{0};
 };
 
-// What a job may promise now: the machine's free memory, less a margin for everybody else. In bytes.
-int64_t promisable_memory();
+// What a job may promise now: the machine's free memory, less a margin for everybody else.
+Bytes promisable_memory();
 // OutOfMemory if `bytes` more would exhaust the machine; otherwise they are promised until `release_memory`.
-Status promise_memory(MemoryLedger& ledger, int64_t bytes, const std::string& kind);
-void release_memory(MemoryLedger& ledger, int64_t bytes);
+Status promise_memory(MemoryLedger& ledger, Bytes bytes, const std::string& kind);
+void release_memory(MemoryLedger& ledger, Bytes bytes);
 
 }  // namespace peri::kernels::job

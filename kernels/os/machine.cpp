@@ -61,12 +61,12 @@ std::vector<std::string> cgroup_folders(const std::string& controller) {
   return folders;
 }
 
-int64_t available_memory() {
+Bytes available_memory() {
   int64_t available = std::numeric_limits<int64_t>::max();
   if (auto kib = read_number("/proc/meminfo", "MemAvailable:")) available = *kib * 1024;
   static const std::vector<std::string> folders = cgroup_folders("memory");  // asked for at every large block
   for (const std::string& folder : folders) available = std::min(available, headroom(folder));
-  return available;
+  return Bytes(available);
 }
 
 }  // namespace peri::kernels::os

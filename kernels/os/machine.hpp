@@ -5,11 +5,13 @@
 #include <string>
 #include <vector>
 
+#include "core/types/units.hpp"
+
 namespace peri::kernels::os {
 
-// Bytes that may still be allocated: the machine's MemAvailable and, for every memory cgroup around this
+// What may still be allocated: the machine's MemAvailable and, for every memory cgroup around this
 // process, its limit less what is in use there (file pages that can be dropped do not count).
-int64_t available_memory();
+Bytes available_memory();
 
 // The folders of this process's cgroup for a controller, innermost first; each may hold a limit. Both
 // hierarchies are covered, and so is a container, where the path that /proc names may lie outside of what is

@@ -27,10 +27,10 @@ MappingRegistry& registry() {
 
 }  // namespace
 
-Result<Fd> create_shared_file(int64_t bytes) {
+Result<Fd> create_shared_file(Bytes bytes) {
   Fd file(memfd_create("peri", MFD_CLOEXEC));
   if (!file.valid()) return failure(Code::IoError, "memfd_create");
-  if (ftruncate(file.get(), bytes) != 0)
+  if (ftruncate(file.get(), bytes.count()) != 0)
     return failure(Code::OutOfMemory, fmt::format("shared memory of {}", describe_bytes(bytes)));
   return file;
 }
@@ -42,24 +42,23 @@ Result<std::shared_ptr<Mapping>> Mapping::of_file(const Fd& file) {
   std::erase_if(registry().mappings, [](const auto& entry) { return entry.second.expired(); });
   std::weak_ptr<Mapping>& known = registry().mappings[{status.st_dev, status.st_ino}];
   if (std::shared_ptr<Mapping> mapping = known.lock()) return mapping;
-  void* data =
-      mmap(nullptr, static_cast<size_t>(status.st_size), PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0);
+  const Bytes size(status.st_size);
+  void* data = mmap(nullptr, size.count(), PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0);
   if (data == MAP_FAILED)
-    return failure(Code::OutOfMemory,
-                   fmt::format("mapping {} of shared memory", describe_bytes(status.st_size)));
-  std::shared_ptr<Mapping> mapping(new Mapping(static_cast<std::byte*>(data), status.st_size));
+    return failure(Code::OutOfMemory, fmt::format("mapping {} of shared memory", describe_bytes(size)));
+  std::shared_ptr<Mapping> mapping(new Mapping(static_cast<std::byte*>(data), size));
   known = mapping;
   return mapping;
 }
 
 Mapping::~Mapping() {
-  munmap(data_, static_cast<size_t>(bytes_));
+  munmap(data_, bytes_.count());
 }
 
-Status reserve(const Fd& file, int64_t offset, int64_t bytes) {
+Status reserve(const Fd& file, Bytes offset, Bytes bytes) {
   int failed = 0;
   do {
-    failed = bytes == 0 ? 0 : posix_fallocate(file.get(), offset, bytes);
+    failed = bytes == Bytes() ? 0 : posix_fallocate(file.get(), offset.count(), bytes.count());
   } while (failed == EINTR);
   errno = failed;
   if (failed != 0)

@@ -6,9 +6,9 @@
 
 namespace peri::planner::check {
 
-std::optional<Interval> extent(const View& view, int64_t elements, int64_t element_size) {
-  bool wraps = view.shape.rank() != view.strides.rank() || view.offset < 0, none = false;
-  int64_t last = view.offset;
+std::optional<Interval> extent(const View& view, Elements elements, DType dtype) {
+  bool wraps = view.shape.rank() != view.strides.rank() || view.offset < Elements(), none = false;
+  int64_t last = view.offset.count();
   for (int i = 0; !wraps && i < view.shape.rank(); ++i) {
     int64_t span = 0;
     wraps = view.shape[i] < 0 || view.strides[i] < 0;
@@ -17,24 +17,24 @@ std::optional<Interval> extent(const View& view, int64_t elements, int64_t eleme
               __builtin_add_overflow(last, span, &last);
     none = none || view.shape[i] == 0;
   }
-  if (wraps || view.offset > elements || (!none && last >= elements)) return std::nullopt;
-  return Interval{view.offset * element_size, none ? view.offset * element_size : (last + 1) * element_size};
+  if (wraps || view.offset > elements || (!none && Elements(last) >= elements)) return std::nullopt;
+  return Interval{bytes_of(view.offset, dtype), bytes_of(none ? view.offset : Elements(last + 1), dtype)};
 }
 
-bool covers(const View& view, int64_t elements) {
+bool covers(const View& view, Elements elements) {
   std::vector<std::pair<int64_t, int64_t>> dims;  // (stride, size)
   for (int i = 0; i < view.shape.rank(); ++i) {
-    if (view.shape[i] == 0) return elements == 0;
+    if (view.shape[i] == 0) return elements == Elements();
     if (view.shape[i] != 1) dims.emplace_back(view.strides[i], view.shape[i]);
   }
   std::ranges::sort(dims);
   int64_t reached = 1;
   for (auto [stride, size] : dims)
     if (stride != reached || __builtin_mul_overflow(reached, size, &reached)) return false;
-  return view.offset == 0 && reached == elements;
+  return view.offset == Elements() && Elements(reached) == elements;
 }
 
-void Contents::cut(int64_t at) {
+void Contents::cut(Bytes at) {
   auto piece = pieces_.upper_bound(at);
   if (piece == pieces_.begin()) return;
   --piece;
@@ -57,7 +57,7 @@ void Contents::put(const Interval& bytes, ValueId value) {
 }
 
 bool Contents::hold(const Interval& bytes, ValueId value) const {
-  int64_t at = bytes.begin;
+  Bytes at = bytes.begin;
   for (auto piece = pieces_.upper_bound(at); at < bytes.end; ++piece) {
     if (piece == pieces_.begin()) return false;
     const auto& [begin, found] = *std::prev(piece);

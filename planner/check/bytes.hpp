@@ -8,9 +8,9 @@
 
 namespace peri::planner::check {
 
-// [begin, end), in bytes from a pool's start; empty if end <= begin.
+// [begin, end), from a pool's start; empty if end <= begin.
 struct Interval {
-  int64_t begin = 0, end = 0;
+  Bytes begin, end;
   bool empty() const { return end <= begin; }
   bool overlaps(const Interval& other) const {
     return !empty() && !other.empty() && begin < other.end && other.begin < end;
@@ -20,10 +20,10 @@ struct Interval {
 
 // The bytes of its buffer between a window's first element and its last, or nothing if it is no window on
 // `elements` elements: outside of them, with a negative step, or wrapped round.
-std::optional<Interval> extent(const View& view, int64_t elements, int64_t element_size);
+std::optional<Interval> extent(const View& view, Elements elements, DType dtype);
 
 // Whether the window reaches every one of `elements` elements exactly once, in whatever order.
-bool covers(const View& view, int64_t elements);
+bool covers(const View& view, Elements elements);
 
 // A value: what its buffer held, as it was written the n-th time.
 struct ValueId {
@@ -44,12 +44,12 @@ class Contents {
 
  private:
   struct Piece {
-    int64_t end;
+    Bytes end;
     ValueId value;
   };
   // Ends the piece round `at` there and begins another.
-  void cut(int64_t at);
-  std::map<int64_t, Piece> pieces_;  // by begin; they do not overlap
+  void cut(Bytes at);
+  std::map<Bytes, Piece> pieces_;  // by begin; they do not overlap
 };
 
 }  // namespace peri::planner::check

@@ -140,7 +140,8 @@ class Checker : public Machine {
       const Buffer& b = buffer(value.buffer);
       State& s = state(value.buffer);
       read(value);
-      expect(covers(value.type.view, numel(b.type.shape)), "an output is not all of it", value.buffer);
+      expect(covers(value.type.view, Elements(numel(b.type.shape))), "an output is not all of it",
+             value.buffer);
       const bool ours = b.kind == BufferKind::regular || b.kind == BufferKind::fallback;
       const bool whole = value.type.view == View::contiguous(b.type.shape);
       if (mutated_input < 0)

@@ -32,8 +32,8 @@ Interval Machine::bytes(BufferId id) const {
 }
 // Of no window: nothing, for expect_window has said so.
 Interval Machine::bytes(const PlanOperand& o) const {
-  const auto found = extent(o.type.view, numel(buffer(o.buffer).type.shape), size_of(o.type.dtype));
-  const int64_t from = buffer(o.buffer).offset;
+  const auto found = extent(o.type.view, Elements(numel(buffer(o.buffer).type.shape)), o.type.dtype);
+  const Bytes from = buffer(o.buffer).offset;
   return found ? Interval{from + found->begin, from + found->end} : Interval{};
 }
 bool Machine::overlap(const PlanOperand& a, const PlanOperand& b) const {
@@ -56,7 +56,7 @@ void Machine::end(BufferId id) {
 void Machine::expect_window(const PlanOperand& o) {
   const TensorType& type = buffer(o.buffer).type;
   expect(o.type.dtype == type.dtype, "is used as another dtype", o.buffer);
-  expect(extent(o.type.view, numel(type.shape), size_of(type.dtype)).has_value(),
+  expect(extent(o.type.view, Elements(numel(type.shape)), type.dtype).has_value(),
          "a window reaches outside of it", o.buffer);
 }
 

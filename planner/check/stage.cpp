@@ -60,12 +60,12 @@ class StageCheck {
   std::string window(const PlanOperand& operand, const char* verb) const {
     if (!in_table(operand.buffer)) return fmt::format("{} a buffer that is not in the table", verb);
     const View& view = operand.type.view;
-    int64_t last = view.offset;
+    int64_t last = view.offset.count();
     for (int i = 0; i < view.shape.rank(); ++i) {
       if (view.shape[i] == 0) return {};
       last += (view.shape[i] - 1) * view.strides[i];
     }
-    const bool inside = view.offset >= 0 && last < numel(plan_.buffer(operand.buffer).type.shape);
+    const bool inside = view.offset >= Elements() && last < numel(plan_.buffer(operand.buffer).type.shape);
     return inside ? "" : fmt::format("{} outside {}", verb, name(operand));
   }
 

@@ -15,7 +15,7 @@ std::string wrong_buffer(const Plan& plan, const Buffer& b) {
   const Pool& pool = plan.pools[b.pool];
   if (pool.kind != b.kind || pool.place != b.type.place || pool.group != b.group)
     return "lies in a pool of another kind";
-  if (b.offset < 0 || b.bytes() > pool.bytes || b.offset > pool.bytes - b.bytes())
+  if (b.offset < Bytes() || b.bytes() > pool.bytes || b.offset > pool.bytes - b.bytes())
     return "reaches outside its pool";
   const bool may_be_symmetric = b.kind == BufferKind::input || b.kind == BufferKind::comm;
   if (b.is_symmetric() ? !may_be_symmetric : b.kind == BufferKind::comm) return "is of a kind without group";

@@ -22,7 +22,7 @@ bool is_permutation(const View& view, int64_t elements) {
     if (stride != expected) return false;
     expected *= size;
   }
-  return view.offset == 0 && expected == elements;
+  return view.offset == Elements() && expected == elements;
 }
 
 class Lowerer {

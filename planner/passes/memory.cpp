@@ -31,7 +31,7 @@ class MemoryPlanner {
  private:
   // Buffers share storage only if all of this agrees: kind, place, dtype, bytes, and the group of a comm
   // buffer (0: none).
-  using Key = std::tuple<BufferKind, Place, DType, int64_t, int>;
+  using Key = std::tuple<BufferKind, Place, DType, Bytes, int>;
   // A dead buffer whose storage waits for the next with its key, and its FreeLine, which is taken back then.
   struct Dead {
     BufferId buffer;  // renamed

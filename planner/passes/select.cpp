@@ -52,24 +52,24 @@ std::string refusal(const AlgorithmInfo& row, const OpContext& context) {
   return "";
 }
 
-// Up to which sizes (bytes) ll and one_shot answer soonest, as measured: `peri bench all_reduce` on two host
+// Up to which sizes ll and one_shot answer soonest, as measured: `peri bench all_reduce` on two host
 // ranks; on two and four H200s. There ll moves floats that are reduced without flags, at half the cost of
 // other data, and one_shot is never first.
 struct Thresholds {
-  int64_t ll, one_shot;
+  Bytes ll, one_shot;
 };
 Thresholds thresholds(const OpContext& context, const Policy& policy) {
-  Thresholds measured{4 << 10, 4 << 10};
+  Thresholds measured{Bytes(4 << 10), Bytes(4 << 10)};
   if (policy.machine != "host") {
     const bool without_flags = context.op == Op::all_reduce && is_float(context.dtype);
-    measured.ll = measured.one_shot = without_flags ? 4 << 20 : 256 << 10;
+    measured.ll = measured.one_shot = Bytes(without_flags ? 4 << 20 : 256 << 10);
   }
   return {policy.ll_bytes.value_or(measured.ll), policy.one_shot_bytes.value_or(measured.one_shot)};
 }
 
 Chosen by_size(const OpContext& context, const Policy& policy) {
-  auto limit = [&](int64_t bytes, const char* relation) {
-    return fmt::format("{} bytes {} {}", context.bytes, relation, bytes);
+  auto limit = [&](Bytes bytes, const char* relation) {
+    return fmt::format("{} bytes {} {}", context.bytes.count(), relation, bytes.count());
   };
   auto has = [&](Algorithm algorithm) { return find_algorithm(context.op, algorithm) != nullptr; };
   if (!context.reach.memory)
@@ -89,7 +89,8 @@ Chosen by_size(const OpContext& context, const Policy& policy) {
 Result<Chosen> choose(const OpContext& context, const Policy& policy, Selecting selecting) {
   if (!collective_info(context.op).has_choice()) return Chosen{Algorithm::ll, "its only algorithm"};
   if (selecting == Selecting::plain) return Chosen{Algorithm::ll, "selection is off"};
-  if (context.bytes == 0) return Chosen{Algorithm::ll, "the operand cannot be realized: it has no elements"};
+  if (context.bytes == Bytes())
+    return Chosen{Algorithm::ll, "the operand cannot be realized: it has no elements"};
   const auto choice = policy.algorithms.find(context.op);
   std::string name;
   if (choice != policy.algorithms.end() && choice->second) name = PERI_TRY(choice->second(context));

@@ -103,7 +103,7 @@ class Writer {
     if (is_whole(plan_, operand)) return name(operand.buffer);
     const View& view = operand.type.view;
     return fmt::format("rt.view({}, {}, {}, {})", name(operand.buffer), lua_dims(view.shape),
-                       lua_dims(view.strides), view.offset);
+                       lua_dims(view.strides), view.offset.count());
   }
   std::string windows(const std::vector<PlanOperand>& operands) const {
     std::vector<std::string> all;

@@ -343,8 +343,8 @@ class PlanReader {
     if (!added) return malformed(name + " is defined twice");
     const PoolId pool =
         plan_.pools.push_back({kind, described.type.place, described.group, described.type.bytes()});
-    return defined->second =
-               plan_.buffers.push_back({name, kind, described.type, std::move(described.group), -1, pool, 0});
+    return defined->second = plan_.buffers.push_back(
+               {name, kind, described.type, std::move(described.group), -1, pool, {}});
   }
 
   Result<BufferId> buffer(TextReader& reader) {
@@ -363,12 +363,12 @@ class PlanReader {
     if (!ahead.accept("[")) return operand;
     const Ints dims = PERI_TRY(reader.list<int64_t>("[", ":"));
     View& view = operand.type.view;
-    view = {PERI_TRY(make_shape(dims)), {}, 0};
+    view = {PERI_TRY(make_shape(dims)), {}, {}};
     for (size_t i = 0; i < dims.size(); ++i) {
       if (i > 0) PERI_TRY(reader.expect(","));
       view.strides.push_back(PERI_TRY(reader.number<int64_t>("a stride")));
     }
-    if (reader.accept("+")) view.offset = PERI_TRY(reader.number<int64_t>("an offset"));
+    if (reader.accept("+")) view.offset = Elements(PERI_TRY(reader.number<int64_t>("an offset")));
     PERI_TRY(reader.expect("]"));
     return operand;
   }

@@ -60,7 +60,8 @@ class Printer {
     if (operand.version != 0) value += fmt::format(".{}", operand.version);
     const View& view = operand.type.view;
     if (view == View::contiguous(plan_.buffer(operand.buffer).type.shape)) return value;
-    const std::string offset = agreement_ || view.offset == 0 ? "" : fmt::format(" + {}", view.offset);
+    const std::string offset =
+        agreement_ || view.offset == Elements() ? "" : fmt::format(" + {}", view.offset.count());
     return fmt::format("{}[{} : {}{}]", value, fmt::join(view.shape.begin(), view.shape.end(), ","),
                        fmt::join(view.strides.begin(), view.strides.end(), ","), offset);
   }

@@ -14,9 +14,9 @@ bool is_value(const Buffer& buffer) {
 // The most bytes that a plan's storages hold at once. Comm storage is persistent; the rest counts from its
 // allocation to its free.
 double peak_bytes(const Plan& plan, double comm_pool_bytes) {
-  int64_t held = 0, peak = 0;
+  Bytes held, peak;
   auto regular = [&](BufferId id) {
-    return plan.buffer(id).kind == BufferKind::comm ? 0 : plan.buffer(id).bytes();
+    return plan.buffer(id).kind == BufferKind::comm ? Bytes() : plan.buffer(id).bytes();
   };
   for (const PlanLine& plan_line : plan.lines) {
     const LineEffects line = effects(plan_line.line);
@@ -24,7 +24,7 @@ double peak_bytes(const Plan& plan, double comm_pool_bytes) {
     if (!line.reads.empty() || !line.writes.empty()) peak = std::max(peak, held);
     for (BufferId id : line.frees) held -= regular(id);
   }
-  return static_cast<double>(peak) + comm_pool_bytes;
+  return static_cast<double>(peak.count()) + comm_pool_bytes;
 }
 
 // The most bytes of values that are alive at one line, from the line that writes them to the last that reads
@@ -47,15 +47,15 @@ double lower_bound_bytes(const Plan& plan) {
     if (const auto* reuse = std::get_if<ReuseLine>(&line.line);
         reuse && last[reuse->from] == first[reuse->buffer])
       ++first[reuse->buffer];
-  std::vector<int64_t> change(plan.lines.size() + 3, 0);
+  std::vector<Bytes> change(plan.lines.size() + 3);
   for (BufferId id : plan.buffers.ids()) {
     if (!is_value(plan.buffer(id)) || last[id] < first[id]) continue;
     change[first[id]] += plan.buffer(id).bytes();
     change[last[id] + 1] -= plan.buffer(id).bytes();
   }
-  int64_t alive = 0, peak = 0;
-  for (int64_t bytes : change) peak = std::max(peak, alive += bytes);
-  return static_cast<double>(peak);
+  Bytes alive, peak;
+  for (Bytes bytes : change) peak = std::max(peak, alive += bytes);
+  return static_cast<double>(peak.count());
 }
 
 }  // namespace
@@ -74,7 +74,7 @@ std::map<std::string, double> statistics(const Plan& plan) {
                      const bool comm = buffer.kind == BufferKind::comm;
                      stats["p2p_allocs"] += comm;
                      stats["device_allocs"] += !comm && buffer.type.place == Place::device;
-                     stats["comm_pool_bytes"] += comm ? static_cast<double>(buffer.bytes()) : 0;
+                     stats["comm_pool_bytes"] += comm ? static_cast<double>(buffer.bytes().count()) : 0;
                      ++stats["intermediate_buffers"];
                    },
                    [&](const ReuseLine&) { ++stats["reuses"]; }, [](const FreeLine&) {},

@@ -395,13 +395,13 @@ TEST_CASE("what cannot be started is an error, and nothing was started") {
 }
 
 TEST_CASE("more ranks than memory are refused with numbers") {
-  auto status = launcher::check_memory(100, int64_t{1} << 30);
+  auto status = launcher::check_memory(100, Bytes(1 << 30));
   REQUIRE(!status);
   CHECK(status.error().code == Code::OutOfMemory);
   CHECK(status.error().message ==
         "100 ranks need at least 3200 MiB (32 MiB each), and 1024 MiB of memory are available");
   CHECK(status.error().hint == "at most 32 ranks fit");
-  CHECK(launcher::check_memory(32, int64_t{1} << 30));
+  CHECK(launcher::check_memory(32, Bytes(1 << 30)));
   CHECK(kernels::os::available_memory() > launcher::kBytesPerRank);
   CHECK(launcher::usable_cores() >= 1);
   CHECK(launcher::usable_cores() <= static_cast<int>(launcher::allowed_cores().size()));

@@ -52,8 +52,8 @@ planner::Policy random_policy(uint64_t seed) {
   policy.planning = random.chance(60) ? planner::Planning::reuse : planner::Planning::separate;
   policy.lowering = random.chance(50) ? planner::Lowering::out_variant : planner::Lowering::fallback;
   policy.capture = random.chance(70);
-  if (random.chance(60)) policy.ll_bytes = 0;
-  if (random.chance(40)) policy.one_shot_bytes = 0;
+  if (random.chance(60)) policy.ll_bytes = Bytes();
+  if (random.chance(40)) policy.one_shot_bytes = Bytes();
   auto named = [&](std::vector<std::string> names) -> planner::Choice<std::string> {
     if (random.chance(40)) return {};
     return [name = random.pick(names)](const planner::OpContext&) -> Result<std::string> { return name; };
@@ -79,10 +79,11 @@ planner::Policy random_policy(uint64_t seed) {
 }
 
 std::string describe(const planner::Policy& p) {
-  std::string text = fmt::format(
-      "reuse {}, lowering {}, capture {}, ll {}, one_shot {}, split {}",
-      p.planning == planner::Planning::reuse, p.lowering == planner::Lowering::fallback ? "fallback" : "out",
-      p.capture, p.ll_bytes.value_or(-1), p.one_shot_bytes.value_or(-1), static_cast<bool>(p.split));
+  std::string text = fmt::format("reuse {}, lowering {}, capture {}, ll {}, one_shot {}, split {}",
+                                 p.planning == planner::Planning::reuse,
+                                 p.lowering == planner::Lowering::fallback ? "fallback" : "out", p.capture,
+                                 p.ll_bytes.value_or(Bytes(-1)).count(),
+                                 p.one_shot_bytes.value_or(Bytes(-1)).count(), static_cast<bool>(p.split));
   for (const std::string& pass : p.skip) text += ", without " + pass;
   return text;
 }

@@ -65,5 +65,5 @@ TEST_CASE("broadcasting follows NumPy") {
 TEST_CASE("types print") {
   CHECK(type(DType::bf16, {64, 512}).to_string() == "bf16[64,512]");
   CHECK(type(DType::boolean, {}, Place::host).to_string() == "bool[] on host");
-  CHECK(type(DType::bf16, {64, 512}).bytes() == 65536);
+  CHECK(type(DType::bf16, {64, 512}).bytes() == Bytes(65536));
 }

@@ -82,7 +82,7 @@ TEST_CASE("an input that is not contiguous is copied", "[here]") {
   auto f = rig.make(p.returning({p.op(Op::neg, {x})}));
   kernels::Tensor t = rig({1, 2, 3, 4});
   t.type.shape = {2, 2};
-  t.view = {{2, 2}, {1, 2}, 0};  // its transpose
+  t.view = {{2, 2}, {1, 2}, {}};  // its transpose
   for (int i = 0; i < 3; ++i) CHECK(rig.read(call(*f, {t})[0]) == Floats{-1, -3, -2, -4});
   CHECK(figure(*f, "recordings") == 1);
 }
@@ -136,7 +136,7 @@ TEST_CASE("however many outputs are held, none is overwritten", "[here]") {
   // A view holds it as well as the tensor does.
   kernels::Tensor view = held.back()[1];
   view.type.shape = view.view.shape = {2};
-  view.view.offset = 1;
+  view.view.offset = Elements(1);
   held.clear();
   CHECK(f->has_free_outputs());
   for (int i = 0; i < 100; ++i) call(*f, {x});
@@ -219,7 +219,7 @@ TEST_CASE("a mutated input is written where it lies", "[here]") {
     }
   kernels::Tensor strided = rig({1, 2, 3, 4, 5, 6});
   strided.type.shape = {3};
-  strided.view = {{3}, {2}, 0};
+  strided.view = {{3}, {2}, {}};
   const auto refused = f->call({&strided, 1});
   REQUIRE_FALSE(refused);
   CHECK(refused.error().code == Code::InvalidArgument);
@@ -236,7 +236,7 @@ TEST_CASE("what is written in place must not be read under another name", "[here
   auto window = [&](int64_t offset) {
     kernels::Tensor t = block;
     t.type.shape = {3};
-    t.view = {{3}, {1}, offset};
+    t.view = {{3}, {1}, Elements(offset)};
     return t;
   };
   CHECK(rig.read(call(*f, {window(0), window(3)})[0]) == Floats{-4, -5, -6});  // side by side is fine
@@ -310,7 +310,7 @@ TEST_CASE("a change in place of a captured tensor that is not contiguous is seen
   Rig rig;
   kernels::Tensor c = rig({10, 20, 30, 40});
   c.type.shape = {2, 2};
-  c.view = {{2, 2}, {1, 2}, 0};
+  c.view = {{2, 2}, {1, 2}, {}};
   auto f = rig.make(plus_constant({2, 2}), {}, {c});
   kernels::Tensor x = rig({1, 2, 3, 4}, {2, 2});
   CHECK(rig.read(call(*f, {x})[0]) == Floats{11, 32, 23, 44});

@@ -14,7 +14,7 @@ class CountingBackend : public kernels::ForwardingBackend {
  public:
   using kernels::ForwardingBackend::ForwardingBackend;
 
-  Result<std::shared_ptr<kernels::Storage>> allocate(int64_t bytes, Place place) override {
+  Result<std::shared_ptr<kernels::Storage>> allocate(Bytes bytes, Place place) override {
     auto storage = kernels::ForwardingBackend::allocate(bytes, place);
     if (storage) made_.push_back(*storage);
     return storage;
@@ -97,7 +97,7 @@ struct Rig {
     kernels::Tensor element = t;
     element.type.shape = element.view.shape = {1};
     element.view.strides = {1};
-    element.view.offset += index;
+    element.view.offset += Elements(index);
     write(*plain, element, {value});
   }
 };

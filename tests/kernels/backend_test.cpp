@@ -19,7 +19,7 @@ struct Arrays {
   std::unique_ptr<Backend> backend = *tested.create(job_options(1));
   std::vector<std::shared_ptr<Storage>> storages;
   Operand make(Shape shape, Place place, const Floats& values = {}) {
-    storages.push_back(*backend->allocate(numel(shape) * 4, place));
+    storages.push_back(*backend->allocate(Bytes(numel(shape) * 4), place));
     const Operand operand{storages.back()->data(), {DType::f32, View::contiguous(shape)}};
     if (!values.empty()) write(operand, values);
     return operand;
@@ -50,9 +50,9 @@ TEST_CASE("blocks of either place are aligned, large enough and refused with the
   Arrays a;
   for (Place place : {Place::device, Place::host})
     for (int64_t bytes : {0, 1, 63, 257, 1000, 4097, 100'000, 5 << 20, 70 << 20}) {
-      auto storage = a.backend->allocate(bytes, place);
+      auto storage = a.backend->allocate(Bytes(bytes), place);
       REQUIRE(storage);
-      CHECK((*storage)->bytes() == bytes);
+      CHECK((*storage)->bytes() == Bytes(bytes));
       CHECK((*storage)->place() == place);
       CHECK(reinterpret_cast<uintptr_t>((*storage)->data()) % 64 == 0);
       CHECK_FALSE(a.backend->symmetric_group((*storage)->data()));
@@ -61,12 +61,12 @@ TEST_CASE("blocks of either place are aligned, large enough and refused with the
       a.write(all, Floats(static_cast<size_t>(words), 3));
       CHECK(a.read(all) == Floats(static_cast<size_t>(words), 3));
     }
-  auto refused = a.backend->allocate(int64_t(1) << 50, Place::device);
+  auto refused = a.backend->allocate(Bytes(int64_t(1) << 50), Place::device);
   REQUIRE_FALSE(refused);
   CHECK(refused.error().code == Code::OutOfMemory);
   CHECK_THAT(refused.error().message, Catch::Contains("1048576.0 GiB of device memory"));
-  CHECK_FALSE(a.backend->allocate(-1, Place::device));
-  CHECK_FALSE(a.backend->allocate(INT64_MAX, Place::host));
+  CHECK_FALSE(a.backend->allocate(Bytes(-1), Place::device));
+  CHECK_FALSE(a.backend->allocate(Bytes(INT64_MAX), Place::host));
   CHECK(a.read(a.make({2}, Place::device, {1, 2})) == Floats{1, 2});  // and it goes on
 }
 
@@ -137,7 +137,7 @@ TEST_CASE("copies take any strides; those between places are not recorded", "[he
   Operand x = a.make({2, 3}, Place::host), y = a.make({3, 2}, Place::device),
           z = a.make({3, 2}, Place::device);
   std::iota(reinterpret_cast<float*>(x.data), reinterpret_cast<float*>(x.data) + 6, 0.0f);
-  Operand transposed{x.data, {DType::f32, {{3, 2}, {1, 3}, 0}}};
+  Operand transposed{x.data, {DType::f32, {{3, 2}, {1, 3}, {}}}};
   REQUIRE(a.backend->copy(transposed, y));
   CHECK(a.read(y) == Floats{0, 3, 1, 4, 2, 5});
   auto between =

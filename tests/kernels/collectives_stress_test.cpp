@@ -70,11 +70,11 @@ class Blocks {
  public:
   static constexpr int64_t kBytes = 24 << 20;
   Blocks(Backend& backend, const std::vector<Group>& groups) {
-    blocks_.push_back(backend.allocate(kBytes, Place::device).value_or(nullptr));
+    blocks_.push_back(backend.allocate(Bytes(kBytes), Place::device).value_or(nullptr));
     for (const Group& group : groups)
       blocks_.push_back(group.index_of(backend.job().rank) < 0
                             ? nullptr
-                            : backend.allocate_symmetric(kBytes, group).value_or(nullptr));
+                            : backend.allocate_symmetric(Bytes(kBytes), group).value_or(nullptr));
     used_.resize(blocks_.size());
   }
   // Block 0 is ordinary memory, block 1 + g symmetric memory of group g.

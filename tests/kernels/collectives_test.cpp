@@ -140,7 +140,7 @@ TEST_CASE("f32 sums are accumulated in the order of the group, 16-bit floats rou
     const float f32_inputs[] = {1.0f, 1e8f, -1e8f, 0, 0, 0};
     const float bf16_inputs[] = {256, 1, 1, 0, 0, 0};
     auto rank = static_cast<size_t>(backend.job().rank);
-    auto in = backend.allocate(4, Place::device), out = backend.allocate(4, Place::device);
+    auto in = backend.allocate(Bytes(4), Place::device), out = backend.allocate(Bytes(4), Place::device);
     Case c{.algorithm = "ll", .shape = {1}, .group = world_group(backend.job().world_size)};
     Operand a{(*in)->data(), {DType::f32, View::contiguous({1})}}, b{(*out)->data(), a.type};
     auto sum_of = [&](float input) -> double {
@@ -233,7 +233,8 @@ TEST_CASE("send and recv pass any size around a ring") {
     const Group world = world_group(n);
     for (int64_t count : {0, 1, 1000, 50'000, 1'000'000}) {  // the last is larger than the channel
       Shape shape{count};
-      auto in = backend.allocate(count * 4, Place::device), out = backend.allocate(count * 4, Place::device);
+      auto in = backend.allocate(Bytes(count * 4), Place::device),
+           out = backend.allocate(Bytes(count * 4), Place::device);
       Operand a{(*in)->data(), {DType::i32, View::contiguous(shape)}}, b{(*out)->data(), a.type};
       Case c{.op = Op::send,
              .dtype = DType::i32,
@@ -294,8 +295,8 @@ TEST_CASE("a captured sequence replays with what its inputs then hold") {
 TEST_CASE("a collective that cannot be is refused before anybody waits") {
   auto body = [](Backend& backend) -> std::string {
     Group world = world_group(2);
-    auto memory = backend.allocate(4096, Place::device);
-    auto symmetric = backend.allocate_symmetric(1024, world);
+    auto memory = backend.allocate(Bytes(4096), Place::device);
+    auto symmetric = backend.allocate_symmetric(Bytes(1024), world);
     auto operand = [&](Shape shape) {
       return Operand{(*memory)->data(), {DType::f32, View::contiguous(shape)}};
     };

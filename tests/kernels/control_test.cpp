@@ -105,7 +105,7 @@ TEST_CASE("forty ranks join and meet") {
 
 TEST_CASE("a job leaves no descriptor, thread, mapping or file behind") {
   auto body = [](Backend& backend) -> std::string {
-    auto storage = backend.allocate_symmetric(100'000, world_group(3));
+    auto storage = backend.allocate_symmetric(Bytes(100'000), world_group(3));
     Operand operand{(*storage)->data(), {DType::f32, View::contiguous({100})}};
     for (Algorithm algorithm : {Algorithm::ll, Algorithm::two_shot})
       if (!run_collective(backend,

@@ -83,7 +83,7 @@ TEST_CASE("a rank killed while others exchange, allocate or wait for its message
         return texts ? "no error" : texts.error().to_string();
       }
       case 1: {
-        auto storage = backend.allocate_symmetric(100, world);
+        auto storage = backend.allocate_symmetric(Bytes(100), world);
         return storage ? "no error" : storage.error().to_string();
       }
       case 2:
@@ -179,9 +179,9 @@ TEST_CASE("everything that members must agree on is compared") {
   int difference = GENERATE(0, 1, 2, 3, 4, 5);
   auto body = [&](Backend& backend) -> std::string {
     const Group world = world_group(2);
-    auto symmetric = backend.allocate_symmetric(4096, world),
-         second = backend.allocate_symmetric(4096, world);
-    auto out = backend.allocate(4096, Place::device);
+    auto symmetric = backend.allocate_symmetric(Bytes(4096), world),
+         second = backend.allocate_symmetric(Bytes(4096), world);
+    auto out = backend.allocate(Bytes(4096), Place::device);
     Case c = all_reduce("one_shot", world, 64);
     std::byte* data = (*symmetric)->data();
     CollectiveSpec warm = c.spec();
@@ -205,7 +205,7 @@ TEST_CASE("everything that members must agree on is compared") {
 TEST_CASE("a message of another type is refused by its receiver") {
   auto body = [](Backend& backend) -> std::string {
     const Group world = world_group(2);
-    auto memory = backend.allocate(64, Place::device);
+    auto memory = backend.allocate(Bytes(64), Place::device);
     const bool sending = backend.job().rank == 0;
     Operand operand{(*memory)->data(), {DType::f32, View::contiguous({sending ? 4 : 5})}};
     const Op op = sending ? Op::send : Op::recv;

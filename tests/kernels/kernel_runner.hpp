@@ -24,8 +24,8 @@ struct Window {
   std::shared_ptr<std::vector<std::byte>> memory;  // shared with the views of it
   DType dtype;
   View view;  // offset from the memory's start
-  std::byte* data() const { return memory->data() + view.offset * size_of(dtype); }
-  OperandType type() const { return {dtype, {view.shape, view.strides, 0}}; }
+  std::byte* data() const { return memory->data() + bytes_of(view.offset, dtype); }
+  OperandType type() const { return {dtype, {view.shape, view.strides, {}}}; }
 };
 
 inline View styled(const Shape& shape, Style style) {
@@ -40,7 +40,7 @@ inline View styled(const Shape& shape, Style style) {
       view.strides[static_cast<int>(i)] = stride;
   if (style == Style::mirrored)
     for (int i = 0; i < shape.rank(); ++i) {
-      view.offset += std::max<int64_t>(0, shape[i] - 1) * view.strides[i];
+      view.offset += Elements(std::max<int64_t>(0, shape[i] - 1) * view.strides[i]);
       view.strides[i] = -view.strides[i];
     }
   return view;
@@ -53,7 +53,7 @@ inline Window blank(const TensorType& type, Style style = Style::plain) {
   View view = styled(type.shape, style);
   int64_t end = 1;
   for_each_element(view, [&](int64_t, int64_t offset) { end = std::max(end, offset + 1); });
-  view.offset += kGuard;
+  view.offset += Elements(kGuard);
   auto bytes = static_cast<size_t>((end + 2 * kGuard) * size_of(type.dtype));
   return {std::make_shared<std::vector<std::byte>>(bytes, kPoison), type.dtype, view};
 }

@@ -24,14 +24,14 @@ TEST_CASE("blocks are aligned, large enough and handed out again") {
   ledger->limit = 1 << 30;
   auto allocator = make_allocator(ledger);
   for (int64_t bytes : {0, 1, 63, 257, 1000, 4097, 100'000, 5 << 20, 70 << 20}) {
-    auto storage = allocator->allocate(bytes, Place::device);
+    auto storage = allocator->allocate(Bytes(bytes), Place::device);
     REQUIRE(storage);
-    CHECK((*storage)->bytes() == bytes);
+    CHECK((*storage)->bytes() == Bytes(bytes));
     CHECK(reinterpret_cast<uintptr_t>((*storage)->data()) % 64 == 0);
     std::memset((*storage)->data(), 1, static_cast<size_t>(bytes));
   }
-  std::byte* first = (*allocator->allocate(1000, Place::device))->data();
-  CHECK((*allocator->allocate(1010, Place::host))->data() ==
+  std::byte* first = (*allocator->allocate(Bytes(1000), Place::device))->data();
+  CHECK((*allocator->allocate(Bytes(1010), Place::host))->data() ==
         first);  // the same size class, whichever the place
   allocator.reset();
   CHECK(ledger->promised == 0);
@@ -41,8 +41,8 @@ TEST_CASE("the place of an address is that of its block") {
   auto ledger = std::make_shared<job::MemoryLedger>();
   ledger->limit = 1 << 30;
   auto allocator = make_allocator(ledger);
-  auto device = *allocator->allocate(300, Place::device);
-  auto host = *allocator->allocate(300, Place::host);
+  auto device = *allocator->allocate(Bytes(300), Place::device);
+  auto host = *allocator->allocate(Bytes(300), Place::host);
   CHECK(allocator->place_of(device->data() + 299) == Place::device);
   CHECK(allocator->place_of(host->data()) == Place::host);
   std::byte other;
@@ -53,23 +53,23 @@ TEST_CASE("more than the job may hold is OutOfMemory, with the sizes; cached blo
   auto ledger = std::make_shared<job::MemoryLedger>();
   ledger->limit = 10 << 20;
   auto allocator = make_allocator(ledger);
-  auto refused = allocator->allocate(12 << 20, Place::device);
+  auto refused = allocator->allocate(Bytes(12 << 20), Place::device);
   REQUIRE_FALSE(refused);
   CHECK(refused.error().code == Code::OutOfMemory);
   CHECK(refused.error().message.find("12.0 MiB of device memory") != std::string::npos);
   CHECK(ledger->promised == 0);
   {
-    auto eight = *allocator->allocate(8 << 20, Place::device);
+    auto eight = *allocator->allocate(Bytes(8 << 20), Place::device);
   }
   CHECK(ledger->promised == 8 << 20);
-  CHECK(allocator->allocate(6 << 20, Place::device));
-  CHECK_FALSE(allocator->allocate(-1, Place::device));
-  CHECK_FALSE(allocator->allocate(os::available_memory() + (1LL << 40), Place::device));
-  CHECK_FALSE(allocator->allocate(INT64_MAX, Place::device));
+  CHECK(allocator->allocate(Bytes(6 << 20), Place::device));
+  CHECK_FALSE(allocator->allocate(Bytes(-1), Place::device));
+  CHECK_FALSE(allocator->allocate(os::available_memory() + Bytes(1LL << 40), Place::device));
+  CHECK_FALSE(allocator->allocate(Bytes(INT64_MAX), Place::device));
 }
 
 TEST_CASE("the machine's free memory is a sensible number") {
-  CHECK(os::available_memory() > 64 << 20);
-  CHECK(describe_bytes(4096) == "4096 bytes");
-  CHECK(describe_bytes(3 << 19) == "1.5 MiB");
+  CHECK(os::available_memory() > Bytes(64 << 20));
+  CHECK(describe_bytes(Bytes(4096)) == "4096 bytes");
+  CHECK(describe_bytes(Bytes(3 << 19)) == "1.5 MiB");
 }

@@ -51,7 +51,7 @@ struct Failure {
 };
 
 Status allocate(Backend& backend, const Failure& f, int64_t bytes) {
-  auto memory = backend.allocate_symmetric(bytes, f.group);
+  auto memory = backend.allocate_symmetric(Bytes(bytes), f.group);
   return memory ? Status{} : std::unexpected(memory.error());
 }
 
@@ -137,7 +137,7 @@ std::string check_all(Backend& backend, Storage& before, int round) {
                               .algorithm = find_algorithm(op, Algorithm::ll),
                               .group = world_group(kRanks),
                               .peer = op == Op::send ? next : previous};
-    auto scratch = backend.allocate(4, Place::device);
+    auto scratch = backend.allocate(Bytes(4), Place::device);
     const Operand operand{(*scratch)->data(), {DType::f32, View::contiguous({1})}};
     if (Status s = run_collective(backend, spec, operand, operand); !s) return s.error().to_string();
   }
@@ -146,7 +146,7 @@ std::string check_all(Backend& backend, Storage& before, int round) {
 }
 
 std::string survive(Backend& backend, int rounds, unsigned seed) {
-  auto before = backend.allocate_symmetric(64, world_group(kRanks));
+  auto before = backend.allocate_symmetric(Bytes(64), world_group(kRanks));
   if (!before) return before.error().to_string();
   std::mt19937 random(seed);
   for (int round = 0; round < rounds; ++round) {
@@ -185,7 +185,7 @@ TEST_CASE("a job survives a thousand failures", "[.thousand]") {
 TEST_CASE("what was under way in an earlier generation is ignored") {
   auto body = [](Backend& backend) -> std::string {
     const int rank = backend.job().rank;
-    auto memory = backend.allocate(64, Place::device);
+    auto memory = backend.allocate(Bytes(64), Place::device);
     auto message = [&](float value, bool sending) -> Status {
       const Operand operand{(*memory)->data(), {DType::f32, View::contiguous({1})}};
       if (sending) PERI_TRY(set_bytes(backend, operand, {reinterpret_cast<const char*>(&value), 4}));
@@ -197,7 +197,7 @@ TEST_CASE("what was under way in an earlier generation is ignored") {
       PERI_TRY(run_collective(backend, spec, operand, operand));
       return backend.synchronize();
     };
-    auto storage = backend.allocate_symmetric(64, world_group(2));
+    auto storage = backend.allocate_symmetric(Bytes(64), world_group(2));
     SymmetricMemory* symmetric = backend.symmetric_memory(**storage);
     // A message and a signal that nobody takes; the channel is open on both sides, for there was one before.
     if (!message(1, rank == 0)) return "first message";

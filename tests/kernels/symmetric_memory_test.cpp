@@ -31,10 +31,10 @@ TEST_CASE("members see each other's blocks and what is copied into them") {
   auto body = [](Backend& backend) -> std::string {
     const int n = backend.job().world_size, rank = backend.job().rank;
     const Group world = world_group(n);
-    auto storage = backend.allocate_symmetric(1000, world);
+    auto storage = backend.allocate_symmetric(Bytes(1000), world);
     if (!storage) return storage.error().to_string();
     SymmetricMemory* memory = backend.symmetric_memory(**storage);
-    if (!memory || memory->bytes() != 1000 || memory->index() != rank || memory->group() != world)
+    if (!memory || memory->bytes() != Bytes(1000) || memory->index() != rank || memory->group() != world)
       return "handle";
     if (memory->buffer(rank) != (*storage)->data()) return "own buffer";
     if (reinterpret_cast<uintptr_t>((*storage)->data()) % 64 != 0) return "alignment";
@@ -42,8 +42,8 @@ TEST_CASE("members see each other's blocks and what is copied into them") {
     uint32_t mine = 100 + static_cast<uint32_t>(rank);
     for (uint32_t round = 0; round < 50; ++round) {
       uint32_t value = mine + round * 1000;
-      if (!memory->copy(next, 8, reinterpret_cast<std::byte*>(&value), 4)) return "copy";
-      if (!memory->memset32(next, 100, value, 3) || !memory->write_value32(next, 200, value))
+      if (!memory->copy(next, Bytes(8), reinterpret_cast<std::byte*>(&value), Bytes(4))) return "copy";
+      if (!memory->memset32(next, Bytes(100), value, 3) || !memory->write_value32(next, Bytes(200), value))
         return "memset32";
       if (Status s = memory->barrier("round"); !s) return s.error().to_string();
       for (int64_t at : {8, 100, 104, 108, 200}) {
@@ -53,8 +53,8 @@ TEST_CASE("members see each other's blocks and what is copied into them") {
       }
       if (Status s = memory->barrier("round"); !s) return s.error().to_string();
     }
-    if (memory->copy(next, 996, nullptr, 8) || memory->copy(n, 0, nullptr, 0) ||
-        memory->memset32(next, 2, 0, 1) || memory->memset32(next, 0, 0, INT64_MAX / 2))
+    if (memory->copy(next, Bytes(996), nullptr, Bytes(8)) || memory->copy(n, {}, nullptr, {}) ||
+        memory->memset32(next, Bytes(2), 0, 1) || memory->memset32(next, {}, 0, INT64_MAX / 2))
       return "out of the block";
     return "";
   };
@@ -64,8 +64,8 @@ TEST_CASE("members see each other's blocks and what is copied into them") {
 TEST_CASE("a signal is consumed once, per pair, channel and group") {
   auto body = [](Backend& backend) -> std::string {
     const int n = backend.job().world_size, rank = backend.job().rank;
-    auto storage = backend.allocate_symmetric(64, world_group(n));
-    auto pair = rank < 2 ? *backend.allocate_symmetric(64, Group{{1, 0}}) : nullptr;
+    auto storage = backend.allocate_symmetric(Bytes(64), world_group(n));
+    auto pair = rank < 2 ? *backend.allocate_symmetric(Bytes(64), Group{{1, 0}}) : nullptr;
     SymmetricMemory* memory = backend.symmetric_memory(**storage);
     if (Status s = write32(backend, memory->buffer(rank), 0); !s) return s.error().to_string();
     if (Status s = memory->barrier("start"); !s) return s.error().to_string();
@@ -98,7 +98,7 @@ TEST_CASE("a signal is consumed once, per pair, channel and group") {
 
 TEST_CASE("ranks that ask for different sizes are told both") {
   auto body = [](Backend& backend) -> std::string {
-    auto storage = backend.allocate_symmetric(backend.job().rank == 0 ? 4000 : 4096, world_group(2));
+    auto storage = backend.allocate_symmetric(Bytes(backend.job().rank == 0 ? 4000 : 4096), world_group(2));
     return storage ? "no error" : storage.error().to_string();
   };
   for (const RankResult& result : run_ranks(job_options(2), body)) {
@@ -110,12 +110,12 @@ TEST_CASE("ranks that ask for different sizes are told both") {
 
 TEST_CASE("more than the machine has is refused on all ranks, which then go on") {
   auto body = [](Backend& backend) -> std::string {
-    const int64_t too_much =
-        tested.is_cuda ? int64_t(1) << 40 : os::available_memory() / 2 + (1 << 30);  // per rank
+    const Bytes too_much =
+        tested.is_cuda ? Bytes(int64_t(1) << 40) : os::available_memory() / 2 + Bytes(1 << 30);  // per rank
     auto storage = backend.allocate_symmetric(too_much, world_group(2));
     if (storage) return "no error";
     if (storage.error().code != Code::OutOfMemory) return storage.error().to_string();
-    auto small = backend.allocate_symmetric(100, world_group(2));
+    auto small = backend.allocate_symmetric(Bytes(100), world_group(2));
     return small ? "" : small.error().to_string();
   };
   CHECK(failures(run_ranks(job_options(2), body)) == "");
@@ -125,12 +125,12 @@ TEST_CASE("freeing is local, and the address tells the group while it lives") {
   auto body = [](Backend& backend) -> std::string {
     const Group world = world_group(2);
     for (int round = 0; round < 50; ++round) {
-      auto storage = backend.allocate_symmetric(10'000, world);
+      auto storage = backend.allocate_symmetric(Bytes(10'000), world);
       if (!storage) return storage.error().to_string();
       std::byte* data = (*storage)->data();
       const Group* group = backend.symmetric_group(data + 9'999);
       if (!group || *group != world || backend.symmetric_group(data + 10'000)) return "group by address";
-      if ((*storage)->bytes() != 10'000 || !(*storage)->is_symmetric()) return "storage";
+      if ((*storage)->bytes() != Bytes(10'000) || !(*storage)->is_symmetric()) return "storage";
       if (backend.job().rank == round % 2) {
         if (!set_bytes(backend, words_at(data, 2'500), std::string(10'000, '\1'))) return "write";
         storage->reset();
@@ -148,8 +148,8 @@ TEST_CASE("memory may outlive its backend", "[here]") {
   {
     auto backend = tested.create(options);
     REQUIRE(backend);
-    symmetric = *(*backend)->allocate_symmetric(5000, world_group(1));
-    ordinary = *(*backend)->allocate(5000, Place::host);
+    symmetric = *(*backend)->allocate_symmetric(Bytes(5000), world_group(1));
+    ordinary = *(*backend)->allocate(Bytes(5000), Place::host);
   }
   std::memset(ordinary->data(), 1, 5000);
   if (!tested.is_cuda) std::memset(symmetric->data(), 1, 5000);

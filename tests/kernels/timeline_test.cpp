@@ -45,7 +45,7 @@ struct Rig {
   explicit Rig(int64_t most_events = Timeline::kMostEvents)
       : backend(with_timeline(*create_host_backend(test::job_options(1)), sink, most_events)) {}
   Operand make(Shape shape) {
-    storages.push_back(*backend->allocate(numel(shape) * 4, Place::device));
+    storages.push_back(*backend->allocate(Bytes(numel(shape) * 4), Place::device));
     return {storages.back()->data(), {DType::f32, View::contiguous(shape)}};
   }
 };
@@ -151,7 +151,7 @@ TEST_CASE("a collective tells its bytes, its bandwidth, and where it comes from 
       using ForwardingBackend::ForwardingBackend;
     };
     auto backend = with_timeline(std::make_unique<Lent>(inner), sink);
-    auto memory = *backend->allocate(2 * 4096, Place::device);
+    auto memory = *backend->allocate(Bytes(2 * 4096), Place::device);
     Operand x{memory->data(), {DType::f32, View::contiguous({1024})}}, y = x;
     y.data += 4096;
     if (!backend->collective(all_reduce(2), {&x, 1}, {&y, 1})) return "it failed";

@@ -196,7 +196,7 @@ const Mutant kMutants[] = {
      [](planner::Plan& p) {
        line<planner::CollectiveLine>(p, 0).spec.algorithm =
            find_algorithm(Op::all_reduce, Algorithm::two_shot);
-       line<planner::KernelLine>(p, 1).inputs[1].type.view.offset = 8;  // half of it is overwritten
+       line<planner::KernelLine>(p, 1).inputs[1].type.view.offset = Elements(8);  // half of it is overwritten
      },
      "is read, but not there"},
     {"an algorithm overwrites the caller's tensor", graph_inputs, one_shot,
@@ -240,10 +240,10 @@ const Mutant kMutants[] = {
     {"storage of another dtype", eight_layers, one_shot,
      [](planner::Plan& p) { buffer(p, "buf3").type.dtype = DType::f16; }, "storage of another kind"},
     {"a window reaches outside", view_of_a_value, one_shot,
-     [](planner::Plan& p) { line<planner::CollectiveLine>(p, 0).inputs[0].type.view.offset += 1; },
+     [](planner::Plan& p) { line<planner::CollectiveLine>(p, 0).inputs[0].type.view.offset += Elements(1); },
      "reaches outside"},
     {"a window that is not contiguous", view_of_a_value, one_shot,
-     [](planner::Plan& p) { line<planner::CollectiveLine>(p, 0).inputs[0].type.view = {{2, 8}, {1, 2}, 0}; },
+     [](planner::Plan& p) { line<planner::CollectiveLine>(p, 0).inputs[0].type.view = {{2, 8}, {1, 2}, {}}; },
      "not contiguous"},
     {"freed too early", two_operands_at_once, one_shot,
      [](planner::Plan& p) {
@@ -317,7 +317,7 @@ const Mutant kMutants[] = {
      "is still read"},
     // What is returned.
     {"an output lies outside its buffer", two_operands_at_once, one_shot,
-     [](planner::Plan& p) { p.outputs[0].value.type.view.offset = 1; }, "reaches outside"},
+     [](planner::Plan& p) { p.outputs[0].value.type.view.offset = Elements(1); }, "reaches outside"},
     {"an output of another dtype", two_operands_at_once, one_shot,
      [](planner::Plan& p) { p.outputs[0].value.type.dtype = DType::f16; }, "another dtype"},
     {"an output that is a part", two_operands_at_once, one_shot,
@@ -357,15 +357,15 @@ const Mutant kMutants[] = {
      },
      "reaches outside"},
     {"a window whose end wraps round", two_operands_at_once, one_shot,
-     [](planner::Plan& p) { line<planner::KernelLine>(p, 1).inputs[0].type.view.offset = INT64_MAX - 20; },
+     [](planner::Plan& p) { line<planner::KernelLine>(p, 1).inputs[0].type.view.offset = Elements(INT64_MAX - 20); },
      "reaches outside"},
     {"a negative stride", two_operands_at_once, one_shot,
      [](planner::Plan& p) {
-       line<planner::KernelLine>(p, 1).inputs[0].type.view = {{4, 8}, {-8, 1}, 24};
+       line<planner::KernelLine>(p, 1).inputs[0].type.view = {{4, 8}, {-8, 1}, Elements(24)};
      },
      "reaches outside"},
     {"a negative offset", two_operands_at_once, one_shot,
-     [](planner::Plan& p) { line<planner::KernelLine>(p, 1).inputs[0].type.view.offset = -1; },
+     [](planner::Plan& p) { line<planner::KernelLine>(p, 1).inputs[0].type.view.offset = Elements(-1); },
      "reaches outside"},
     {"a first write that does not fill", two_operands_at_once, one_shot,
      [](planner::Plan& p) {
@@ -376,7 +376,7 @@ const Mutant kMutants[] = {
     {"a first write that fills but leaves holes", two_operands_at_once, one_shot,
      [](planner::Plan& p) {
        planner::KernelLine& exp = line<planner::KernelLine>(p, 1);
-       exp.inputs[0].type.view = exp.outputs[0].type.view = {{2}, {31}, 0};
+       exp.inputs[0].type.view = exp.outputs[0].type.view = {{2}, {31}, {}};
      },
      "is not filled by its first write"},
 
@@ -454,7 +454,7 @@ const Mutant kMutants[] = {
     {"a buffer in a pool of another place", in_place_and_host, one_shot,
      [](planner::Plan& p) { buffer(p, "buf0").type.place = Place::host; }, "a pool of another kind"},
     {"a buffer that reaches outside its pool", two_operands_at_once, one_shot,
-     [](planner::Plan& p) { buffer(p, "buf0").offset = 4; }, "reaches outside its pool"},
+     [](planner::Plan& p) { buffer(p, "buf0").offset = Bytes(4); }, "reaches outside its pool"},
     {"a buffer in no pool", two_operands_at_once, one_shot,
      [](planner::Plan& p) { buffer(p, "buf0").pool = {}; }, "lies in no pool"},
     {"a buffer without a size", two_operands_at_once, one_shot,

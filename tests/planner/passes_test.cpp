@@ -41,7 +41,7 @@ TEST_CASE("what is returned is the plan's own, each in a buffer of its own") {
   const planner::Plan permuted = planned(q.returning(
       {q.op(Op::permute, {q.op(Op::exp, {q.input(DType::f32, {4, 8})})}, {{"dims", Ints{1, 0}}})}));
   CHECK(names(permuted) == Names{"exp"});
-  CHECK(permuted.outputs[0].value.type.view == View{{8, 4}, {1, 8}, 0});
+  CHECK(permuted.outputs[0].value.type.view == View{{8, 4}, {1, 8}, {}});
 }
 
 TEST_CASE("a reshape that cannot share storage copies first") {
@@ -59,7 +59,7 @@ TEST_CASE("fusion") {
     REQUIRE(names(plan) == Names{"fused_add_mul_sigmoid_mul"});
     const planner::KernelLine kernel = kernels(plan)[0];
     CHECK(kernel.inputs.size() == 2);
-    CHECK(kernel.inputs[1].type.view == View{{4, 8}, {0, 1}, 0});
+    CHECK(kernel.inputs[1].type.view == View{{4, 8}, {0, 1}, {}});
     CHECK(kernel.spec.fused.to_string() ==
           "(f32, f32) r2 = add(r0, r1) : f32; r3 = full(0.5) : f32; r4 = mul(r2, r3) : f32; r5 = sigmoid(r4) "
           ": f32; r6 = mul(r4, r5) : f32 -> r6");
@@ -202,7 +202,7 @@ TEST_CASE("the pass that broke a plan is named") {
   CHECK(said([](planner::Plan& p) { p.outputs[0].value.buffer = BufferId(77); }) ==
         "pass memory: an output reads a buffer that is not in the table");
   CHECK(said(+[](planner::Plan& p) {
-          std::get<planner::KernelLine>(p.lines[1].line).inputs[0].type.view.offset = 1;
+          std::get<planner::KernelLine>(p.lines[1].line).inputs[0].type.view.offset = Elements(1);
         }) == "pass memory: line 2 reads outside arg0");
 }
 

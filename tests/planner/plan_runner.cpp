@@ -22,7 +22,7 @@ void for_each_offset(const View& view, F f) {
   const int64_t count = numel(view.shape);
   std::vector<int64_t> index(static_cast<size_t>(view.shape.rank()), 0);
   for (int64_t i = 0; i < count; ++i) {
-    int64_t offset = view.offset;
+    int64_t offset = view.offset.count();
     for (int d = 0; d < view.shape.rank(); ++d) offset += index[d] * view.strides[d];
     f(static_cast<size_t>(i), static_cast<size_t>(offset));
     for (int d = view.shape.rank() - 1; d >= 0 && ++index[d] == view.shape[d]; --d) index[d] = 0;

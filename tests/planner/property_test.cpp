@@ -23,8 +23,8 @@ planner::Policy policy_of(uint64_t seed) {
   if (!(seed & 2)) policy.skip.push_back("fuse");
   policy.planning = seed & 4 ? planner::Planning::reuse : planner::Planning::separate;
   policy.lowering = seed & 8 ? planner::Lowering::fallback : planner::Lowering::out_variant;
-  if (seed & 16) policy.ll_bytes = 0;
-  if (seed & 32) policy.one_shot_bytes = 0;  // two_shot, which overwrites its operand
+  if (seed & 16) policy.ll_bytes = Bytes();
+  if (seed & 32) policy.one_shot_bytes = Bytes();  // two_shot, which overwrites its operand
   if (seed & 64)
     policy.algorithms[Op::all_gather] = [](const planner::OpContext&) -> Result<std::string> {
       return "multimem";

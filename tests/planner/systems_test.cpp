@@ -69,7 +69,7 @@ TEST_CASE("S1: comm buffers") {
     CHECK(statistics(plan)["identity_copies"] == 0);
     for (const planner::PlanLine& line : plan.lines)
       if (const auto* call = std::get_if<planner::CollectiveLine>(&line.line)) {
-        CHECK(call->inputs[0].type.view.offset == 16);
+        CHECK(call->inputs[0].type.view.offset == Elements(16));
         CHECK(plan.buffer(call->inputs[0].buffer).kind == planner::BufferKind::comm);
       }
   }
@@ -112,7 +112,7 @@ TEST_CASE("a shard, which lies elsewhere on every rank, is copied before peers r
       CHECK(statistics(plan)["p2p_allocs"] == 1);
       for (const planner::PlanLine& line : plan.lines)
         if (const auto* call = std::get_if<planner::CollectiveLine>(&line.line))
-          CHECK(call->inputs[0].type.view.offset == 0);
+          CHECK(call->inputs[0].type.view.offset == Elements(0));
     }
 }
 
@@ -175,7 +175,7 @@ TEST_CASE("algorithms that overwrite their operand") {
     for (const planner::PlanLine& line : plan.lines)
       if (const auto* kernel = std::get_if<planner::KernelLine>(&line.line);
           kernel && kernel->spec.name() == "neg") {
-        CHECK(kernel->inputs[0].type.view == View{{1, 8}, {8, 1}, 24});
+        CHECK(kernel->inputs[0].type.view == View{{1, 8}, {8, 1}, Elements(24)});
         seen = true;
       }
     CHECK(seen);
@@ -217,7 +217,7 @@ TEST_CASE("S2: every choice and refusal has its reason") {
     };
     return policy;
   };
-  const planner::Policy sizes{.ll_bytes = 16384, .one_shot_bytes = 262144};
+  const planner::Policy sizes{.ll_bytes = Bytes(16384), .one_shot_bytes = Bytes(262144)};
   CHECK(choice(sizes, {4096}) == "ll: 16384 bytes <= ll_bytes 16384");
   CHECK(choice(sizes, {4097}) == "one_shot: 16388 bytes <= one_shot_bytes 262144");
   CHECK(choice(sizes, {65536}) == "one_shot: 262144 bytes <= one_shot_bytes 262144");

@@ -153,8 +153,9 @@ struct CaseMemory {
 };
 inline Result<CaseMemory> place(kernels::Backend& backend, const Case& c) {
   const AlgorithmInfo* algorithm = find_algorithm(c.op, c.algorithm);
-  int64_t size = size_of(c.dtype), before = c.offset * size;
-  int64_t in_bytes = numel(c.shape) * size, out_bytes = numel(c.output_shape()) * size;
+  const Bytes before = bytes_of(Elements(c.offset), c.dtype);
+  const Bytes in_bytes = bytes_of(Elements(numel(c.shape)), c.dtype),
+              out_bytes = bytes_of(Elements(numel(c.output_shape())), c.dtype);
   CaseMemory m;
   m.input = algorithm->symmetric == kInput ? PERI_TRY(backend.allocate_symmetric(in_bytes + before, c.group))
                                            : PERI_TRY(backend.allocate(in_bytes + before, Place::device));
@@ -169,8 +170,8 @@ inline Result<CaseMemory> place(kernels::Backend& backend, const Case& c) {
 // Contiguous operands lie where the CPU may not reach: their bytes go through memory of the host.
 inline Result<std::shared_ptr<kernels::Storage>> host_copy(kernels::Backend& backend,
                                                            const kernels::Operand& operand) {
-  return backend.allocate(std::max<int64_t>(numel(operand.type.view.shape) * size_of(operand.type.dtype), 1),
-                          Place::host);
+  const Bytes size = bytes_of(Elements(numel(operand.type.view.shape)), operand.type.dtype);
+  return backend.allocate(std::max(size, Bytes(1)), Place::host);
 }
 inline Status set_bytes(kernels::Backend& backend, const kernels::Operand& to, const std::string& bytes) {
   std::shared_ptr<kernels::Storage> host = PERI_TRY(host_copy(backend, to));

@@ -58,7 +58,7 @@ inline void load_element(const std::byte* from, Value& value, size_t i) {
 template <class F>
 void for_each_element(const View& view, F f) {
   for (int64_t i = 0; i < numel(view.shape); ++i) {
-    int64_t offset = view.offset, rest = i;
+    int64_t offset = view.offset.count(), rest = i;
     for (int d = view.shape.rank() - 1; d >= 0; --d) {
       offset += rest % view.shape[d] * view.strides[d];
       rest /= view.shape[d];
@@ -83,7 +83,7 @@ inline Result<std::string> bytes_of(kernels::Backend& backend, const kernels::Te
   const kernels::Tensor host = PERI_TRY(staging(backend, from));
   PERI_TRY(backend.copy(operand_of(from), operand_of(host)));
   PERI_TRY(backend.synchronize());
-  return std::string(reinterpret_cast<const char*>(host.data()), static_cast<size_t>(from.type.bytes()));
+  return std::string(reinterpret_cast<const char*>(host.data()), from.type.bytes().count());
 }
 inline Result<Value> read_tensor(kernels::Backend& backend, const kernels::Tensor& from) {
   const std::string bytes = PERI_TRY(bytes_of(backend, from));

@@ -68,7 +68,7 @@ CollectiveArguments arguments_of(const CheckedCollective& c, const GroupContext&
     a.from[m] = window_of(c.input_part(m));
     a.to[m] = window_of(c.output_part(m));
   }
-  a.length = c.part_bytes();
+  a.length = c.part_bytes().count();
   a.root = c.root;
   a.personal = c.is_personal();
   a.end_barrier = c.spec.end_barrier;
@@ -91,9 +91,9 @@ class CopyCall final : public CollectiveBase {
  public:
   using CollectiveBase::CollectiveBase;
   Status enqueue() override {
-    const int64_t bytes = std::min(c_.input_bytes(), c_.output_bytes());
-    if (c_.in_place() || bytes == 0) return {};
-    return check(cudaMemcpyAsync(c_.output, c_.input, static_cast<size_t>(bytes), cudaMemcpyDefault, stream_),
+    const Bytes bytes = std::min(c_.input_bytes(), c_.output_bytes());
+    if (c_.in_place() || bytes == Bytes()) return {};
+    return check(cudaMemcpyAsync(c_.output, c_.input, bytes.count(), cudaMemcpyDefault, stream_),
                  c_.operation.text());
   }
 };
@@ -180,9 +180,10 @@ class MessageCall final : public CollectiveBase {
         signature_(folded(c_.message_signature())) {}
   Status enqueue() override {
     if (c_.info().inputs == 0)
-      return check(launch_receive(view_, watch_, number_, signature_, c_.output, c_.output_bytes(), stream_),
-                   c_.operation.text());
-    return check(launch_send(view_, watch_, number_, signature_, c_.input, c_.input_bytes(), stream_),
+      return check(
+          launch_receive(view_, watch_, number_, signature_, c_.output, c_.output_bytes().count(), stream_),
+          c_.operation.text());
+    return check(launch_send(view_, watch_, number_, signature_, c_.input, c_.input_bytes().count(), stream_),
                  c_.operation.text());
   }
 
@@ -216,7 +217,7 @@ Result<std::byte*> multicast_address(GroupContext& context, const CheckedCollect
   const std::shared_ptr<SymmetricPool> pool = PERI_TRY(context.pool());
   const int64_t offset = c.symmetric(c.me()) - pool->data(c.me());
   std::byte* address = pool->multicast().address(
-      offset, c.algorithm().symmetric == kInput ? c.input_bytes() : c.output_bytes());
+      offset, (c.algorithm().symmetric == kInput ? c.input_bytes() : c.output_bytes()).count());
   if (!address) return refuse_multicast(c, pool->multicast().refusal());
   return address;
 }

@@ -10,16 +10,15 @@
 namespace peri::kernels::cuda {
 namespace {
 
-constexpr int64_t kSmallest = 512;
-constexpr int64_t kLarge = 64 << 20;  // from here on sizes are rounded to pages of the GPU
-constexpr int64_t kPage = 2 << 20;
-constexpr int64_t kMostWaiting = 256 << 20;  // of pinned memory: then the device is waited for
+constexpr Bytes kSmallest(512);
+constexpr Bytes kLarge(64 << 20);  // from here on sizes are rounded to pages of the GPU
+constexpr Bytes kPage(2 << 20);
+constexpr Bytes kMostWaiting(256 << 20);  // of pinned memory: then the device is waited for
 
-int64_t size_class(int64_t bytes) {
+Bytes size_class(Bytes bytes) {
   if (bytes <= kSmallest) return kSmallest;
-  const int64_t step =
-      bytes > kLarge ? kPage : static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(bytes))) / 8;
-  return (bytes + step - 1) / step * step;
+  if (bytes > kLarge) return rounded_up(bytes, kPage);
+  return rounded_up(bytes, Bytes(std::bit_ceil(static_cast<uint64_t>(bytes.count())) / 8));
 }
 
 void give_back(std::byte* data, Place place) {
@@ -33,7 +32,7 @@ void give_back(std::byte* data, Place place) {
 
 class OrdinaryStorage final : public Storage {
  public:
-  OrdinaryStorage(std::shared_ptr<Allocator> owner, std::byte* data, int64_t bytes, Place place)
+  OrdinaryStorage(std::shared_ptr<Allocator> owner, std::byte* data, Bytes bytes, Place place)
       : Storage(data, bytes, place, DefaultAllocator{}), owner_(std::move(owner)) {}
   ~OrdinaryStorage() override { owner_->release(data_); }
 
@@ -41,10 +40,10 @@ class OrdinaryStorage final : public Storage {
   std::shared_ptr<Allocator> owner_;
 };
 
-Result<std::shared_ptr<Storage>> Allocator::allocate(int64_t bytes, Place place) {
-  if (bytes < 0 || bytes > std::numeric_limits<int64_t>::max() / 2)
-    return fail(Code::InvalidArgument, fmt::format("an allocation of {} bytes", bytes));
-  const int64_t size = size_class(bytes);
+Result<std::shared_ptr<Storage>> Allocator::allocate(Bytes bytes, Place place) {
+  if (bytes < Bytes() || bytes > Bytes(std::numeric_limits<int64_t>::max() / 2))
+    return fail(Code::InvalidArgument, fmt::format("an allocation of {} bytes", bytes.count()));
+  const Bytes size = size_class(bytes);
   if (place == Place::host && has_many_waiting()) PERI_TRY(device_->finish());
   std::byte* data = nullptr;
   {
@@ -68,9 +67,9 @@ bool Allocator::has_many_waiting() const {
   return waiting_ > kMostWaiting;
 }
 
-Result<std::byte*> Allocator::fresh(int64_t bytes, Place place) {
+Result<std::byte*> Allocator::fresh(Bytes bytes, Place place) {
   auto ask = [&](void*& data) {
-    const auto size = static_cast<size_t>(bytes);
+    const auto size = static_cast<size_t>(bytes.count());
     return place == Place::device ? cudaMalloc(&data, size)
                                   : cudaHostAlloc(&data, size, cudaHostAllocPortable);
   };
@@ -85,11 +84,11 @@ Result<std::byte*> Allocator::fresh(int64_t bytes, Place place) {
     cudaGetLastError();
     size_t left = 0, total = 0;
     cudaMemGetInfo(&left, &total);
-    return fail(Code::OutOfMemory,
-                fmt::format("{} of {} memory: GPU {} has {} of {} left", describe_bytes(bytes),
-                            to_string(place), device_->index(), describe_bytes(static_cast<int64_t>(left)),
-                            describe_bytes(static_cast<int64_t>(total))),
-                {}, "make the problem or the number of ranks smaller");
+    return fail(
+        Code::OutOfMemory,
+        fmt::format("{} of {} memory: GPU {} has {} of {} left", describe_bytes(bytes), to_string(place),
+                    device_->index(), describe_bytes(Bytes(left)), describe_bytes(Bytes(total))),
+        {}, "make the problem or the number of ranks smaller");
   }
   PERI_TRY(check(error, fmt::format("{} of {} memory", describe_bytes(bytes), to_string(place))));
   return static_cast<std::byte*>(data);

@@ -19,7 +19,7 @@ class Allocator : public std::enable_shared_from_this<Allocator> {
  public:
   explicit Allocator(std::shared_ptr<Device> device) : device_(std::move(device)) {}
   ~Allocator();
-  Result<std::shared_ptr<Storage>> allocate(int64_t bytes, Place place);
+  Result<std::shared_ptr<Storage>> allocate(Bytes bytes, Place place);
   // The place of the block that holds `address`; host if it is nobody's.
   Place place_of(const std::byte* address) const;
   // Gives what is not in use back to the machine. Waits for the device.
@@ -28,19 +28,19 @@ class Allocator : public std::enable_shared_from_this<Allocator> {
  private:
   friend class OrdinaryStorage;
   struct Block {
-    int64_t bytes;
+    Bytes bytes;
     Place place;
   };
   bool has_many_waiting() const;
-  Result<std::byte*> fresh(int64_t bytes, Place place);
+  Result<std::byte*> fresh(Bytes bytes, Place place);
   void release(std::byte* data);
   void keep(std::byte* data, Block block);
 
   std::shared_ptr<Device> device_;
   mutable std::mutex mutex_;
   std::map<const std::byte*, Block> live_;
-  std::map<std::pair<Place, int64_t>, std::vector<std::byte*>> free_;
-  int64_t waiting_ = 0;  // bytes of the host's that were freed and that the device may still use
+  std::map<std::pair<Place, Bytes>, std::vector<std::byte*>> free_;
+  Bytes waiting_;  // of the host's memory: freed, and the device may still use it
 };
 
 }  // namespace peri::kernels::cuda

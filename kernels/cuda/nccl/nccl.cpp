@@ -71,9 +71,9 @@ ncclRedOp_t reduction_of(Reduce reduce) {
 // Memory of the device for as long as the stream uses it.
 class Scratch {
  public:
-  static Result<Scratch> allocate(std::shared_ptr<Device> device, int64_t bytes) {
+  static Result<Scratch> allocate(std::shared_ptr<Device> device, Bytes bytes) {
     void* data = nullptr;
-    PERI_TRY(check(cudaMalloc(&data, static_cast<size_t>(bytes)), describe_bytes(bytes) + " for NCCL"));
+    PERI_TRY(check(cudaMalloc(&data, bytes.count()), describe_bytes(bytes) + " for NCCL"));
     return Scratch(std::move(device), static_cast<std::byte*>(data));
   }
   Scratch(Scratch&& other) noexcept
@@ -172,10 +172,10 @@ class NcclCall final : public StreamCall {
       : nccl_(nccl), c_(std::move(call)), comm_(comm), work_(std::move(work)) {}
 
   Status allocate() {
-    const int64_t all = c_.part_bytes() * c_.members();
+    const Bytes all = c_.part_bytes() * c_.members();
     if (has_gaps(c_.input_part(0))) packed_input_.emplace(PERI_TRY(Scratch::allocate(nccl_.device(), all)));
     if (has_gaps(c_.output_part(0))) packed_output_.emplace(PERI_TRY(Scratch::allocate(nccl_.device(), all)));
-    if (moves_nothing()) packed_input_.emplace(PERI_TRY(Scratch::allocate(nccl_.device(), 4)));
+    if (moves_nothing()) packed_input_.emplace(PERI_TRY(Scratch::allocate(nccl_.device(), Bytes(4))));
     return {};
   }
 
@@ -184,7 +184,7 @@ class NcclCall final : public StreamCall {
 
   Status enqueue() override {
     if (moves_nothing()) return meet();
-    if (c_.part_bytes() == 0) return {};
+    if (c_.part_bytes() == Bytes()) return {};
     for (int m = 0; m < c_.members() && packed_input_; ++m) {
       const Window rows = c_.input_part(m);
       PERI_TRY(
@@ -203,10 +203,10 @@ class NcclCall final : public StreamCall {
   cudaStream_t stream() const { return nccl_.device()->stream(); }
   bool moves_nothing() const { return c_.info().sources == Sources::nobody; }
   bool has_gaps(const Window& window) const {
-    return window.row_stride != 0 && c_.part_bytes() > window.row_bytes;
+    return window.row_stride != 0 && c_.part_bytes() > Bytes(window.row_bytes);
   }
   std::byte* part(const std::optional<Scratch>& scratch, int member) const {
-    return scratch->data() + member * c_.part_bytes();
+    return scratch->data() + c_.part_bytes() * member;
   }
 
   // Between the rows of a part and the same without gaps, by the copy engine.
@@ -214,7 +214,7 @@ class NcclCall final : public StreamCall {
                    int64_t from_pitch) {
     return check(cudaMemcpy2DAsync(to, static_cast<size_t>(to_pitch), from, static_cast<size_t>(from_pitch),
                                    static_cast<size_t>(rows.row_bytes),
-                                   static_cast<size_t>(c_.part_bytes() / rows.row_bytes),
+                                   static_cast<size_t>(c_.part_bytes() / Bytes(rows.row_bytes)),
                                    cudaMemcpyDeviceToDevice, stream()),
                  c_.operation.text());
   }
@@ -231,8 +231,8 @@ class NcclCall final : public StreamCall {
     const NcclApi& api = nccl_.api();
     const std::byte* input = packed_input_ ? packed_input_->data() : c_.input;
     std::byte* output = packed_output_ ? packed_output_->data() : c_.output;
-    const auto bytes = static_cast<size_t>(c_.part_bytes());
-    const auto count = static_cast<size_t>(c_.part_bytes() / size_of(c_.dtype));
+    const auto bytes = static_cast<size_t>(c_.part_bytes().count());
+    const auto count = static_cast<size_t>(elements_in(c_.part_bytes(), c_.dtype).count());
     switch (op_of<CollectiveOp>(c_.spec.op)) {
       case CollectiveOp::all_reduce:
         return api.all_reduce(input, output, count, type_of(c_.dtype), reduction_of(c_.spec.reduce), comm_,

@@ -81,8 +81,9 @@ Status Multicast::check_sizes(const SharedBlocks::Growth& growth) {
                  "granularity of multicast"));
   const auto unit = static_cast<int64_t>(least);
   if (growth.offset % unit != 0 || growth.bytes % unit != 0)
-    return fail(Code::Unsupported, fmt::format("{} of symmetric memory are not whole units of {}",
-                                               describe_bytes(growth.bytes), describe_bytes(unit)));
+    return fail(Code::Unsupported,
+                fmt::format("{} of symmetric memory are not whole units of {}",
+                            describe_bytes(Bytes(growth.bytes)), describe_bytes(Bytes(unit))));
   recommended_ = static_cast<int64_t>(recommended);
   if (data_) return {};
   const int64_t bytes = rounded(most_, recommended_);

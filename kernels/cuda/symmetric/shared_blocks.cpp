@@ -70,9 +70,9 @@ Status SharedBlocks::map(Chunk& chunk, int member, CUmemGenericAllocationHandle 
 
 Status SharedBlocks::map_own(Chunk& chunk, int member) {
   const CUmemAllocationProp p = properties(device_->index());
-  PERI_TRY(
-      check(driver().create(&chunk.own, static_cast<size_t>(chunk.bytes), &p, 0),
-            fmt::format("{} of symmetric memory on GPU {}", describe_bytes(chunk.bytes), device_->index())));
+  PERI_TRY(check(
+      driver().create(&chunk.own, static_cast<size_t>(chunk.bytes), &p, 0),
+      fmt::format("{} of symmetric memory on GPU {}", describe_bytes(Bytes(chunk.bytes)), device_->index())));
   PERI_TRY(map(chunk, member, chunk.own));
   PERI_TRY(check(cudaMemsetAsync(data(member) + chunk.offset, 0, static_cast<size_t>(chunk.bytes),
                                  device_->side_stream()),
@@ -133,7 +133,7 @@ Status SharedBlocks::grow(job::Control& control, const Group& group, int64_t byt
                           const job::Operation& operation) {
   if (bytes > stride_ - bytes_)
     return operation.fail(Code::OutOfMemory, fmt::format("{} more are wanted than GPU {} has",
-                                                         describe_bytes(bytes), device_->index()));
+                                                         describe_bytes(Bytes(bytes)), device_->index()));
   Chunk chunk = next_chunk(bytes);
   Status grown = exchange_files(chunk, control, group, operation);
   if (grown)

@@ -10,7 +10,7 @@
 namespace peri::kernels::cuda {
 
 CudaSymmetricMemory::CudaSymmetricMemory(GroupContext& context, std::shared_ptr<SymmetricPool> pool,
-                                         int64_t offset, int64_t bytes, uint64_t id)
+                                         Bytes offset, Bytes bytes, uint64_t id)
     : context_(context),
       group_(context.group()),
       index_(context.index()),
@@ -51,10 +51,9 @@ Status CudaSymmetricMemory::wait_signal(int member, int channel, std::string_vie
                operation.text());
 }
 
-Status CudaSymmetricMemory::write(std::byte* to, const std::byte* source, int64_t bytes) {
-  return check(
-      cudaMemcpyAsync(to, source, static_cast<size_t>(bytes), cudaMemcpyDefault, context_.device()->stream()),
-      "copy to symmetric memory");
+Status CudaSymmetricMemory::write(std::byte* to, const std::byte* source, Bytes bytes) {
+  return check(cudaMemcpyAsync(to, source, bytes.count(), cudaMemcpyDefault, context_.device()->stream()),
+               "copy to symmetric memory");
 }
 
 Status CudaSymmetricMemory::fill(std::byte* to, uint32_t value, int64_t count) {
@@ -82,13 +81,13 @@ class SymmetricStorage final : public Storage {
 }  // namespace
 
 Result<std::shared_ptr<Storage>> allocate_symmetric(GroupContext& context,
-                                                    std::shared_ptr<SymmetricBlocks> known, int64_t bytes,
+                                                    std::shared_ptr<SymmetricBlocks> known, Bytes bytes,
                                                     const job::Operation& operation) {
-  if (bytes < 0 || bytes > std::numeric_limits<int64_t>::max() / (2 * context.size()))
-    return operation.fail(Code::InvalidArgument, fmt::format("an allocation of {} bytes", bytes));
+  if (bytes < Bytes() || bytes > Bytes(std::numeric_limits<int64_t>::max() / (2 * context.size())))
+    return operation.fail(Code::InvalidArgument, fmt::format("an allocation of {} bytes", bytes.count()));
   PERI_TRY(context.ensure(operation));  // so that signals need not, which are not collective
   std::shared_ptr<SymmetricPool> pool = PERI_TRY(context.pool());
-  const int64_t offset = PERI_TRY(pool->take(context.control(), bytes, operation));
+  const Bytes offset(PERI_TRY(pool->take(context.control(), bytes.count(), operation)));
   const uint64_t id = job::next_allocation(context.control(), context.group());
   auto memory = std::make_unique<CudaSymmetricMemory>(context, std::move(pool), offset, bytes, id);
   return std::make_shared<SymmetricStorage>(std::move(memory), std::move(known));

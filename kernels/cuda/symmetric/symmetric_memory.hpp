@@ -13,15 +13,17 @@ namespace peri::kernels::cuda {
 // A member's view of one allocation. Signals, barriers and copies are issued in the stream.
 class CudaSymmetricMemory final : public SymmetricMemory {
  public:
-  CudaSymmetricMemory(GroupContext& context, std::shared_ptr<SymmetricPool> pool, int64_t offset,
-                      int64_t bytes, uint64_t id);
-  ~CudaSymmetricMemory() override { pool_->give_back(offset_, bytes_); }
+  CudaSymmetricMemory(GroupContext& context, std::shared_ptr<SymmetricPool> pool, Bytes offset, Bytes bytes,
+                      uint64_t id);
+  ~CudaSymmetricMemory() override { pool_->give_back(offset_.count(), bytes_.count()); }
 
   const Group& group() const override { return group_; }
-  int64_t bytes() const override { return bytes_; }
+  Bytes bytes() const override { return bytes_; }
   int index() const override { return index_; }
   std::byte* buffer(int member) const override { return pool_->data(member) + offset_; }
-  bool has_multicast() const override { return pool_->multicast().address(offset_, bytes_) != nullptr; }
+  bool has_multicast() const override {
+    return pool_->multicast().address(offset_.count(), bytes_.count()) != nullptr;
+  }
   uint64_t id() const override { return id_; }
 
   Status barrier(std::string_view op) override;
@@ -29,20 +31,20 @@ class CudaSymmetricMemory final : public SymmetricMemory {
   Status wait_signal(int member, int channel, std::string_view op) override;
 
  private:
-  Status write(std::byte* to, const std::byte* source, int64_t bytes) override;
+  Status write(std::byte* to, const std::byte* source, Bytes bytes) override;
   Status fill(std::byte* to, uint32_t value, int64_t count) override;
 
   GroupContext& context_;
   Group group_;  // a copy: the storage may outlive the backend and its contexts
   int index_;
   std::shared_ptr<SymmetricPool> pool_;
-  int64_t offset_, bytes_;
+  Bytes offset_, bytes_;
   uint64_t id_;
 };
 
 // Collective over the context's group.
 Result<std::shared_ptr<Storage>> allocate_symmetric(GroupContext& context,
-                                                    std::shared_ptr<SymmetricBlocks> known, int64_t bytes,
+                                                    std::shared_ptr<SymmetricBlocks> known, Bytes bytes,
                                                     const job::Operation& operation);
 
 }  // namespace peri::kernels::cuda

@@ -36,7 +36,7 @@ Result<std::shared_ptr<SymmetricPool>> SymmetricPool::create(std::shared_ptr<Dev
 Result<int64_t> SymmetricPool::take(job::Control& control, int64_t bytes, const job::Operation& operation) {
   if (bytes > kMostBytes)
     return operation.fail(Code::OutOfMemory,
-                          fmt::format("{} are more than a GPU has", describe_bytes(bytes)));
+                          fmt::format("{} are more than a GPU has", describe_bytes(Bytes(bytes))));
   bytes = std::max(rounded(bytes), kAlignment);
   // What was freed may be in use by what this rank, and by the exchange all members, have issued.
   PERI_TRY(device_->finish());

@@ -13,14 +13,14 @@ class CopyCall final : public HostCall {
   explicit CopyCall(const HostCollective& c)
       : input_(c.input), output_(c.output), bytes_(std::min(c.input_bytes(), c.output_bytes())) {}
   Status run() override {
-    if (output_ != input_ && bytes_ > 0) std::memmove(output_, input_, static_cast<size_t>(bytes_));
+    if (output_ != input_ && bytes_ > Bytes()) std::memmove(output_, input_, bytes_.count());
     return {};
   }
 
  private:
   const std::byte* input_;
   std::byte* output_;
-  int64_t bytes_;
+  Bytes bytes_;
 };
 
 }  // namespace

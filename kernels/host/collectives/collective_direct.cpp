@@ -61,7 +61,7 @@ class PullReduce final : public DirectCall {
 
  private:
   Status move() override {
-    const int64_t total = c_.part_bytes();
+    const int64_t total = c_.part_bytes().count();
     for (int64_t at = 0; at < total;) {
       const int64_t length = std::min(total - at, part_.row_bytes);
       multimem_load_reduce(c_, sources_, c_.output + at, part_.address(at), length);
@@ -82,12 +82,13 @@ class PullCopy final : public DirectCall {
 
  private:
   Status move() override {
-    if (c_.part_bytes() == 0) return {};
+    const int64_t total = c_.part_bytes().count();
+    if (total == 0) return {};
     for (int step = 0; step < c_.members(); ++step) {
       int m = (c_.me() + step) % c_.members();  // not all from the same member at once
       if (!c_.is_source(m)) continue;
       if (c_.symmetric(m) == c_.output) continue;  // the root's in-place broadcast
-      copy_window(c_.output, to_[static_cast<size_t>(m)], c_.symmetric(m), from_, 0, c_.part_bytes());
+      copy_window(c_.output, to_[static_cast<size_t>(m)], c_.symmetric(m), from_, 0, total);
     }
     return {};
   }
@@ -103,9 +104,10 @@ class PushGather final : public DirectCall {
 
  private:
   Status move() override {
-    if (c_.part_bytes() == 0) return {};
-    for (int64_t at = 0; at < c_.part_bytes();) {
-      const int64_t length = std::min(c_.part_bytes() - at, to_.row_bytes);
+    const int64_t total = c_.part_bytes().count();
+    if (total == 0) return {};
+    for (int64_t at = 0; at < total;) {
+      const int64_t length = std::min(total - at, to_.row_bytes);
       multimem_store(c_, to_.address(at), c_.input + at, length);
       at += length;
     }
@@ -125,18 +127,18 @@ class SplitReduce final : public DirectCall {
   }
 
   explicit SplitReduce(const HostCollective& checked)
-      : DirectCall(checked, !pushes(checked)), pushes_(pushes(c_)) {
+      : DirectCall(checked, !pushes(checked)), pushes_(pushes(c_)), bytes_(c_.input_bytes().count()) {
     c_.signature += pushes_;
     // Parts are whole cache lines, so that no line is written by two.
-    const int64_t even = (c_.input_bytes() + c_.members() - 1) / c_.members();
+    const int64_t even = (bytes_ + c_.members() - 1) / c_.members();
     part_ = std::max<int64_t>((even + 63) / 64 * 64, 64);
   }
 
  private:
-  int64_t begin(int member) const { return std::min(member * part_, c_.input_bytes()); }
+  int64_t begin(int member) const { return std::min(member * part_, bytes_); }
 
   Status move() override {
-    if (c_.input_bytes() == 0) return c_.synchronize(kMiddle);
+    if (bytes_ == 0) return c_.synchronize(kMiddle);
     constexpr int64_t kTileBytes = 16 << 10;  // reduced, then stored to the others while it is in the cache
     std::byte* mine = c_.symmetric(c_.me());
     const int64_t end = begin(c_.me() + 1);
@@ -148,7 +150,7 @@ class SplitReduce final : public DirectCall {
     }
     PERI_TRY(c_.synchronize(kMiddle));
     if (pushes_) {
-      if (c_.output != mine) copy_bytes(c_.output, mine, c_.input_bytes());
+      if (c_.output != mine) copy_bytes(c_.output, mine, bytes_);
       return {};
     }
     for (int step = 0; step < c_.members(); ++step) {
@@ -158,7 +160,7 @@ class SplitReduce final : public DirectCall {
     return {};
   }
   bool pushes_;
-  int64_t part_;
+  int64_t bytes_, part_;
 };
 
 }  // namespace

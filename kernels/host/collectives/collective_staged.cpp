@@ -25,7 +25,7 @@ class StagedCall : public HostCall {
   Status run() override {
     c_.context.control().enter(c_.operation);
     PERI_TRY(c_.context.ensure(c_.operation));
-    const int64_t total = c_.part_bytes();
+    const int64_t total = c_.part_bytes().count();
     int64_t at = 0;
     do {  // an empty collective still meets
       const int64_t length = std::min(chunk_, total - at);
@@ -96,8 +96,8 @@ class MessageCall final : public HostCall {
     if (!channel_)
       channel_ = PERI_TRY(
           c_.communicator.channel(c_.group(), sending ? me : peer, sending ? peer : me, c_.operation));
-    if (sending) return channel_->send(c_.input, c_.input_bytes(), signature_, c_.operation);
-    return channel_->receive(c_.output, c_.output_bytes(), signature_, c_.operation);
+    if (sending) return channel_->send(c_.input, c_.input_bytes().count(), signature_, c_.operation);
+    return channel_->receive(c_.output, c_.output_bytes().count(), signature_, c_.operation);
   }
 
  private:

@@ -21,7 +21,7 @@ Status GroupContext::set_up(const job::Operation& operation) {
   size_t staging = static_cast<size_t>(kStagingBytes) * 2 * members;
   size_t before_staging = (pads + signals + 4095) / 4096 * 4096;
   std::shared_ptr<os::Mapping> mapping =
-      PERI_TRY(share_memory(control_, group_, static_cast<int64_t>(before_staging + staging), operation));
+      PERI_TRY(share_memory(control_, group_, Bytes(before_staging + staging), operation));
   pads_ = reinterpret_cast<Pad*>(mapping->data());
   signals_ = reinterpret_cast<Signal*>(mapping->data() + pads);
   staging_ = mapping->data() + before_staging;
@@ -95,8 +95,8 @@ Result<std::unique_ptr<Channel>> Channel::open(job::Control& control, const Grou
   bool sending = control.rank() == from;
   os::Fd file;
   if (sending) {
-    file = PERI_TRY(os::create_shared_file(sizeof(Ring)));
-    PERI_TRY(os::reserve(file, 0, sizeof(Ring)));
+    file = PERI_TRY(os::create_shared_file(Bytes(sizeof(Ring))));
+    PERI_TRY(os::reserve(file, {}, Bytes(sizeof(Ring))));
     PERI_TRY(control.send(to, key, "", &file, operation));
   } else {
     file = std::move(PERI_TRY(control.receive(from, key, operation)).file);

@@ -10,20 +10,22 @@
 namespace peri::kernels::host {
 namespace {
 
-int64_t stride_of(int64_t bytes) {
-  return std::max<int64_t>((bytes + 4095) / 4096 * 4096, 4096);
+constexpr Bytes kPage(4096);
+
+Bytes stride_of(Bytes bytes) {
+  return std::max(rounded_up(bytes, kPage), kPage);
 }
 
 // Takes this rank's equal share of the file. It does so itself so that the pages lie in memory near to it.
-Result<std::shared_ptr<os::Mapping>> map_and_reserve(const os::Fd& file, int64_t share, int index) {
+Result<std::shared_ptr<os::Mapping>> map_and_reserve(const os::Fd& file, Bytes share, int index) {
   std::shared_ptr<os::Mapping> mapping = PERI_TRY(os::Mapping::of_file(file));
-  PERI_TRY(os::reserve(file, share * index, std::clamp<int64_t>(mapping->bytes() - share * index, 0, share)));
+  PERI_TRY(os::reserve(file, share * index, std::clamp(mapping->bytes() - share * index, Bytes(), share)));
   return mapping;
 }
 
 }  // namespace
 
-Result<std::shared_ptr<os::Mapping>> share_memory(job::Control& control, const Group& group, int64_t bytes,
+Result<std::shared_ptr<os::Mapping>> share_memory(job::Control& control, const Group& group, Bytes bytes,
                                                   const job::Operation& operation) {
   const int members = group.size();
   const int index = group.index_of(control.rank());
@@ -42,14 +44,14 @@ Result<std::shared_ptr<os::Mapping>> share_memory(job::Control& control, const G
     if (!message.file.valid()) return operation.fail(Code::OutOfMemory, message.text);
     file = std::move(message.file);
   }
-  int64_t share = (bytes / members + 4095) / 4096 * 4096;
+  const Bytes share = rounded_up(bytes / members, kPage);
   Result<std::shared_ptr<os::Mapping>> mapping = map_and_reserve(file, share, index);
   PERI_TRY(job::agree(control, group, mapping ? Status() : std::unexpected(mapping.error()), operation));
   return mapping;
 }
 
 HostSymmetricMemory::HostSymmetricMemory(GroupContext& context, std::shared_ptr<os::Mapping> mapping,
-                                         int64_t bytes, uint64_t id)
+                                         Bytes bytes, uint64_t id)
     : context_(context),
       group_(context.group()),
       index_(context.index()),
@@ -77,8 +79,8 @@ Status HostSymmetricMemory::wait_signal(int member, int channel, std::string_vie
   return context_.wait_signal(member, channel, operation);
 }
 
-Status HostSymmetricMemory::write(std::byte* to, const std::byte* source, int64_t bytes) {
-  copy_bytes(to, source, bytes);
+Status HostSymmetricMemory::write(std::byte* to, const std::byte* source, Bytes bytes) {
+  copy_bytes(to, source, bytes.count());
   return {};
 }
 
@@ -114,10 +116,10 @@ class SymmetricStorage final : public Storage {
 }  // namespace
 
 Result<std::shared_ptr<Storage>> allocate_symmetric(GroupContext& context,
-                                                    std::shared_ptr<SymmetricBlocks> blocks, int64_t bytes,
+                                                    std::shared_ptr<SymmetricBlocks> blocks, Bytes bytes,
                                                     const job::Operation& operation) {
-  if (bytes < 0 || bytes > std::numeric_limits<int64_t>::max() / (2 * context.size()))
-    return operation.fail(Code::InvalidArgument, fmt::format("an allocation of {} bytes", bytes));
+  if (bytes < Bytes() || bytes > Bytes(std::numeric_limits<int64_t>::max() / (2 * context.size())))
+    return operation.fail(Code::InvalidArgument, fmt::format("an allocation of {} bytes", bytes.count()));
   job::Control& control = context.control();
   std::shared_ptr<job::MemoryLedger> ledger = control.ledger();
   PERI_TRY(context.ensure(operation));  // so that signals need not, which are not collective

@@ -14,19 +14,18 @@ namespace peri::kernels::host {
 
 // Collective: a shared file of `bytes`, made by the group's first member, sent to the others and mapped by
 // all. It holds zeros. `bytes` follows from the operation's text, which is compared (RankMismatch).
-Result<std::shared_ptr<os::Mapping>> share_memory(job::Control& control, const Group& group, int64_t bytes,
+Result<std::shared_ptr<os::Mapping>> share_memory(job::Control& control, const Group& group, Bytes bytes,
                                                   const job::Operation& operation);
 
 // A member's view of one allocation.
 class HostSymmetricMemory final : public SymmetricMemory {
  public:
-  HostSymmetricMemory(GroupContext& context, std::shared_ptr<os::Mapping> mapping, int64_t bytes,
-                      uint64_t id);
+  HostSymmetricMemory(GroupContext& context, std::shared_ptr<os::Mapping> mapping, Bytes bytes, uint64_t id);
 
   const Group& group() const override { return group_; }
-  int64_t bytes() const override { return bytes_; }
+  Bytes bytes() const override { return bytes_; }
   int index() const override { return index_; }
-  std::byte* buffer(int member) const override { return mapping_->data() + member * stride_; }
+  std::byte* buffer(int member) const override { return mapping_->data() + stride_ * member; }
   bool has_multicast() const override { return true; }
 
   Status barrier(std::string_view op) override;
@@ -36,21 +35,20 @@ class HostSymmetricMemory final : public SymmetricMemory {
   uint64_t id() const override { return id_; }
 
  private:
-  Status write(std::byte* to, const std::byte* source, int64_t bytes) override;
+  Status write(std::byte* to, const std::byte* source, Bytes bytes) override;
   Status fill(std::byte* to, uint32_t value, int64_t count) override;
 
   GroupContext& context_;
   Group group_;  // a copy: the storage may outlive the backend and its contexts
   int index_;
   std::shared_ptr<os::Mapping> mapping_;  // shared with ranks that are threads of this process
-  int64_t bytes_;
-  int64_t stride_;
+  Bytes bytes_, stride_;
   uint64_t id_;
 };
 
 // Collective over the context's group.
 Result<std::shared_ptr<Storage>> allocate_symmetric(GroupContext& context,
-                                                    std::shared_ptr<SymmetricBlocks> blocks, int64_t bytes,
+                                                    std::shared_ptr<SymmetricBlocks> blocks, Bytes bytes,
                                                     const job::Operation& operation);
 
 }  // namespace peri::kernels::host

@@ -62,7 +62,7 @@ Status launch_on_device(const KernelSpec& spec, std::span<const Window> inputs,
       cudaMemcpyAsync(arena + used, memory->data(), memory->size(), cudaMemcpyHostToDevice, stream);
       used += (memory->size() + 255) / 256 * 256;
     }
-    return copies[memory] + window.view.offset * size_of(window.dtype);
+    return copies[memory] + bytes_of(window.view.offset, window.dtype);
   };
   std::vector<OperandType> in, out;
   std::vector<std::byte*> in_data, out_data;
@@ -121,7 +121,7 @@ TEST_CASE("addresses of any alignment") {
     auto shifted = [&](const Value& value) {
       Window wide = blank({dtype, {numel(value.type.shape) + 1}});
       Window window{wide.memory, dtype, View::contiguous(value.type.shape)};
-      window.view.offset = wide.view.offset + 1;
+      window.view.offset = wide.view.offset + Elements(1);
       for_each_element(window.view, [&](int64_t i, int64_t offset) {
         store_element(window.memory->data() + offset * size_of(dtype), value, static_cast<size_t>(i));
       });

@@ -19,8 +19,9 @@ Window with_gaps(const Value& value, bool transposed, int64_t gap, int64_t shift
   const int64_t rows = value.type.shape[0], columns = value.type.shape[1];
   const int64_t leading = (transposed ? rows : columns) + gap;
   Window window = blank({value.type.dtype, {(transposed ? columns : rows) * leading + shift}});
-  window.view = {
-      {rows, columns}, {transposed ? 1 : leading, transposed ? leading : 1}, window.view.offset + shift};
+  window.view = {{rows, columns},
+                 {transposed ? 1 : leading, transposed ? leading : 1},
+                 window.view.offset + Elements(shift)};
   for_each_element(window.view, [&](int64_t i, int64_t offset) {
     store_element(window.memory->data() + offset * size_of(window.dtype), value, static_cast<size_t>(i));
   });
