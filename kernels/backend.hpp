@@ -19,7 +19,7 @@
 #include "core/ops/kernel.hpp"
 #include "core/topology.hpp"
 #include "kernels/step.hpp"
-#include "kernels/symmetric_memory.hpp"
+#include "kernels/symmetric/symmetric_memory.hpp"
 #include "kernels/tensor.hpp"
 
 namespace peri::kernels {

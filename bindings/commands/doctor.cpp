@@ -11,7 +11,7 @@
 #include "core/env.hpp"
 #include "kernels/host/simd/versions.hpp"
 #include "kernels/os/machine.hpp"
-#include "kernels/plugin.hpp"
+#include "kernels/plugin/plugin.hpp"
 
 namespace peri::commands {
 namespace {

@@ -14,7 +14,7 @@
 #include "core/env.hpp"
 #include "core/random_bits.hpp"
 #include "core/thread.hpp"
-#include "kernels/plugin.hpp"
+#include "kernels/plugin/plugin.hpp"
 
 namespace peri::commands {
 namespace {

@@ -20,7 +20,7 @@
 #include "bindings/lua/environment.hpp"
 #include "bindings/session/compiled.hpp"
 #include "core/env.hpp"
-#include "kernels/plugin.hpp"
+#include "kernels/plugin/plugin.hpp"
 #include "planner/plan.hpp"
 
 namespace peri::commands {

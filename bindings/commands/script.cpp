@@ -21,8 +21,8 @@
 #include "bindings/session/session.hpp"
 #include "core/env.hpp"
 #include "core/thread.hpp"
-#include "kernels/plugin.hpp"
-#include "kernels/timed_backend.hpp"
+#include "kernels/plugin/plugin.hpp"
+#include "kernels/timeline/timed_backend.hpp"
 
 namespace peri::commands {
 namespace {

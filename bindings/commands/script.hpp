@@ -7,7 +7,7 @@
 
 #include "bindings/session/session.hpp"
 #include "kernels/backend.hpp"
-#include "kernels/timeline.hpp"
+#include "kernels/timeline/timeline.hpp"
 
 namespace peri::commands {
 

@@ -10,7 +10,7 @@
 #include "core/env.hpp"
 #include "core/error.hpp"
 #include "kernels/os/descriptor.hpp"
-#include "kernels/timeline.hpp"
+#include "kernels/timeline/timeline.hpp"
 
 namespace peri::files {
 

@@ -18,7 +18,7 @@
 #include "kernels/cuda/matmul/matmul.hpp"
 #include "kernels/cuda/memory/memory.hpp"
 #include "kernels/cuda/symmetric/symmetric_memory.hpp"
-#include "kernels/plugin_entry.hpp"
+#include "kernels/plugin/plugin_entry.hpp"
 #include "kernels/prepare_steps.hpp"
 
 namespace peri::kernels::cuda {

@@ -1,7 +1,7 @@
 // What this machine has for the CUDA backend, and which ways collectives would take: for `peri doctor`.
 #pragma once
 
-#include "kernels/plugin.hpp"
+#include "kernels/plugin/plugin.hpp"
 
 namespace peri::kernels::cuda {
 

@@ -11,7 +11,7 @@
 #include <cstdio>
 #include <iostream>
 
-#include "kernels/plugin.hpp"
+#include "kernels/plugin/plugin.hpp"
 #include "tests/support/ranks.hpp"
 
 namespace {

@@ -7,7 +7,7 @@
 #include <thread>
 
 #include "kernels/forwarding_backend.hpp"
-#include "kernels/timed_backend.hpp"
+#include "kernels/timeline/timed_backend.hpp"
 #include "tests/support/ranks.hpp"
 
 using namespace peri;

@@ -11,7 +11,7 @@
 #include "kernels/cuda/peers.hpp"
 #include "kernels/cuda/symmetric/group_context.hpp"
 #include "kernels/job/group_table.hpp"
-#include "kernels/symmetric_blocks.hpp"
+#include "kernels/symmetric/symmetric_blocks.hpp"
 
 namespace peri::kernels::cuda {
 

@@ -4,8 +4,8 @@
 #include <fmt/format.h>
 
 #include "core/ops/attributes_of.hpp"
+#include "kernels/compute/kernel_forms.hpp"
 #include "kernels/cuda/compute/kernel_compile.hpp"
-#include "kernels/kernel_forms.hpp"
 
 namespace peri::kernels::cuda {
 namespace {

@@ -9,10 +9,10 @@
 
 #include <fmt/format.h>
 
+#include "kernels/compute/kernel_cache.hpp"
 #include "kernels/cuda/compute/kernel_compile.hpp"
 #include "kernels/cuda/memory/device.hpp"
 #include "kernels/cuda/nvrtc/nvrtc.hpp"
-#include "kernels/kernel_cache.hpp"
 
 namespace peri::kernels::cuda {
 namespace {

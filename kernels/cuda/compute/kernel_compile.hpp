@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-#include "kernels/call.hpp"
+#include "kernels/compute/call.hpp"
 #include "kernels/cuda/compute/kernel.hpp"
 #include "kernels/cuda/nvrtc/source.hpp"
 

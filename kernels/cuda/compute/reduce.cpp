@@ -4,9 +4,9 @@
 #include <fmt/format.h>
 
 #include "core/ops/attributes_of.hpp"
+#include "kernels/compute/kernel_forms.hpp"
+#include "kernels/compute/sum_order.hpp"
 #include "kernels/cuda/compute/kernel_compile.hpp"
-#include "kernels/kernel_forms.hpp"
-#include "kernels/sum_order.hpp"
 
 namespace peri::kernels::cuda {
 namespace {

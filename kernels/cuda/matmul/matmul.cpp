@@ -7,7 +7,7 @@
 #include <optional>
 
 #include "core/ops/attributes_of.hpp"
-#include "kernels/kernel_forms.hpp"
+#include "kernels/compute/kernel_forms.hpp"
 
 namespace peri::kernels::cuda {
 namespace {

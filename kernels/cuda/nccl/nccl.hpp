@@ -16,7 +16,7 @@
 #include <string>
 #include <vector>
 
-#include "kernels/collective_call.hpp"
+#include "kernels/collectives/collective_call.hpp"
 #include "kernels/cuda/monitor.hpp"
 
 namespace peri::kernels::cuda {

@@ -20,7 +20,7 @@ PERI_EMBED(scalar_float, "core/types/scalar_float.hpp")
 PERI_EMBED(std, "kernels/cuda/nvrtc/source_std.cuh")
 PERI_EMBED(op, "kernels/cuda/nvrtc/source_op.cuh")
 PERI_EMBED(elements, "kernels/cuda/nvrtc/source_elements.cuh")
-PERI_EMBED(sum_order, "kernels/sum_order.hpp")
+PERI_EMBED(sum_order, "kernels/compute/sum_order.hpp")
 PERI_EMBED(fold, "kernels/cuda/nvrtc/source_fold.cuh")
 PERI_EMBED(pointwise, "kernels/cuda/compute/pointwise.cuh")
 PERI_EMBED(creation, "kernels/cuda/compute/creation.cuh")
@@ -52,7 +52,7 @@ std::span<const Header> headers() {
       {"core/types/scalar_float.hpp", peri_embedded_scalar_float},
       {"kernels/cuda/nvrtc/source_std.cuh", peri_embedded_std},
       {"kernels/cuda/nvrtc/source_elements.cuh", peri_embedded_elements},
-      {"kernels/sum_order.hpp", peri_embedded_sum_order},
+      {"kernels/compute/sum_order.hpp", peri_embedded_sum_order},
       {"kernels/cuda/nvrtc/source_fold.cuh", peri_embedded_fold},
       {"kernels/cuda/compute/pointwise.cuh", peri_embedded_pointwise},
       {"kernels/cuda/compute/creation.cuh", peri_embedded_creation},

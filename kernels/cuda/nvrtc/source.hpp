@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "core/types/dtype.hpp"
-#include "kernels/space.hpp"
+#include "kernels/compute/space.hpp"
 
 namespace peri::kernels::cuda {
 

@@ -2,8 +2,8 @@
 // changes a bit, and the host backend gives the same ones.
 #pragma once
 
+#include "kernels/compute/sum_order.hpp"
 #include "kernels/cuda/nvrtc/source_elements.cuh"
-#include "kernels/sum_order.hpp"
 
 namespace peri::kernels::cuda {
 

@@ -93,8 +93,8 @@ struct ChannelView {
   int peer;            // global rank
 };
 
-// kernels/collective_call.hpp's Window; rows without gaps are one row of kUnbroken bytes, longer than any
-// tensor and divided by every word.
+// kernels/collectives/collective_call.hpp's Window; rows without gaps are one row of kUnbroken bytes, longer
+// than any tensor and divided by every word.
 inline constexpr int64_t kUnbroken = int64_t{1} << 62;
 struct PartWindow {
   int64_t row_bytes, row_stride, begin;

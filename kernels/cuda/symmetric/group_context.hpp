@@ -6,7 +6,7 @@
 #include <memory>
 #include <string>
 
-#include "kernels/collective_call.hpp"
+#include "kernels/collectives/collective_call.hpp"
 #include "kernels/cuda/monitor.hpp"
 #include "kernels/cuda/symmetric/symmetric_pool.hpp"
 

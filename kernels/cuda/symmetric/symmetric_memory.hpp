@@ -6,7 +6,7 @@
 
 #include "kernels/cuda/memory/device.hpp"
 #include "kernels/cuda/symmetric/group_context.hpp"
-#include "kernels/symmetric_blocks.hpp"
+#include "kernels/symmetric/symmetric_blocks.hpp"
 
 namespace peri::kernels::cuda {
 

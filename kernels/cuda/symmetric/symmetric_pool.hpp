@@ -7,7 +7,7 @@
 #include <mutex>
 
 #include "kernels/cuda/symmetric/multicast.hpp"
-#include "kernels/free_room.hpp"
+#include "kernels/symmetric/free_room.hpp"
 
 namespace peri::kernels::cuda {
 

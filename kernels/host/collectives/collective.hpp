@@ -8,7 +8,7 @@
 #include <span>
 #include <tuple>
 
-#include "kernels/collective_call.hpp"
+#include "kernels/collectives/collective_call.hpp"
 #include "kernels/host/collectives/collective_reduce.hpp"
 #include "kernels/host/symmetric/signal.hpp"
 #include "kernels/host/symmetric/symmetric_memory.hpp"

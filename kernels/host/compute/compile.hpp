@@ -4,7 +4,7 @@
 #include <memory>
 #include <span>
 
-#include "kernels/call.hpp"
+#include "kernels/compute/call.hpp"
 #include "kernels/host/compute/kernel.hpp"
 
 namespace peri::kernels::host {

@@ -1,8 +1,8 @@
 // contiguous and cat: every input is copied to its part of the output.
 #include "core/ops/attributes_of.hpp"
+#include "kernels/compute/kernel_forms.hpp"
 #include "kernels/host/compute/compile.hpp"
 #include "kernels/host/simd/strided_copy.hpp"
-#include "kernels/kernel_forms.hpp"
 
 namespace peri::kernels::host {
 namespace {

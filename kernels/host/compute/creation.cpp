@@ -6,10 +6,10 @@
 
 #include "core/ops/attributes_of.hpp"
 #include "core/types/random.hpp"
+#include "kernels/compute/space.hpp"
 #include "kernels/host/compute/compile.hpp"
 #include "kernels/host/compute/threads.hpp"
 #include "kernels/host/simd/elements.hpp"
-#include "kernels/space.hpp"
 
 namespace peri::kernels::host {
 namespace {

@@ -1,7 +1,7 @@
 // Folding an array in the order of sum_order.hpp.
 #pragma once
 
-#include "kernels/sum_order.hpp"
+#include "kernels/compute/sum_order.hpp"
 
 namespace peri::kernels::host {
 

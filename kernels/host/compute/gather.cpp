@@ -4,11 +4,11 @@
 #include <cstring>
 
 #include "core/ops/attributes_of.hpp"
+#include "kernels/compute/space.hpp"
 #include "kernels/host/compute/compile.hpp"
 #include "kernels/host/compute/threads.hpp"
 #include "kernels/host/simd/elements.hpp"
 #include "kernels/host/simd/strided_copy.hpp"
-#include "kernels/space.hpp"
 
 namespace peri::kernels::host {
 namespace {

@@ -1,8 +1,8 @@
 // From a spec to a kernel: picks the family, and keeps what was compiled.
 #include "kernels/host/compute/kernel.hpp"
 
+#include "kernels/compute/kernel_cache.hpp"
 #include "kernels/host/compute/compile.hpp"
-#include "kernels/kernel_cache.hpp"
 
 namespace peri::kernels::host {
 namespace {

@@ -6,11 +6,11 @@
 
 #include <fmt/format.h>
 
+#include "kernels/compute/space.hpp"
 #include "kernels/host/compute/compile.hpp"
 #include "kernels/host/compute/threads.hpp"
 #include "kernels/host/matmul/tile_ops.hpp"
 #include "kernels/host/simd/elements.hpp"
-#include "kernels/space.hpp"
 
 namespace peri::kernels::host {
 namespace {

@@ -6,12 +6,12 @@
 #include <vector>
 
 #include "core/ops/attributes_of.hpp"
+#include "kernels/compute/kernel_forms.hpp"
 #include "kernels/host/compute/compile.hpp"
 #include "kernels/host/compute/fold.hpp"
 #include "kernels/host/compute/threads.hpp"
 #include "kernels/host/simd/elements.hpp"
 #include "kernels/host/simd/isa.hpp"
-#include "kernels/kernel_forms.hpp"
 
 namespace peri::kernels::host {
 namespace {

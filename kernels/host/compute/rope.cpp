@@ -3,11 +3,11 @@
 #include <array>
 
 #include "core/ops/attributes_of.hpp"
+#include "kernels/compute/kernel_forms.hpp"
 #include "kernels/host/compute/compile.hpp"
 #include "kernels/host/compute/threads.hpp"
 #include "kernels/host/simd/elements.hpp"
 #include "kernels/host/simd/isa.hpp"
-#include "kernels/kernel_forms.hpp"
 
 namespace peri::kernels::host {
 namespace {

@@ -4,7 +4,7 @@
 #include <optional>
 #include <utility>
 
-#include "kernels/kernel_forms.hpp"
+#include "kernels/compute/kernel_forms.hpp"
 
 namespace peri::kernels::host {
 namespace {

@@ -1,8 +1,8 @@
 // A batch of matrix products in one normal form, and the two ways to compute it.
 #pragma once
 
+#include "kernels/compute/space.hpp"
 #include "kernels/host/compute/compile.hpp"
-#include "kernels/space.hpp"
 
 namespace peri::kernels::host {
 

@@ -3,7 +3,7 @@
 
 #include <cstddef>
 
-#include "kernels/space.hpp"
+#include "kernels/compute/space.hpp"
 
 namespace peri::kernels::host {
 

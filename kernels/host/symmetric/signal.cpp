@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "kernels/collective_call.hpp"
+#include "kernels/collectives/collective_call.hpp"
 #include "kernels/host/collectives/collective_copy.hpp"
 #include "kernels/host/symmetric/symmetric_memory.hpp"
 

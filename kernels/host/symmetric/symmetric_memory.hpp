@@ -7,7 +7,7 @@
 
 #include "kernels/host/symmetric/signal.hpp"
 #include "kernels/os/shared_file.hpp"
-#include "kernels/symmetric_blocks.hpp"
+#include "kernels/symmetric/symmetric_blocks.hpp"
 #include "kernels/tensor.hpp"
 
 namespace peri::kernels::host {

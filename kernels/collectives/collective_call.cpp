@@ -1,4 +1,4 @@
-#include "kernels/collective_call.hpp"
+#include "kernels/collectives/collective_call.hpp"
 
 #include <fmt/format.h>
 

@@ -1,5 +1,5 @@
 // How iteration spaces are simplified.
-#include "kernels/space.hpp"
+#include "kernels/compute/space.hpp"
 
 #include <algorithm>
 #include <cstdlib>

@@ -1,11 +1,11 @@
-#include "kernels/plugin.hpp"
+#include "kernels/plugin/plugin.hpp"
 
 #include <dlfcn.h>
 #include <fmt/format.h>
 
 #include <filesystem>
 
-#include "kernels/plugin_entry.hpp"
+#include "kernels/plugin/plugin_entry.hpp"
 
 namespace peri::kernels {
 namespace {

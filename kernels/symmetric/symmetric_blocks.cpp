@@ -1,4 +1,4 @@
-#include "kernels/symmetric_blocks.hpp"
+#include "kernels/symmetric/symmetric_blocks.hpp"
 
 #include <algorithm>
 

@@ -1,9 +1,9 @@
-// What the plugin offers to the program that loads it (kernels/plugin.cpp), by these names.
+// What the plugin offers to the program that loads it (kernels/plugin/plugin.cpp), by these names.
 #pragma once
 
 #include <memory>
 
-#include "kernels/plugin.hpp"
+#include "kernels/plugin/plugin.hpp"
 
 extern "C" {
 void peri_cuda_create(const peri::kernels::JobOptions* options,

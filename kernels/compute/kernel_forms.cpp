@@ -1,4 +1,4 @@
-#include "kernels/kernel_forms.hpp"
+#include "kernels/compute/kernel_forms.hpp"
 
 #include <cmath>
 #include <cstdlib>

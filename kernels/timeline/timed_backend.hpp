@@ -6,7 +6,7 @@
 #include <memory>
 
 #include "kernels/backend.hpp"
-#include "kernels/timeline.hpp"
+#include "kernels/timeline/timeline.hpp"
 
 namespace peri::kernels {
 

@@ -1,7 +1,7 @@
 // A mark's time is known once the stream has passed it, so what was issued waits here for its times. They are
 // read whenever the stream has been waited for anyway, and before a recording is replayed again, whose marks
 // are passed anew: a traced program waits for each replay before the next one of the same recording.
-#include "kernels/timed_backend.hpp"
+#include "kernels/timeline/timed_backend.hpp"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>

@@ -6,8 +6,8 @@
 #include <optional>
 #include <vector>
 
-#include "kernels/call.hpp"
-#include "kernels/space.hpp"
+#include "kernels/compute/call.hpp"
+#include "kernels/compute/space.hpp"
 
 namespace peri::kernels {
 

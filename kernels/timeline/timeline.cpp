@@ -1,4 +1,4 @@
-#include "kernels/timeline.hpp"
+#include "kernels/timeline/timeline.hpp"
 
 #include <fmt/format.h>
 #include <unistd.h>

@@ -4,7 +4,7 @@
 #include <map>
 #include <mutex>
 
-#include "kernels/symmetric_memory.hpp"
+#include "kernels/symmetric/symmetric_memory.hpp"
 
 namespace peri::kernels {
 

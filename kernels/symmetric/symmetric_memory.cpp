@@ -1,5 +1,5 @@
 // What writes into peers' blocks are checked for, on every backend in the same words.
-#include "kernels/symmetric_memory.hpp"
+#include "kernels/symmetric/symmetric_memory.hpp"
 
 #include <fmt/format.h>
 

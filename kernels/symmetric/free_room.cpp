@@ -1,4 +1,4 @@
-#include "kernels/free_room.hpp"
+#include "kernels/symmetric/free_room.hpp"
 
 #include <fmt/format.h>
 

@@ -1,5 +1,5 @@
 // Which family a kernel is of, and what a call is checked for.
-#include "kernels/call.hpp"
+#include "kernels/compute/call.hpp"
 
 #include <vector>
 
