@@ -7,7 +7,9 @@
 
 namespace peri {
 
-// "1.5 GiB", "4096 bytes".
+// For messages: "4096 bytes", "1.5 GiB".
 std::string describe_bytes(Bytes bytes);
+// For tables: "512 B", "64 KiB", "1.5 MiB".
+std::string short_bytes(Bytes bytes);
 
 }  // namespace peri

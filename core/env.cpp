@@ -98,7 +98,6 @@ Environment read_environment(const std::function<const char*(const char*)>& get)
   env.ompi_rank = variables.text("OMPI_COMM_WORLD_RANK");
   env.ompi_world_size = variables.text("OMPI_COMM_WORLD_SIZE");
   env.ompi_local_rank = variables.text("OMPI_COMM_WORLD_LOCAL_RANK");
-  env.ompi_local_size = variables.text("OMPI_COMM_WORLD_LOCAL_SIZE");
   env.ompi_job = variables.text("OMPI_MCA_ess_base_jobid");
   env.slurm_rank = variables.text("SLURM_PROCID");
   env.slurm_world_size = variables.text("SLURM_NTASKS");

@@ -13,24 +13,32 @@ namespace peri {
 
 struct Environment {
   // Set by `peri run` for the ranks that it starts; a user does not set them. Default: not set.
-  std::optional<std::string> job;  // PERI_JOB: the job's name, 128 random bits in hexadecimal
-  std::optional<int> rank;         // PERI_RANK: this rank, from 0
-  std::optional<int> world_size;   // PERI_WORLD_SIZE: how many ranks there are, at least 1
-
-  std::optional<int> timeline;  // PERI_TIMELINE: the descriptor of the file for this rank's events
+  // PERI_JOB: the job's name, 128 random bits in hexadecimal.
+  std::optional<std::string> job;
+  // PERI_RANK: this rank, from 0.
+  std::optional<int> rank;
+  // PERI_WORLD_SIZE: how many ranks there are, at least 1.
+  std::optional<int> world_size;
+  // PERI_TIMELINE: the descriptor of the file for this rank's events.
+  std::optional<int> timeline;
 
   // For the user.
-  double timeout = 60;  // PERI_TIMEOUT: seconds until an absent rank is given up, at least 0.001. Default: 60
-  int threads = 0;      // PERI_THREADS: threads of one rank. Default: 0, the machine's cores over its ranks
-  bool multicast = false;  // PERI_MULTICAST: 1 allows NVLink multicast where nothing forbids it. Default: 0
-  bool p2p =
-      true;  // PERI_P2P: 0 treats GPUs as if none could reach another's memory, to try NCCL. Default: 1
-  std::optional<std::string> nccl;  // PERI_NCCL: the library's file. Default: libnccl.so.2, where it is found
+  // PERI_TIMEOUT: seconds until an absent rank is given up, at least 0.001. Default: 60.
+  double timeout = 60;
+  // PERI_THREADS: threads of one rank. Default: 0, the machine's cores over its ranks.
+  int threads = 0;
+  // PERI_MULTICAST: 1 allows NVLink multicast where nothing forbids it. Default: 0.
+  bool multicast = false;
+  // PERI_P2P: 0 treats GPUs as if none could reach another's memory, to try NCCL. Default: 1.
+  bool p2p = true;
+  // PERI_NCCL: the library's file. Default: libnccl.so.2, where it is found.
+  std::optional<std::string> nccl;
 
   // Where a user's files belong. Default: not set.
-  std::optional<std::string>
-      xdg_cache_home;               // XDG_CACHE_HOME: kernels/cuda/cache lies in its folder perilune
-  std::optional<std::string> home;  // HOME: else in .cache/perilune there
+  // XDG_CACHE_HOME: its folder perilune holds compiled device code.
+  std::optional<std::string> xdg_cache_home;
+  // HOME: else its folder .cache/perilune does.
+  std::optional<std::string> home;
 
   // Others' switches that forbid NVLink multicast. Default: not set.
   std::optional<std::string> nccl_nvls_enable;         // NCCL_NVLS_ENABLE: all but 1 and 2 forbid
@@ -47,7 +55,6 @@ struct Environment {
   std::optional<std::string> ompi_rank;            // OMPI_COMM_WORLD_RANK
   std::optional<std::string> ompi_world_size;      // OMPI_COMM_WORLD_SIZE
   std::optional<std::string> ompi_local_rank;      // OMPI_COMM_WORLD_LOCAL_RANK
-  std::optional<std::string> ompi_local_size;      // OMPI_COMM_WORLD_LOCAL_SIZE
   std::optional<std::string> ompi_job;             // OMPI_MCA_ess_base_jobid
   std::optional<std::string> slurm_rank;           // SLURM_PROCID
   std::optional<std::string> slurm_world_size;     // SLURM_NTASKS

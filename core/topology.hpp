@@ -11,17 +11,22 @@
 namespace peri {
 
 struct RankLocation {
-  std::string host;  // tells machines apart; empty: that of all ranks without one
-  std::string
-      device;         // the UUID of its GPU, whatever number the process knows it by; empty: the host's cores
-  bool nccl = false;  // its process can use NCCL
+  // Tells machines apart; empty: that of all ranks without one.
+  std::string host;
+  // The UUID of its GPU, whatever number the process knows it by; empty: the host's cores.
+  std::string device;
+  // Its process can use NCCL.
+  bool nccl = false;
 };
 
 // What all members of a group have in common.
 struct Reach {
-  bool memory = true;    // each maps the others' symmetric memory: of one host, between GPUs by P2P
-  bool nccl = false;     // NCCL connects them, which wants a GPU for each
-  bool network = false;  // some are on different hosts
+  // Each maps the others' symmetric memory: of one host, between GPUs by P2P.
+  bool memory = true;
+  // NCCL connects them, which wants a GPU for each.
+  bool nccl = false;
+  // Some are on different hosts.
+  bool network = false;
 };
 
 class Topology {

@@ -7,16 +7,16 @@
 namespace peri::cudagraph {
 namespace {
 
-constexpr int64_t kMostSets = 64;
-constexpr int64_t kMostCalls = 128;    // in the recordings of all sets, if each has one
-constexpr Bytes kMostBytes(16 << 20);  // of all sets: in turn they should not drive each other from caches
+constexpr int64_t kMaxSets = 64;
+constexpr int64_t kMaxCalls = 128;    // in the recordings of all sets, if each has one
+constexpr Bytes kMaxBytes(16 << 20);  // of all sets: in turn they should not drive each other from caches
 
 // A power of two: where one function's outputs are another's inputs, and both take their sets in turn, the
 // pairs that need a recording are then as few as the sets of the one that has more.
-size_t most_sets(Bytes bytes, int64_t calls) {
+size_t max_sets(Bytes bytes, int64_t calls) {
   const int64_t wanted =
-      std::min(kMostBytes / std::max(bytes, Bytes(1)), kMostCalls / std::max<int64_t>(calls, 1));
-  return std::bit_floor(static_cast<uint64_t>(std::clamp<int64_t>(wanted, 2, kMostSets)));
+      std::min(kMaxBytes / std::max(bytes, Bytes(1)), kMaxCalls / std::max<int64_t>(calls, 1));
+  return std::bit_floor(static_cast<uint64_t>(std::clamp<int64_t>(wanted, 2, kMaxSets)));
 }
 
 }  // namespace
@@ -35,7 +35,7 @@ Outputs::Outputs(const planner::Plan& plan, PlanStorage& storage, kernels::Backe
     buffers_.push_back(id);
     bytes += plan.buffer(id).bytes();
   }
-  most_sets_ = buffers_.empty() ? 1 : most_sets(bytes, calls);
+  max_sets_ = buffers_.empty() ? 1 : max_sets(bytes, calls);
 }
 
 // The lowest: after the caller's language has collected, all functions begin again with their first sets, and
@@ -61,7 +61,7 @@ Status Outputs::add_set() {
 Result<size_t> Outputs::choose() {
   size_t next = find_free();
   if (next == sets_.size()) {
-    if (sets_.size() < most_sets_) {
+    if (sets_.size() < max_sets_) {
       PERI_TRY(add_set());
     } else {
       next = (chosen_ + 1) % sets_.size();

@@ -22,7 +22,7 @@ class Outputs {
   Status allocate() { return add_set(); }
 
   // Whether the next `choose` finds a set that nobody holds, or may make one.
-  bool has_free() const { return sets_.size() < most_sets_ || find_free() < sets_.size(); }
+  bool has_free() const { return sets_.size() < max_sets_ || find_free() < sets_.size(); }
   // The number of the set that the call writes; its blocks become the buffers'.
   Result<size_t> choose();
   // What the call has written, without the write-backs.
@@ -44,7 +44,7 @@ class Outputs {
   // By output of the plan: its block in a set, or -1 if it has none.
   std::vector<int> block_of_;
   std::vector<Set> sets_;
-  size_t most_sets_;
+  size_t max_sets_;
   size_t chosen_ = 0;
 };
 

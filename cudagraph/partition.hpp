@@ -9,11 +9,13 @@
 namespace peri::cudagraph {
 
 struct Signature {
-  std::vector<BufferId> input_buffers;   // read here, written before (or graph inputs)
-  std::vector<BufferId> output_buffers;  // written here, needed later or returned
+  // Read here, written before (or graph inputs).
+  std::vector<BufferId> input_buffers;
+  // Written here, needed later or returned.
+  std::vector<BufferId> output_buffers;
   std::vector<BufferId> constants;
-  std::vector<BufferId>
-      hoisted_allocations;  // allocated by this captured partition for an uncaptured one after it (S5)
+  // Allocated by this captured partition for an uncaptured one after it (S5 of planner/SYSTEMS.md).
+  std::vector<BufferId> hoisted_allocations;
 };
 
 struct Partition {

@@ -27,12 +27,16 @@ namespace peri::kernels {
 struct JobOptions {
   int rank = 0;
   int world_size = 1;
-  std::optional<int>
-      local_rank;         // among the ranks of this host, which take its GPUs in turn; absent: the rank
-  std::string job;        // shared by the ranks of one job, unguessable; names abstract sockets only
-  double timeout_s = 60;  // deadline of every wait on a peer
-  int threads = 1;        // threads that this rank may use, itself included
-  bool may_spin = true;   // false when ranks x threads exceed the cores: waits sleep at once
+  // Among the ranks of this host, which take its GPUs in turn; absent: the rank.
+  std::optional<int> local_rank;
+  // Shared by the ranks of one job, unguessable; names abstract sockets only.
+  std::string job;
+  // Deadline of every wait on a peer.
+  double timeout_s = 60;
+  // Threads that this rank may use, itself included.
+  int threads = 1;
+  // False when ranks x threads exceed the cores: waits sleep at once.
+  bool may_spin = true;
 };
 
 inline constexpr const char* kOutdatedRecording =
@@ -103,8 +107,8 @@ class Backend {
   // Marks this place in the stream.
   virtual Result<std::unique_ptr<Mark>> mark() = 0;
   // When the stream passed these marks last, on `host_clock` (GPUs: to a few microseconds); nothing for those
-  // that it has not reached. Never waits. Whoever asks for some asks for all that he still wants to know
-  // about, as the clocks may be compared anew after that.
+  // that it has not reached. Never waits. Each call may compare the clocks anew, so ask in one call for
+  // all marks whose times belong together.
   virtual std::vector<std::optional<int64_t>> times(std::span<const Mark* const> marks) = 0;
 
   // Every member's text, in group order: for agreement on plans. Not capturable. `what` names the step in

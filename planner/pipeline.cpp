@@ -28,7 +28,7 @@ struct PassRow {
   bool optional;  // may be skipped: the plan is then larger or slower, but right
 };
 constexpr PassRow kPasses[] = {
-    {Pass::dead_code, "dead_code", true}, {Pass::select_algorithms, "select_algorithms", true},
+    {Pass::dead_code, "dead_code", true}, {Pass::select_algorithms, "select_algorithms", false},
     {Pass::lower, "lower", false},        {Pass::fuse, "fuse", true},
     {Pass::realize, "realize", false},    {Pass::write_in_place, "write_in_place", true},
     {Pass::memory, "memory", false},      {Pass::check, "check", true},
@@ -48,7 +48,10 @@ Status check_skips(const Policy& policy) {
     }
     if (!row->optional)
       return fail(Code::InvalidArgument,
-                  fmt::format("pass \"{}\" cannot be skipped: later passes need what it makes", name));
+                  fmt::format("pass \"{}\" cannot be skipped: later passes need what it makes", name), {},
+                  row->pass == Pass::select_algorithms
+                      ? "a policy's auto_select = false leaves the choice at ll"
+                      : "");
   }
   return {};
 }
@@ -88,9 +91,8 @@ Result<Plan> plan(const Graph& program, const World& world, const Policy& policy
   show(Pass::dead_code, graph);
 
   // The script says what is wanted, the policy how it is done. From here on every collective has an
-  // algorithm, or is known to be the identity. Skipped: what the script does not name is done by `ll`.
-  Selection selection = PERI_TRY(select_algorithms(
-      graph, policy, runs(Pass::select_algorithms) ? Selecting::automatic : Selecting::plain));
+  // algorithm, or is known to be the identity.
+  Selection selection = PERI_TRY(select_algorithms(graph, policy));
   show(Pass::select_algorithms, selection.decisions);
 
   // The policy's functions are the script's. From here on all of them have been asked.

@@ -30,6 +30,8 @@ struct OpContext {
   // By what the members of its group reach each other.
   Reach reach;
   Origin origin;
+  // Up to this size `ll` answers soonest: Policy::ll_bytes, or as measured.
+  Bytes ll_bytes;
 };
 
 // Empty: the planner chooses.
@@ -49,6 +51,8 @@ struct Policy {
   std::optional<Bytes> ll_bytes;
   // Up to this size: one_shot; above: two_shot (all_reduce).
   std::optional<Bytes> one_shot_bytes;
+  // False: collectives for which the script names no algorithm stay with `ll`.
+  bool auto_select = true;
   Lowering lowering = Lowering::out_variant;
   Planning planning = Planning::reuse;
   bool capture = true;
@@ -57,8 +61,7 @@ struct Policy {
   std::string machine = "host";
   // Where the ranks are, which decides what the members of a group can use.
   Topology topology;
-  // Names of passes that are left out: `--skip`, and in Lua also `fuse = false` and `auto_select = false`
-  // (without select_algorithms functional collectives stay with `ll`).
+  // Names of passes that are left out; `--skip` adds to them.
   std::vector<std::string> skip;
 };
 

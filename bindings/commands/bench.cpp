@@ -10,6 +10,7 @@
 #include <sstream>
 
 #include "bindings/commands/bench.hpp"
+#include "core/bytes.hpp"
 
 namespace peri::commands {
 namespace {
@@ -71,12 +72,6 @@ double median(std::vector<double> values) {
   auto middle = values.begin() + static_cast<int64_t>(values.size() / 2);
   std::nth_element(values.begin(), middle, values.end());
   return *middle;
-}
-
-std::string size_text(int64_t bytes) {
-  if (bytes >= 1 << 20 && bytes % (1 << 20) == 0) return fmt::format("{} MiB", bytes >> 20);
-  if (bytes >= 1 << 10 && bytes % (1 << 10) == 0) return fmt::format("{} KiB", bytes >> 10);
-  return fmt::format("{} B", bytes);
 }
 
 bool is_host(const kernels::Backend& backend) {
@@ -150,7 +145,7 @@ std::string table_of(const Times& times, const std::vector<int64_t>& sizes,
   text += "\n";
   double log_ratios = 0, lowest = 1e30;
   for (int64_t size : sizes) {
-    text += fmt::format("{:>10}", size_text(size));
+    text += fmt::format("{:>10}", short_bytes(size));
     double best = 1e30;
     for (const AlgorithmInfo* algorithm : chosen) {
       const double time = median(times.at({size, algorithm}));

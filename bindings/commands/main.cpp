@@ -14,7 +14,7 @@
 #include "bindings/commands/manual.hpp"
 #include "bindings/commands/script.hpp"
 #include "bindings/commands/stubs.hpp"
-#include "bindings/files/new_file.hpp"
+#include "bindings/files/atomic_file.hpp"
 #include "bindings/files/timeline_file.hpp"
 #include "bindings/launcher/exit_codes.hpp"
 #include "bindings/lua/environment.hpp"
@@ -128,7 +128,7 @@ Result<int> script_command(Options& options, const CLI::App& command_line) {
   PERI_TRY(check_passes(options.script.compile));
   PERI_TRY(take_script(command_line, options.script));
   for (const std::string& path : {options.script.dot, options.script.html})
-    if (!path.empty()) PERI_TRY(files::NewFile::create(path));  // now, and not after the run
+    if (!path.empty()) PERI_TRY(files::AtomicFile::create(path));  // now, and not after the run
   warn_of_late_ranks(options.script);
   return on_every_rank(options.start, [&](const kernels::JobOptions& job) -> Result<int> {
     std::unique_ptr<kernels::TimelineSink> timeline;

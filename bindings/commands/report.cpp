@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <sstream>
 
+#include "core/bytes.hpp"
 #include "planner/lines.hpp"
 
 namespace peri::commands {
@@ -44,13 +45,6 @@ std::string escaped(const std::string& text) {
         result += c;
     }
   return result;
-}
-
-std::string bytes_text(int64_t bytes) {
-  const double value = static_cast<double>(bytes);
-  if (bytes >= 1 << 20) return fmt::format("{:.1f} MiB", value / (1 << 20));
-  if (bytes >= 1 << 10) return fmt::format("{:.1f} KiB", value / (1 << 10));
-  return fmt::format("{} B", bytes);
 }
 
 const char* class_of(planner::BufferKind kind) {
@@ -122,7 +116,7 @@ std::string memory_chart(const planner::Plan& plan, const std::vector<cudagraph:
     if (!labelled[s.storage]) {
       svg += fmt::format("<text x=\"0\" y=\"{:.1f}\">{} {}</text>\n", y + 14,
                          buffer.kind == planner::BufferKind::comm ? "comm" : to_string(buffer.type.place),
-                         bytes_text(buffer.bytes().count()));
+                         short_bytes(buffer.bytes()));
       labelled[s.storage] = true;
     }
     svg += fmt::format(
@@ -147,7 +141,7 @@ std::string figures(const std::map<std::string, double>& statistics) {
   std::string html = "<div class=\"figures\">\n";
   for (const auto& [name, value] : statistics) {
     const bool whole = value == static_cast<double>(static_cast<int64_t>(value));
-    const std::string text = name.ends_with("_bytes") ? bytes_text(static_cast<int64_t>(value))
+    const std::string text = name.ends_with("_bytes") ? short_bytes(Bytes(static_cast<int64_t>(value)))
                              : whole                  ? fmt::format("{:.0f}", value)
                                                       : fmt::format("{:.2f}", value);
     html += fmt::format("<div><span>{}</span><b>{}</b></div>\n", name, text);

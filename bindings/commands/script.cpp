@@ -13,7 +13,7 @@
 
 #include "bindings/commands/report.hpp"
 #include "bindings/commands/signals.hpp"
-#include "bindings/files/new_file.hpp"
+#include "bindings/files/atomic_file.hpp"
 #include "bindings/launcher/exit_codes.hpp"
 #include "bindings/lua/chunk.hpp"
 #include "bindings/lua/compile.hpp"
@@ -67,7 +67,7 @@ Status call(lua_State* L, int arguments) {
 }
 
 Status write_file(const std::string& path, const std::string& text) {
-  files::NewFile file = PERI_TRY(files::NewFile::create(path));
+  files::AtomicFile file = PERI_TRY(files::AtomicFile::create(path));
   PERI_TRY(file.write(text.data(), text.size()));
   return file.take_place();
 }

@@ -55,6 +55,7 @@ function File:names() end
 ---@field dtype peri.dtype
 ---@field shape integer[] of the first operand
 ---@field bytes integer of the first operand
+---@field ll_bytes integer up to this size ll answers soonest, as measured
 ---@field group_size integer
 ---@field reduce string
 ---@field machine "host"|"cuda"
@@ -70,13 +71,11 @@ function File:names() end
 ---@field ll_bytes? integer up to this size: ll
 ---@field one_shot_bytes? integer up to this size: one_shot
 ---@field lowering? "out_variant"|"fallback"
----@field planning? "reuse"
+---@field planning? "reuse"|"separate" separate: every buffer has its own memory
 ---@field barriers? "full"
----@field fuse? boolean
----@field reuse? boolean
 ---@field capture? boolean
 ---@field split? boolean|fun(op: peri.OpContext): boolean? true: this operation is not captured
----@field skip? string[] names of passes left out
+---@field skip? string[] names of passes left out, such as "fuse"
 
 ---@class peri.CompileOptions
 ---@field policy? peri.Policy

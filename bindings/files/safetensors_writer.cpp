@@ -6,7 +6,7 @@
 #include <set>
 #include <tuple>
 
-#include "bindings/files/new_file.hpp"
+#include "bindings/files/atomic_file.hpp"
 #include "bindings/files/safetensors.hpp"
 
 namespace peri::files {
@@ -85,7 +85,7 @@ Status write_safetensors(const std::string& path, std::vector<SafetensorsTensor>
            std::tuple(-size_of(b.dtype), std::string_view(b.name));
   });
   const std::string header = PERI_TRY(header_of(tensors, metadata));
-  NewFile file = PERI_TRY(NewFile::create(path));
+  AtomicFile file = PERI_TRY(AtomicFile::create(path));
   PERI_TRY(file.write(header.data(), header.size()));
   for (const SafetensorsTensor& tensor : tensors)
     PERI_TRY(file.write(tensor.bytes.data(), tensor.bytes.size()));

@@ -12,7 +12,7 @@
 #include <optional>
 #include <string_view>
 
-#include "bindings/files/new_file.hpp"
+#include "bindings/files/atomic_file.hpp"
 
 namespace peri::files {
 namespace {
@@ -83,7 +83,7 @@ Result<TimelineFile> TimelineFile::create(const std::string& path, int parts) {
   std::error_code ignored;
   if (std::filesystem::is_directory(path, ignored))
     return fail(Code::IoError, path + ": cannot write it: a folder");
-  PERI_TRY(NewFile::create(path));  // gone at once: only whether it can be
+  PERI_TRY(AtomicFile::create(path));  // gone at once: only whether it can be
   TimelineFile file;
   file.path_ = path;
   for (int i = 0; i < parts; ++i) {
@@ -107,7 +107,7 @@ Status TimelineFile::write() const {
     return fstat(part.get(), &info) == 0 && info.st_size == 0;
   };
   if (std::all_of(parts_.begin(), parts_.end(), is_empty)) return {};
-  NewFile file = PERI_TRY(NewFile::create(path_));
+  AtomicFile file = PERI_TRY(AtomicFile::create(path_));
   auto put = [&](std::string_view text) { return file.write(text.data(), text.size()); };
   constexpr std::string_view kBetween = ",\n";
   PERI_TRY(put("{\"displayTimeUnit\":\"ns\",\"traceEvents\":[\n"));

@@ -34,7 +34,7 @@ constexpr auto kMomentAfterFailure = 1200ms;
 constexpr auto kKillAfterFailure = 1600ms;
 constexpr auto kKillAfterSignal = 1500ms;
 constexpr size_t kReadBytes = 64 << 10;
-constexpr size_t kMostUnwritten = 1 << 20;  // then the ranks' pipes fill up and the ranks wait
+constexpr size_t kMaxUnwritten = 1 << 20;  // then the ranks' pipes fill up and the ranks wait
 
 // Signals arrive as data while this lives; the mask that was there before is kept for the ranks. SIGPIPE is
 // among them so that `peri run | head` is a way to stop a job too.
@@ -92,7 +92,7 @@ class Writer {
     queue_.push_back({stream, std::move(text)});
   }
   bool empty() const { return queue_.empty(); }
-  bool full() const { return size_ > kMostUnwritten; }
+  bool full() const { return size_ > kMaxUnwritten; }
   void drop() { queue_.clear(), size_ = 0; }
   int descriptor() const { return descriptor_of(queue_.front().stream); }
 

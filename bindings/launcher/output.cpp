@@ -38,7 +38,7 @@ void RankOutput::feed(int rank, Stream stream, std::string_view bytes, Time now)
   for (;;) {
     size_t newline = bytes.find('\n');
     lane.partial.append(bytes.substr(0, newline));
-    if (newline == std::string_view::npos && lane.partial.size() < kLongestLine) break;
+    if (newline == std::string_view::npos && lane.partial.size() < kMaxLine) break;
     take_line(lane, stream, std::exchange(lane.partial, {}), now);
     if (newline == std::string_view::npos) break;
     bytes.remove_prefix(newline + 1);
@@ -64,7 +64,7 @@ std::optional<RankOutput::Time> RankOutput::next_deadline() const {
   for (const Channel& channel : channels_) {
     for (const Lane& lane : channel.lanes) {
       if (lane.pending.empty()) continue;
-      Time due = lane.pending.front().arrived + kLongestWait;
+      Time due = lane.pending.front().arrived + kMaxWait;
       next = next ? std::min(*next, due) : due;
     }
   }
@@ -72,7 +72,7 @@ std::optional<RankOutput::Time> RankOutput::next_deadline() const {
 }
 
 bool RankOutput::full(int rank, Stream stream) const {
-  return channel(stream).lanes[rank].pending_bytes > kMostPending;
+  return channel(stream).lanes[rank].pending_bytes > kMaxPending;
 }
 
 RankOutput::Tail RankOutput::tail(int rank) const {
@@ -114,7 +114,7 @@ void RankOutput::merge(Channel& channel, Time now, std::string& text) {
       const Lane& lane = channel.lanes[rank];
       if (lane.ended && lane.pending.empty()) continue;
       ranks.push_back(rank);
-      full = full || lane.pending_bytes > kMostPending;
+      full = full || lane.pending_bytes > kMaxPending;
       all_ended = all_ended && lane.ended;
       if (lane.pending.empty()) {
         waiting = true;
@@ -132,7 +132,7 @@ void RankOutput::merge(Channel& channel, Time now, std::string& text) {
       continue;
     }
     const bool ample = !waiting && (full || all_ended);  // enough to align by, or all there will be
-    if (now - *oldest < kLongestWait && !ample) return;
+    if (now - *oldest < kMaxWait && !ample) return;
 
     // The first line of the first rank that all others have too, and where each has it.
     std::vector<size_t> counts(static_cast<size_t>(ranks_), 0);
@@ -155,7 +155,7 @@ void RankOutput::merge(Channel& channel, Time now, std::string& text) {
     if (!aligned) {
       for (int rank : ranks) {
         const auto& pending = channel.lanes[rank].pending;
-        auto young = [&](const Line& line) { return !ample && now - line.arrived < kLongestWait / 2; };
+        auto young = [&](const Line& line) { return !ample && now - line.arrived < kMaxWait / 2; };
         counts[rank] = std::find_if(pending.begin(), pending.end(), young) - pending.begin();
       }
     }

@@ -22,7 +22,7 @@ enum class Lines : uint8_t { separate, merged };
 // nothing is lost.
 //
 // Merging: a line is shown once when every rank that still writes to that stream has it next. If they differ,
-// the oldest line waits at most kLongestWait; then the ranks are aligned again at the first line that all of
+// the oldest line waits at most kMaxWait; then the ranks are aligned again at the first line that all of
 // them have waiting, and what stands before it (or, if there is no such line, what has waited) is shown rank
 // by rank.
 class RankOutput {
@@ -31,9 +31,9 @@ class RankOutput {
   using Time = Clock::time_point;
   using Sink = std::function<void(Stream, std::string)>;
 
-  static constexpr std::chrono::milliseconds kLongestWait{100};
-  static constexpr size_t kLongestLine = size_t{64} << 20;  // bytes; a longer line is broken
-  static constexpr size_t kMostPending = size_t{4} << 20;   // bytes per rank and stream, see full()
+  static constexpr std::chrono::milliseconds kMaxWait{100};
+  static constexpr size_t kMaxLine = size_t{64} << 20;    // bytes; a longer line is broken
+  static constexpr size_t kMaxPending = size_t{4} << 20;  // bytes per rank and stream, see full()
   static constexpr size_t kLastLines = 20;
 
   RankOutput(int ranks, Lines out, Lines err, Sink sink);

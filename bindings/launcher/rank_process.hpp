@@ -14,14 +14,20 @@
 namespace peri::launcher {
 
 struct RankStart {
-  std::vector<std::string> command;      // argv; command[0] is a path, not looked up
-  std::vector<std::string> environment;  // "NAME=value", all of it
-  std::vector<int> cores;                // to run on; empty: wherever it likes
-  int inherited = -1;                    // a descriptor that stays open in it
-  bool inherit_stdin = false;            // else /dev/null
-  bool own_process_group =
-      true;              // signals from the terminal do not reach it, and it is ended with its children
-  sigset_t signal_mask;  // that it begins with
+  // argv; command[0] is a path, not looked up.
+  std::vector<std::string> command;
+  // "NAME=value", all of it.
+  std::vector<std::string> environment;
+  // To run on; empty: any.
+  std::vector<int> cores;
+  // A descriptor that stays open in it.
+  int inherited = -1;
+  // Else /dev/null.
+  bool inherit_stdin = false;
+  // Signals from the terminal do not reach it, and it is ended with its children.
+  bool own_process_group = true;
+  // That it begins with.
+  sigset_t signal_mask;
 };
 
 // How a child's end is told: an exit code, or the signal that killed it.

@@ -26,12 +26,12 @@ class Collector {
     allowance_ = 0;
     new_bytes_ = {};
     lua_gc(L, LUA_GCCOLLECT, 0);
-    patience_ = is_enough() ? 1 : patience_ < kMostPatience ? 2 * patience_ : patience_;
+    patience_ = is_enough() ? 1 : patience_ < kMaxPatience ? 2 * patience_ : patience_;
     return true;
   }
 
  private:
-  static constexpr int64_t kMostPatience = 64;
+  static constexpr int64_t kMaxPatience = 64;
 
   // KiB of Lua's heap that a collection may cost.
   int64_t allowance_ = 0;

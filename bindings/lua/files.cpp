@@ -49,10 +49,8 @@ Result<Shard> read_shard(lua_State* L, int index, const files::SafetensorsEntry&
     const Group group = lua_isnil(L, -1) ? session(L).world() : PERI_TRY(to_group(L, lua_gettop(L)));
     const int member = group.index_of(session(L).rank());
     if (member < 0)
-      return fail(
-          Code::InvalidArgument,
-          fmt::format("tensor: rank {} is not in the shard's group {}", session(L).rank(), group.to_string()),
-          origin(L));
+      return fail(Code::InvalidArgument, "tensor: shard: " + not_in_group(group, session(L).rank()),
+                  origin(L));
     shard = {static_cast<int>(*dim), member, group.size()};
     lua_pop(L, 3);
   }

@@ -37,6 +37,8 @@ void push_context(lua_State* L, const planner::OpContext& context) {
   text("at", context.origin.to_string());
   lua_pushnumber(L, static_cast<double>(context.bytes.count()));
   lua_setfield(L, -2, "bytes");
+  lua_pushnumber(L, static_cast<double>(context.ll_bytes.count()));
+  lua_setfield(L, -2, "ll_bytes");
   lua_pushinteger(L, context.group_size);
   lua_setfield(L, -2, "group_size");
   lua_newtable(L);
@@ -121,14 +123,6 @@ Status read_bool(lua_State* L, const std::string& field, bool& into) {
   return {};
 }
 
-// A field that leaves out a pass: another word for its name in `skip`.
-Status read_pass(lua_State* L, const std::string& field, const std::string& pass, planner::Policy& policy) {
-  bool runs = true;
-  PERI_TRY(read_bool(L, field, runs));
-  if (!runs) policy.skip.push_back(pass);
-  return {};
-}
-
 // A field of which there is one value yet: scripts may say it.
 Status read_only_word(lua_State* L, const std::string& field, const std::string& word) {
   bool said = false;
@@ -159,7 +153,7 @@ using Reader = std::function<Status(lua_State*, planner::Policy&)>;
 std::map<std::string, Reader> make_readers() {
   std::map<std::string, Reader> table = {
       {"auto_select",
-       [](lua_State* L, planner::Policy& p) { return read_pass(L, "auto_select", "select_algorithms", p); }},
+       [](lua_State* L, planner::Policy& p) { return read_bool(L, "auto_select", p.auto_select); }},
       {"ll_bytes", [](lua_State* L, planner::Policy& p) { return read_bytes(L, "ll_bytes", p.ll_bytes); }},
       {"one_shot_bytes",
        [](lua_State* L, planner::Policy& p) { return read_bytes(L, "one_shot_bytes", p.one_shot_bytes); }},
@@ -170,16 +164,13 @@ std::map<std::string, Reader> make_readers() {
              {{"out_variant", planner::Lowering::out_variant}, {"fallback", planner::Lowering::fallback}},
              p.lowering);
        }},
-      {"planning", [](lua_State* L, planner::Policy&) { return read_only_word(L, "planning", "reuse"); }},
-      {"barriers", [](lua_State* L, planner::Policy&) { return read_only_word(L, "barriers", "full"); }},
-      {"fuse", [](lua_State* L, planner::Policy& p) { return read_pass(L, "fuse", "fuse", p); }},
-      {"reuse",
-       [](lua_State* L, planner::Policy& p) -> Status {
-         bool reuse = true;
-         PERI_TRY(read_bool(L, "reuse", reuse));
-         p.planning = reuse ? planner::Planning::reuse : planner::Planning::separate;
-         return {};
+      {"planning",
+       [](lua_State* L, planner::Policy& p) {
+         return read_word(L, "planning",
+                          {{"reuse", planner::Planning::reuse}, {"separate", planner::Planning::separate}},
+                          p.planning);
        }},
+      {"barriers", [](lua_State* L, planner::Policy&) { return read_only_word(L, "barriers", "full"); }},
       {"capture", [](lua_State* L, planner::Policy& p) { return read_bool(L, "capture", p.capture); }},
       {"split", [](lua_State* L, planner::Policy& p) { return read_choice(L, "split", p.split); }},
       {"skip", [](lua_State* L, planner::Policy& p) { return read_skip(L, p.skip); }},
@@ -198,6 +189,16 @@ const std::map<std::string, Reader>& readers() {
   return table;
 }
 
+Error unknown_field(lua_State* L, const std::string& field) {
+  std::vector<std::string> names;
+  for (const auto& [name, reader] : readers()) names.push_back(name);
+  Error error = unknown("policy field", field, names, origin(L));
+  // Earlier versions had these.
+  if (field == "fuse") error.hint = "write skip = {\"fuse\"} for fuse = false";
+  if (field == "reuse") error.hint = "write planning = \"separate\" for reuse = false";
+  return error;
+}
+
 }  // namespace
 
 Result<planner::Policy> read_policy(lua_State* L, int index) {
@@ -209,11 +210,7 @@ Result<planner::Policy> read_policy(lua_State* L, int index) {
   while (lua_next(L, -2)) {
     const std::string field = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : type_name(L, -2);
     auto reader = readers().find(field);
-    if (reader == readers().end()) {
-      std::vector<std::string> names;
-      for (const auto& [name, r] : readers()) names.push_back(name);
-      return std::unexpected(unknown("policy field", field, names, origin(L)));
-    }
+    if (reader == readers().end()) return std::unexpected(unknown_field(L, field));
     PERI_TRY(reader->second(L, policy));
     lua_pop(L, 1);
   }

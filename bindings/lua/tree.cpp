@@ -7,6 +7,7 @@
 #include <bit>
 
 #include "bindings/lua/tensor.hpp"
+#include "core/hash.hpp"
 
 namespace peri::lua {
 namespace {
@@ -139,14 +140,10 @@ void unflatten(lua_State* L, const Tree& tree, std::vector<session::ScriptValue>
 
 namespace {
 
-// FNV-1a, a word at a time.
-class Hash {
+class SignatureHash {
  public:
-  void mix(uint64_t word) { value_ = (value_ ^ word) * 0x100000001B3u; }
-  void mix(std::string_view text) {
-    mix(text.size());
-    for (const char c : text) mix(static_cast<uint64_t>(c));
-  }
+  void mix(uint64_t word) { hash_.mix(word); }
+  void mix(std::string_view text) { hash_.mix(text.size()).mix(text); }
   void mix(const Tree& tree) {
     mix(static_cast<uint64_t>(tree.kind) << 1 | tree.boolean);
     mix(std::bit_cast<uint64_t>(tree.number));
@@ -160,10 +157,10 @@ class Hash {
     mix(static_cast<uint64_t>(type.dtype));
     for (const int64_t size : type.shape) mix(static_cast<uint64_t>(size));
   }
-  uint64_t value() const { return value_; }
+  uint64_t value() const { return hash_.value(); }
 
  private:
-  uint64_t value_ = 0xCBF29CE484222325u;
+  Hash hash_;
 };
 
 const Allocator& allocator_of(const session::ScriptValue& v) {
@@ -258,7 +255,7 @@ class Matcher {
 
 Signature::Signature(Tree arguments, const std::vector<session::ScriptValue>& leaves)
     : arguments_(std::move(arguments)) {
-  Hash hash;
+  SignatureHash hash;
   hash.mix(arguments_);
   for (const session::ScriptValue& v : leaves) {
     leaves_.push_back({v.type(), allocator_of(v)});

@@ -62,9 +62,7 @@ Result<ScriptValue> Session::apply(Op op, const std::vector<Argument>& operands,
     const auto* group = given ? std::get_if<Group>(given) : nullptr;
     if (group && group->index_of(rank()) < 0)
       return std::unexpected(with_operands(
-          {Code::InvalidArgument,
-           fmt::format("rank {} is not in the group {}, and has no part", rank(), group->to_string())},
-          operands, origin, op));
+          {Code::InvalidArgument, not_in_group(*group, rank()) + ", and has no part"}, operands, origin, op));
   }
   if (info(op).has(kComposite)) {
     std::vector<TensorType> types;
@@ -192,9 +190,7 @@ Result<kernels::Tensor> Session::collective(Op op, const kernels::Tensor& operan
   CollectiveSpec spec = collective_spec(op, attributes, *algorithm, origin);
   spec.end_barrier = true;
   const Group& group = spec.group;
-  if (group.index_of(rank()) < 0)
-    return fail(Code::InvalidArgument,
-                fmt::format("rank {} is not in the group {}", rank(), group.to_string()), origin);
+  if (group.index_of(rank()) < 0) return fail(Code::InvalidArgument, not_in_group(group, rank()), origin);
   kernels::Tensor input = operand;
   const bool in_place_memory =
       operand.view.is_contiguous() && operand.storage->allocator() == Allocator(SymmetricAllocator{group});

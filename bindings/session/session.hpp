@@ -87,8 +87,8 @@ class Session {
   CompileOptions compile_options_;
   std::shared_ptr<Trace> trace_;
   int depth_ = 0;
-  std::map<Group, std::shared_ptr<kernels::Storage>>
-      staging_;  // symmetric scratch for operands that are not, per group
+  // Symmetric scratch for operands that are not, per group.
+  std::map<Group, std::shared_ptr<kernels::Storage>> staging_;
 };
 
 }  // namespace peri::session

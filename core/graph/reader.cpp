@@ -2,6 +2,7 @@
 #include "core/graph/reader.hpp"
 
 #include <algorithm>
+#include <limits>
 
 #include <fmt/format.h>
 
@@ -100,6 +101,48 @@ Result<Origin> TextReader::origin() {
   PERI_TRY(expect(":"));
   origin.line = PERI_TRY(number<int>("a line number"));
   return origin;
+}
+
+Result<AttributeValue> TextReader::value(Kind kind, Notation notation) {
+  const bool lua = notation == Notation::lua;
+  const std::string_view open = lua ? "{" : "[", close = lua ? "}" : "]";
+  switch (kind) {
+    case Kind::boolean:
+      if (accept("true")) return true;
+      PERI_TRY(expect("false"));
+      return false;
+    case Kind::integer:
+      return PERI_TRY(number<int64_t>("a whole number"));
+    case Kind::number:
+      if (lua && accept("0/0")) return std::numeric_limits<double>::quiet_NaN();
+      if (lua && accept("math.huge")) return std::numeric_limits<double>::infinity();
+      if (lua && accept("-math.huge")) return -std::numeric_limits<double>::infinity();
+      return PERI_TRY(number<double>("a number"));
+    case Kind::string:
+    case Kind::reduce:
+      return PERI_TRY(quoted());
+    case Kind::ints:
+    case Kind::shape:
+      return PERI_TRY(list<int64_t>(open, close));
+    case Kind::dim:
+    case Kind::index:
+      return PERI_TRY(position());
+    case Kind::dims:
+      return PERI_TRY(positions(open, close));
+    case Kind::dtype:
+      return PERI_TRY(parse_dtype(PERI_TRY(name("a dtype", notation))));
+    case Kind::place:
+      return PERI_TRY(parse_place(PERI_TRY(name("a place", notation))));
+    case Kind::group:
+      return PERI_TRY(group());
+  }
+  PERI_CHECK(false, "a kind of attribute without a reader");
+  return false;
+}
+
+Result<std::string> TextReader::name(std::string_view what, Notation notation) {
+  if (notation == Notation::lua) return quoted();
+  return std::string(PERI_TRY(word(what)));
 }
 
 void TextReader::skip_space() {

@@ -9,9 +9,14 @@
 
 #include "core/error.hpp"
 #include "core/ops/attributes.hpp"
+#include "core/ops/op.hpp"
 #include "core/types/shape.hpp"
 
 namespace peri {
+
+// How the values of attributes are written. graph: [1,2], f32, inf. lua, as in the text of plans: {1, 2},
+// "f32", math.huge.
+enum class Notation : uint8_t { graph, lua };
 
 class TextReader {
  public:
@@ -58,11 +63,15 @@ class TextReader {
   Result<Group> group();
   // "model.lua:3", as origin_text writes it.
   Result<Origin> origin();
+  // An attribute's value. Dimensions and positions count from 1 in the text.
+  Result<AttributeValue> value(Kind kind, Notation notation);
 
  private:
   void skip_space();
   Result<std::string_view> take(std::string_view what, bool (*belongs)(char));
   Result<char> escaped();
+  // A dtype's or a place's name.
+  Result<std::string> name(std::string_view what, Notation notation);
 
   std::string_view line_;
   size_t at_ = 0;

@@ -64,38 +64,6 @@ Result<NodeId> parse_operand(TextReader& reader, int count) {
   return NodeId(index);
 }
 
-Result<AttributeValue> parse_value(TextReader& reader, Kind kind) {
-  switch (kind) {
-    case Kind::boolean:
-      if (reader.accept("true")) return true;
-      PERI_TRY(reader.expect("false"));
-      return false;
-    case Kind::integer:
-      return PERI_TRY(reader.number<int64_t>("a whole number"));
-    case Kind::number:
-      return PERI_TRY(reader.number<double>("a number"));
-    case Kind::string:
-    case Kind::reduce:
-      return PERI_TRY(reader.quoted());
-    case Kind::ints:
-    case Kind::shape:
-      return PERI_TRY(reader.list<int64_t>("[", "]"));
-    case Kind::dim:
-    case Kind::index:
-      return PERI_TRY(reader.position());
-    case Kind::dims:
-      return PERI_TRY(reader.positions("[", "]"));
-    case Kind::dtype:
-      return PERI_TRY(parse_dtype(PERI_TRY(reader.word("a dtype"))));
-    case Kind::place:
-      return PERI_TRY(parse_place(PERI_TRY(reader.word("a place"))));
-    case Kind::group:
-      return PERI_TRY(reader.group());
-  }
-  PERI_CHECK(false, "a kind of attribute without a reader");
-  return false;
-}
-
 Status parse_attribute(TextReader& reader, const OpInfo& row, Attributes& attributes) {
   const std::string_view name = PERI_TRY(reader.word("an argument"));
   PERI_TRY(reader.expect("="));
@@ -103,7 +71,7 @@ Status parse_attribute(TextReader& reader, const OpInfo& row, Attributes& attrib
     if (attribute.name != name) continue;
     if (attributes.find(name))
       return fail(Code::MalformedFile, fmt::format("argument {} is given twice", name));
-    attributes.set(name, PERI_TRY(parse_value(reader, attribute.kind)));
+    attributes.set(name, PERI_TRY(reader.value(attribute.kind, Notation::graph)));
     return {};
   }
   return fail(Code::NotFound, fmt::format("{} has no argument named {}", row.name, name));

@@ -199,8 +199,7 @@ Status Interpreter::check_group(int r) const {
   const Node& node = ranks_[r].node();
   const Group& group = node.attributes.get<"group">();
   if (group.index_of(r) < 0)
-    return fail(Code::InvalidArgument,
-                fmt::format("{}: rank {} is not in {}", to_string(node.op), r, group.to_string()),
+    return fail(Code::InvalidArgument, fmt::format("{}: {}", to_string(node.op), not_in_group(group, r)),
                 node.origin);
   for (int member : group.ranks)
     if (member >= std::ssize(ranks_))

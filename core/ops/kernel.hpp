@@ -16,29 +16,37 @@ namespace peri {
 // the operands (inputs of the call, broadcast by stride 0), then one per instruction. Every instruction's
 // value is rounded to its dtype, so that fusing changes no bit.
 struct FusedInstruction {
-  Op op;                                                 // pointwise, or `full` (an immediate)
-  std::vector<int> operands;                             // registers
-  DType dtype;                                           // of the result
-  double value = 0;                                      // the immediate of `full`
-  bool operator==(const FusedInstruction& other) const;  // immediates compared by `same_number`
+  // Pointwise, or `full`: an immediate.
+  Op op;
+  // Registers.
+  std::vector<int> operands;
+  // Of the result.
+  DType dtype;
+  // The immediate of `full`.
+  double value = 0;
+  // Compares immediates by `same_number`.
+  bool operator==(const FusedInstruction& other) const;
 };
 struct FusedProgram {
   std::vector<DType> operand_dtypes;
   std::vector<FusedInstruction> instructions;
-  std::vector<int>
-      results;  // registers written to the call's outputs, in order; all outputs have the iteration shape
+  // The registers that are written to the call's outputs, in order. All outputs have the iteration shape.
+  std::vector<int> results;
   bool operator==(const FusedProgram&) const = default;
   std::string to_string() const;
 };
 
-// Op::cast .. any pointwise op alone is a FusedProgram of one instruction; `fused` is used for all pointwise
-// calls.
+// One kernel call. A pointwise call is always a fused program, of one instruction or more; any other is an
+// op.
 struct KernelSpec {
-  Op op = Op::contiguous;  // meaningful if `fused` is empty
-  Attributes attributes;   // completed
-  FusedProgram fused;      // used if it has instructions
+  // Ignored if `fused` has instructions.
+  Op op = Op::contiguous;
+  // Completed.
+  Attributes attributes;
+  FusedProgram fused;
   bool is_fused() const { return !fused.instructions.empty(); }
-  std::string name() const;  // "matmul", "fused_add_mul"
+  // "matmul", "fused_add_mul".
+  std::string name() const;
   bool operator==(const KernelSpec&) const = default;
 };
 

@@ -31,14 +31,13 @@ enum Trait : uint32_t {
   kNone = 0,
   kPointwise = 1,  // one scalar expression per element; fusible
   kReduction = 2,
-  kView = 4,  // may share its operand's storage
-  kMatmul = 8,
-  kCollective = 16,   // all members of its group issue it together
-  kCreation = 32,     // no operands, contents from attributes alone
-  kSource = 64,       // graph inputs and captured constants
-  kComposite = 128,   // written in terms of other ops by core/ops/decompose.cpp; never in a Graph
-  kEffect = 256,      // kept by dead-code elimination
-  kDeviceCopy = 512,  // cannot be captured: splits partitions
+  kView = 4,          // may share its operand's storage
+  kCollective = 8,    // all members of its group issue it together
+  kCreation = 16,     // no operands, contents from attributes alone
+  kSource = 32,       // graph inputs and captured constants
+  kComposite = 64,    // written in terms of other ops by core/ops/decompose.cpp; never in a Graph
+  kEffect = 128,      // kept by dead-code elimination
+  kDeviceCopy = 256,  // cannot be captured: splits partitions
 };
 
 enum class Kind : uint8_t {

@@ -32,8 +32,7 @@ Status check_member(const RuleCall& call, const char* attribute, int64_t rank) {
   const Group& group = call.attributes.get<"group">();
   if (rank >= 0 && rank <= std::numeric_limits<int>::max() && group.index_of(static_cast<int>(rank)) >= 0)
     return {};
-  return fail(Code::InvalidArgument,
-              fmt::format("{} {} is not in group {}", attribute, rank, group.to_string()), {},
+  return fail(Code::InvalidArgument, not_in_group(group, rank, attribute), {},
               "ranks are global and count from 0");
 }
 

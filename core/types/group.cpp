@@ -1,4 +1,4 @@
-// How a group prints, and the group of everyone.
+// How a group prints, what errors say of it, and the group of all ranks.
 #include "core/types/group.hpp"
 
 #include <numeric>
@@ -17,6 +17,10 @@ Group world_group(int world_size) {
   group.ranks.resize(static_cast<size_t>(world_size));
   std::iota(group.ranks.begin(), group.ranks.end(), 0);
   return group;
+}
+
+std::string not_in_group(const Group& group, int64_t rank, std::string_view role) {
+  return fmt::format("{} {} is not in group {}", role, rank, group.to_string());
 }
 
 }  // namespace peri

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <algorithm>
+#include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace peri {
@@ -21,5 +23,9 @@ struct Group {
 };
 
 Group world_group(int world_size);
+
+// "rank 3 is not in group {0,1}": what every error says of a rank that is no member. `role`: "rank", "root",
+// "peer".
+std::string not_in_group(const Group& group, int64_t rank, std::string_view role = "rank");
 
 }  // namespace peri

@@ -122,13 +122,13 @@ Status check_group(const Group& group, int rank, int world) {
   std::vector<int> sorted = group.ranks;
   std::sort(sorted.begin(), sorted.end());
   const bool valid = !sorted.empty() && sorted.front() >= 0 && sorted.back() < world &&
-                     std::adjacent_find(sorted.begin(), sorted.end()) == sorted.end() &&
-                     group.index_of(rank) >= 0;
-  if (valid) return {};
-  return fail(Code::InvalidArgument,
-              fmt::format("group {} is not one that rank {} of {} can communicate in", group.to_string(),
-                          rank, world),
-              {}, "a group has distinct ranks of the job, and only its members take part");
+                     std::adjacent_find(sorted.begin(), sorted.end()) == sorted.end();
+  if (!valid)
+    return fail(Code::InvalidArgument,
+                fmt::format("{} is not a group of distinct ranks below {}", group.to_string(), world));
+  if (group.index_of(rank) < 0)
+    return fail(Code::InvalidArgument, not_in_group(group, rank), {}, "only members of a group take part");
+  return {};
 }
 
 Status check_signal(Signalling what, const Group& group, int me, int member, int channel, int channels,

@@ -6,8 +6,8 @@
 namespace peri::kernels::cuda {
 namespace {
 
-constexpr int64_t kSetAgainAfter = 100'000'000;        // ns
-constexpr int64_t kLongestComparison = 1'000'000'000;  // ns; on an idle stream it takes about 10'000
+constexpr int64_t kSetAgainAfter = 100'000'000;    // ns
+constexpr int64_t kMaxComparison = 1'000'000'000;  // ns; on an idle stream it takes about 10'000
 constexpr int kComparisons = 8;
 
 }  // namespace
@@ -45,7 +45,7 @@ Status EventClock::set() {
     PERI_TRY(check(cudaEventRecord(event->get(), device_->stream()), "an event"));
     int64_t after = before;
     cudaError_t passed = cudaErrorNotReady;
-    while (passed == cudaErrorNotReady && after - before < kLongestComparison) {
+    while (passed == cudaErrorNotReady && after - before < kMaxComparison) {
       passed = cudaEventQuery(event->get());
       after = host_clock();
     }

@@ -69,7 +69,7 @@ void Monitor::run() {
   while (!stopping_) {
     const bool failed = !control_.check_job(watching);
     abort.store(failed ? 1 : 0, std::memory_order_relaxed);
-    for (const auto& look : lookouts_) look(failed);
+    for (const auto& watch : watchdogs_) watch(failed);
     const uint64_t wait = waiting.load(std::memory_order_relaxed);
     const int peer = static_cast<int>(wait & kRankMask) - 1;
     if (peer < 0 || !control_.peer_has_left(peer))
@@ -82,9 +82,9 @@ void Monitor::run() {
   }
 }
 
-void Monitor::add_lookout(std::function<void(bool failed)> look) {
+void Monitor::add_watchdog(std::function<void(bool failed)> watch) {
   std::lock_guard lock(mutex_);
-  lookouts_.push_back(std::move(look));
+  watchdogs_.push_back(std::move(watch));
 }
 
 void Monitor::report(Failure why, uint32_t operation, int peer) {
@@ -111,7 +111,7 @@ Status Monitor::failure() {
   PERI_TRY(
       check(cudaMemsetAsync(watch_.failed, 0, sizeof(uint32_t), device_->stream()), "memory of the GPU"));
   Status failed = describe(record);
-  if (!given_up_) given_up_ = failed.error();
+  if (!first_failure_) first_failure_ = failed.error();
   return failed;
 }
 
@@ -119,7 +119,7 @@ Status Monitor::reset() {
   std::atomic_ref<uint32_t>(shared_->abort).store(0, std::memory_order_relaxed);
   std::atomic_ref<uint64_t>(shared_->waiting).store(0, std::memory_order_relaxed);
   shared_->record.state = 0;
-  given_up_.reset();
+  first_failure_.reset();
   PERI_TRY(
       check(cudaMemsetAsync(watch_.failed, 0, sizeof(uint32_t), device_->stream()), "memory of the GPU"));
   return device_->finish();
@@ -142,9 +142,9 @@ Status Monitor::describe(const FailureRecord& record) {
 }
 
 Status Monitor::can_communicate(const job::Operation& operation) const {
-  if (!given_up_) return control_.check_old_failure(operation);
-  return operation.fail(given_up_->code, "an earlier collective of this rank was given up",
-                        {given_up_->message});
+  if (!first_failure_) return control_.check_old_failure(operation);
+  return operation.fail(first_failure_->code, "an earlier collective of this rank was given up",
+                        {first_failure_->message});
 }
 
 }  // namespace peri::kernels::cuda

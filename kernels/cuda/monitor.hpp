@@ -1,4 +1,4 @@
-// What stands between the kernels' waits and the job: it stops them when the job fails, a peer that they wait
+// Connects the kernels' waits with the job: it stops them when the job fails, a peer that they wait
 // for has left, or the user interrupts, and turns what they report into errors.
 //
 // Errors of kernels surface late: at `synchronize`, at a copy to the host, at an exchange, and at the first
@@ -31,11 +31,11 @@ class Monitor {
   const Watch& watch() const { return watch_; }
   // The number by which kernels name an operation; the same for equal ones.
   uint32_t number(const job::Operation& operation);
-  // Whether a kernel has given up; does not wait.
+  // Whether a kernel has failed; does not wait.
   bool has_failure() const;
-  // Waits for the stream; then the failure of its kernels, if any gave up.
+  // Waits for the stream; then the failure of its kernels, if any failed.
   Status synchronize();
-  // The error for a collective after one was given up: its data may still arrive where later ones look for
+  // The error for a collective after one has failed: its data may still arrive where later ones look for
   // theirs.
   Status can_communicate(const job::Operation& operation) const;
   // While the lock is held, the monitor's thread looks at nothing and tells kernels nothing.
@@ -46,10 +46,10 @@ class Monitor {
   // Called before the rank leaves the job.
   void stop();
 
-  // For waits of kernels that are not ours: `look` is called by the monitor's thread every few milliseconds,
-  // with whether the job has failed, until `stop`. It makes no CUDA call either.
-  void add_lookout(std::function<void(bool failed)> look);
-  // From any thread: what a kernel of ours would report when it gave up.
+  // For kernels that are not ours: the monitor's thread calls `watch` every few milliseconds, with whether
+  // the job has failed, until `stop`. It must make no CUDA call.
+  void add_watchdog(std::function<void(bool failed)> watch);
+  // From any thread: what a kernel of ours would report when it fails.
   void report(Failure why, uint32_t operation, int peer);
 
  private:
@@ -71,8 +71,8 @@ class Monitor {
   Watch watch_{};
   std::map<std::string, uint32_t> numbers_;
   std::deque<job::Operation> operations_;
-  std::optional<Error> given_up_;  // the first
-  std::vector<std::function<void(bool)>> lookouts_;
+  std::optional<Error> first_failure_;
+  std::vector<std::function<void(bool)>> watchdogs_;
   std::mutex mutex_;
   std::condition_variable wake_;
   bool stopping_ = false;

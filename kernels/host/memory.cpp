@@ -15,16 +15,16 @@ namespace peri::kernels::host {
 namespace {
 
 constexpr int64_t kAlignment = 64;
-constexpr Bytes kSmallest(256);
+constexpr Bytes kMinBlock(256);
 constexpr Bytes kLarge(4 << 20);  // from here on asking the machine costs nothing beside touching the pages
-constexpr Bytes kLargestCached(64 << 20);
-constexpr Bytes kMostCached(512 << 20);  // freed blocks kept in all; the next go back at once
+constexpr Bytes kMaxCachedBlock(64 << 20);
+constexpr Bytes kMaxCached(512 << 20);  // freed blocks kept in all; the next go back at once
 
 // Classes an eighth of their power of two apart waste at most a quarter; the largest blocks are rounded to
 // pages.
 Bytes size_class(Bytes bytes) {
-  if (bytes <= kSmallest) return kSmallest;
-  if (bytes > kLargestCached) return rounded_up(bytes, Bytes(4096));
+  if (bytes <= kMinBlock) return kMinBlock;
+  if (bytes > kMaxCachedBlock) return rounded_up(bytes, Bytes(4096));
   return rounded_up(bytes, Bytes(std::bit_ceil(static_cast<uint64_t>(bytes.count())) / 8));
 }
 
@@ -84,7 +84,7 @@ void Allocator::release(std::byte* data) {
   auto block = live_.find(data);
   const Bytes size = block->second.bytes;
   live_.erase(block);
-  if (size <= kLargestCached && cached_ + size <= kMostCached) {
+  if (size <= kMaxCachedBlock && cached_ + size <= kMaxCached) {
     free_[size].push_back(data);
     cached_ += size;
   } else {

@@ -49,7 +49,7 @@ class Operation {
   size_t status_words_;
 };
 
-// How a rank that has ended without a word is told of.
+// What errors say of a rank that has ended without saying why.
 inline constexpr const char* kLost = "was lost (killed or exited)";
 
 enum class RankState : int32_t { running, left, lost };
@@ -108,8 +108,8 @@ class Control {
   // For waits that happen elsewhere, on a device: why they should end (the job has failed, an interrupt), and
   // the errors of ranks that meet in different operations, of a wait that was too long, of a peer that ended.
   Status check_job(const Operation& operation) const;
-  // For who need not wait for anybody: the failure of this generation once it is a second old. Until then a
-  // rank may go on with what its peers have done their part of, and come to the same error by itself.
+  // For a rank that waits for nobody: the failure of this generation once it is a second old. Until then a
+  // rank may finish what its peers have done their part of, and meet the same error by itself.
   Status check_old_failure(const Operation& operation) const {
     if (generation_of(old_failure_.load(std::memory_order_relaxed)) != generation_ ||
         reporter_of(old_failure_.load(std::memory_order_relaxed)) < 0) [[likely]]

@@ -19,17 +19,21 @@ class SymmetricMemory {
   virtual ~SymmetricMemory() = default;
   virtual const Group& group() const = 0;
   virtual Bytes bytes() const = 0;
-  virtual int index() const = 0;    // this rank's position in the group
-  virtual uint64_t id() const = 0;  // which of the group's allocations this is: the same on all members
-  virtual std::byte* buffer(int member) const = 0;  // member's block, mapped here
-  virtual bool has_multicast() const = 0;  // whether multicast_* may be called (on the host: emulated)
+  // This rank's position in the group.
+  virtual int index() const = 0;
+  // Which of the group's allocations this is: the same on all members.
+  virtual uint64_t id() const = 0;
+  // The member's block, mapped here.
+  virtual std::byte* buffer(int member) const = 0;
+  // Whether the multimem algorithms may use it (the host emulates them).
+  virtual bool has_multicast() const = 0;
 
   // All wait until the deadline or an abort. `op` names the operation in errors.
   virtual Status barrier(std::string_view op) = 0;
-  virtual Status put_signal(int member, int channel,
-                            std::string_view op) = 0;  // waits while the last one is unconsumed
-  virtual Status wait_signal(int member, int channel,
-                             std::string_view op) = 0;  // consumes one signal from member
+  // Waits while the last signal is unconsumed.
+  virtual Status put_signal(int member, int channel, std::string_view op) = 0;
+  // Consumes one signal from the member.
+  virtual Status wait_signal(int member, int channel, std::string_view op) = 0;
   // Into member's block, from ordinary memory; visible to it after a later signal or barrier.
   // InvalidArgument for what does not lie in the block.
   Status copy(int member, Bytes offset, const std::byte* source, Bytes bytes);

@@ -104,10 +104,10 @@ using Times = std::span<const std::optional<int64_t>>;
 
 class TimedBackend final : public ForwardingBackend {
  public:
-  TimedBackend(std::unique_ptr<Backend> backend, TimelineSink& sink, int64_t most_events)
+  TimedBackend(std::unique_ptr<Backend> backend, TimelineSink& sink, int64_t max_events)
       : ForwardingBackend(*backend),
         backend_(std::move(backend)),
-        timeline_(sink, job(), device_name(), most_events) {}
+        timeline_(sink, job(), device_name(), max_events) {}
   ~TimedBackend() override { leave(); }
 
   Result<std::shared_ptr<Storage>> allocate_symmetric(Bytes bytes, const Group& group) override {
@@ -277,8 +277,8 @@ class TimedBackend final : public ForwardingBackend {
 }  // namespace
 
 std::unique_ptr<Backend> with_timeline(std::unique_ptr<Backend> backend, TimelineSink& sink,
-                                       int64_t most_events) {
-  return std::make_unique<TimedBackend>(std::move(backend), sink, most_events);
+                                       int64_t max_events) {
+  return std::make_unique<TimedBackend>(std::move(backend), sink, max_events);
 }
 
 }  // namespace peri::kernels

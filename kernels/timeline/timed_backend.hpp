@@ -12,6 +12,6 @@ namespace peri::kernels {
 
 // The sink outlives the backend; it is finished when the backend leaves the job.
 std::unique_ptr<Backend> with_timeline(std::unique_ptr<Backend> backend, TimelineSink& sink,
-                                       int64_t most_events = Timeline::kMostEvents);
+                                       int64_t max_events = Timeline::kMaxEvents);
 
 }  // namespace peri::kernels

@@ -8,8 +8,8 @@
 namespace peri::kernels {
 namespace {
 
-constexpr size_t kMostPending = 64 << 10;        // bytes
-constexpr int64_t kLongestPending = 50'000'000;  // ns
+constexpr size_t kMaxPending = 64 << 10;         // bytes
+constexpr int64_t kMaxPendingTime = 50'000'000;  // ns
 
 // The length of the UTF-8 character that `text` begins with; 0 if it begins with none.
 size_t character(std::string_view text) {
@@ -63,8 +63,8 @@ void Label::add(std::string_view key, int64_t number) {
   details += fmt::format("\"{}\":{},", key, number);
 }
 
-Timeline::Timeline(TimelineSink& sink, const JobOptions& job, const std::string& device, int64_t most_events)
-    : sink_(sink), process_(getpid()), most_events_(most_events) {
+Timeline::Timeline(TimelineSink& sink, const JobOptions& job, const std::string& device, int64_t max_events)
+    : sink_(sink), process_(getpid()), max_events_(max_events) {
   const auto name = [&](const char* what, int lane, const std::string& value) {
     append(fmt::format(R"({{"ph":"M","pid":{},"tid":{},"name":"{}","args":{{{}}}}})", process_, lane, what,
                        value));
@@ -99,8 +99,8 @@ void Timeline::append_instant(const Label& label) {
 
 bool Timeline::count() {
   if (finished_ || is_full()) return false;
-  if (++events_ < most_events_) return true;
-  Label label{.name = fmt::format("the timeline takes no more than {} events of a rank", most_events_),
+  if (++events_ < max_events_) return true;
+  Label label{.name = fmt::format("the timeline takes no more than {} events of a rank", max_events_),
               .category = "timeline"};
   append_instant(label);
   fmt::print(stderr, "peri: {}\n", label.name);
@@ -109,7 +109,7 @@ bool Timeline::count() {
 
 void Timeline::append(std::string_view event) {
   (pending_ += event) += ",\n";
-  if (pending_.size() >= kMostPending || host_clock() - written_at_ >= kLongestPending) write();
+  if (pending_.size() >= kMaxPending || host_clock() - written_at_ >= kMaxPendingTime) write();
 }
 
 void Timeline::write() {

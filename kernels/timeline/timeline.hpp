@@ -32,29 +32,30 @@ struct Label {
 
 class Timeline {
  public:
-  static constexpr int64_t kMostEvents = 1'000'000;
+  static constexpr int64_t kMaxEvents = 1'000'000;
 
   // Names the rank's lanes.
-  Timeline(TimelineSink& sink, const JobOptions& job, const std::string& device, int64_t most_events);
+  Timeline(TimelineSink& sink, const JobOptions& job, const std::string& device, int64_t max_events);
 
-  // Times on host_clock. Events of a lane lie beside or within each other, an enclosing one added first. More
-  // than the most are dropped, which is said once.
+  // Times on host_clock. Events of a lane lie beside or within each other, an enclosing one added first.
+  // Events beyond the maximum are dropped; a message says so once.
   void add(Lane lane, const Label& label, int64_t start, int64_t end);
   // Something that happened at the time it is added.
   void add_instant(const Label& label);
-  bool is_full() const { return events_ >= most_events_; }
+  bool is_full() const { return events_ >= max_events_; }
 
   void write();
   void finish();
 
  private:
-  bool count();  // whether there is room for one more
+  // Whether one more is taken.
+  bool count();
   void append(std::string_view event);
   void append_instant(const Label& label);
 
   TimelineSink& sink_;
   const int process_;
-  const int64_t most_events_;
+  const int64_t max_events_;
   int64_t events_ = 0;
   std::string pending_;
   int64_t written_at_ = 0;

@@ -3,13 +3,10 @@
 
 #include <fmt/format.h>
 
+#include "core/overloaded.hpp"
+
 namespace peri::planner::check {
 namespace {
-
-template <class... Fs>
-struct Overloaded : Fs... {
-  using Fs::operator()...;
-};
 
 TensorType type_of(const Plan& plan, const PlanOperand& operand) {
   return {operand.type.dtype, operand.type.view.shape, plan.buffer(operand.buffer).type.place};

@@ -92,7 +92,7 @@ class Checker : public Machine {
     const CollectiveSpec& spec = l.spec;
     expect_types(wrong_group(spec.group, plan_.world));
     expect_types(wrong_types(plan_, l));
-    expect(spec.group.index_of(plan_.world.rank) >= 0, "this rank is not in the group");
+    expect(spec.group.index_of(plan_.world.rank) >= 0, not_in_group(spec.group, plan_.world.rank));
     if (!problem().empty()) return;
     for (const PlanOperand& in : l.inputs) {
       expect_device(in);

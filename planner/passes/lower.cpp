@@ -3,6 +3,8 @@
 // each output in a buffer of its own.
 #include <algorithm>
 
+#include <fmt/format.h>
+
 #include "core/ops/attributes_of.hpp"
 #include "planner/lines.hpp"
 #include "planner/passes/passes.hpp"
@@ -78,9 +80,8 @@ class Lowerer {
     if (const std::optional<Group> group = node.attributes.find<"group">())
       if (group->index_of(plan_.world.rank) < 0)
         return fail(Code::InvalidArgument,
-                    std::string(op.name) + ": rank " + std::to_string(plan_.world.rank) +
-                        " is not in group " + group->to_string(),
-                    node.origin, "call it on the members of the group only");
+                    fmt::format("{}: {}", op.name, not_in_group(*group, plan_.world.rank)), node.origin,
+                    "call it on the members of the group only");
     capture_ = choices_.captured[id];
     if (op.has(kView))
       lower_view(id);
@@ -181,7 +182,7 @@ class Lowerer {
     }
     CollectiveLine line{collective_spec(node.op, node.attributes, *algorithm, node.origin), {}, {}, ""};
     value(id) = operand;  // of ops that only hand it on
-    // Peers look for their operand where this rank's lies.
+    // Peers read an operand at the same offset of their own buffers; a shard's offset differs between ranks.
     const bool misplaced = algorithm->symmetric == kInput && sharded_[node.operands[0]];
     if (line.spec.info().inputs > 0)
       line.inputs.push_back(misplaced || !operand.type.view.is_contiguous()

@@ -26,9 +26,7 @@ struct Choices {
   std::vector<Decision> decisions;
 };
 
-// plain: nothing is chosen; what the script does not name is done by the algorithm that every op has.
-enum class Selecting : uint8_t { plain, automatic };
-Result<Selection> select_algorithms(const Graph& graph, const Policy& policy, Selecting selecting);
+Result<Selection> select_algorithms(const Graph& graph, const Policy& policy);
 Result<Choices> resolve(const Graph& graph, Selection selection, const Policy& policy);
 Result<Plan> lower(const Graph& graph, Choices choices, const World& world);
 Plan fuse(Plan plan);

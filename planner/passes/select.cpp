@@ -6,6 +6,24 @@
 #include "planner/passes/passes.hpp"
 
 namespace peri::planner {
+namespace {
+
+// Up to which sizes ll and one_shot answer soonest, as measured: `peri bench all_reduce` on two host
+// ranks; on two and four H200s. There ll moves floats that are reduced without flags, at half the cost of
+// other data, and one_shot is never first.
+struct Thresholds {
+  Bytes ll, one_shot;
+};
+Thresholds thresholds(const OpContext& context, const Policy& policy) {
+  Thresholds measured{Bytes(4 << 10), Bytes(4 << 10)};
+  if (policy.machine != "host") {
+    const bool without_flags = context.op == Op::all_reduce && is_float(context.dtype);
+    measured.ll = measured.one_shot = Bytes(without_flags ? 4 << 20 : 256 << 10);
+  }
+  return {policy.ll_bytes.value_or(measured.ll), policy.one_shot_bytes.value_or(measured.one_shot)};
+}
+
+}  // namespace
 
 OpContext op_context(const Graph& graph, NodeId id, const Policy& policy) {
   const Node& node = graph.node(id);
@@ -17,6 +35,7 @@ OpContext op_context(const Graph& graph, NodeId id, const Policy& policy) {
     context.reach = policy.topology.reach(group);
   }
   if (const auto reduce = node.attributes.find<"reduce">()) context.reduce = to_string(*reduce);
+  context.ll_bytes = thresholds(context, policy).ll;
   return context;
 }
 
@@ -52,21 +71,6 @@ std::string refusal(const AlgorithmInfo& row, const OpContext& context) {
   return "";
 }
 
-// Up to which sizes ll and one_shot answer soonest, as measured: `peri bench all_reduce` on two host
-// ranks; on two and four H200s. There ll moves floats that are reduced without flags, at half the cost of
-// other data, and one_shot is never first.
-struct Thresholds {
-  Bytes ll, one_shot;
-};
-Thresholds thresholds(const OpContext& context, const Policy& policy) {
-  Thresholds measured{Bytes(4 << 10), Bytes(4 << 10)};
-  if (policy.machine != "host") {
-    const bool without_flags = context.op == Op::all_reduce && is_float(context.dtype);
-    measured.ll = measured.one_shot = Bytes(without_flags ? 4 << 20 : 256 << 10);
-  }
-  return {policy.ll_bytes.value_or(measured.ll), policy.one_shot_bytes.value_or(measured.one_shot)};
-}
-
 Chosen by_size(const OpContext& context, const Policy& policy) {
   auto limit = [&](Bytes bytes, const char* relation) {
     return fmt::format("{} bytes {} {}", context.bytes.count(), relation, bytes.count());
@@ -86,9 +90,9 @@ Chosen by_size(const OpContext& context, const Policy& policy) {
 
 // The conditions in order; the first that fails is the reason, and then `ll`, which every collective has and
 // which asks nothing of its operands.
-Result<Chosen> choose(const OpContext& context, const Policy& policy, Selecting selecting) {
+Result<Chosen> choose(const OpContext& context, const Policy& policy) {
   if (!collective_info(context.op).has_choice()) return Chosen{Algorithm::ll, "its only algorithm"};
-  if (selecting == Selecting::plain) return Chosen{Algorithm::ll, "selection is off"};
+  if (!policy.auto_select) return Chosen{Algorithm::ll, "selection is off"};
   if (context.bytes == Bytes())
     return Chosen{Algorithm::ll, "the operand cannot be realized: it has no elements"};
   const auto choice = policy.algorithms.find(context.op);
@@ -106,7 +110,7 @@ Result<Chosen> choose(const OpContext& context, const Policy& policy, Selecting 
 
 }  // namespace
 
-Result<Selection> select_algorithms(const Graph& graph, const Policy& policy, Selecting selecting) {
+Result<Selection> select_algorithms(const Graph& graph, const Policy& policy) {
   Selection selection;
   selection.algorithm.assign(graph.size(), nullptr);
   for (NodeId id : graph.topological_order()) {
@@ -128,7 +132,7 @@ Result<Selection> select_algorithms(const Graph& graph, const Policy& policy, Se
       decide(std::string(algorithm->name), "named in the script");
       continue;
     }
-    const Chosen chosen = PERI_TRY(choose(context, policy, selecting));
+    const Chosen chosen = PERI_TRY(choose(context, policy));
     algorithm = find_algorithm(node.op, chosen.algorithm);
     PERI_CHECK(algorithm, "the planner chose an algorithm that the op does not have");
     if (collective_info(node.op).has_choice()) decide(std::string(algorithm->name), chosen.reason);

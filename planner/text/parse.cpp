@@ -1,7 +1,6 @@
 // Reads back what `print` writes, and survives anything else: the result need not be a right plan (check_plan
 // tells), but every buffer that it names is in its table.
 #include <algorithm>
-#include <limits>
 #include <map>
 
 #include <fmt/format.h>
@@ -14,42 +13,6 @@ namespace {
 
 std::unexpected<Error> malformed(std::string message) {
   return fail(Code::MalformedFile, std::move(message));
-}
-
-// Numbers, lists, dtypes and places as format.cpp writes them: as Lua source.
-Result<AttributeValue> parse_value(TextReader& reader, Kind kind) {
-  switch (kind) {
-    case Kind::boolean:
-      if (reader.accept("true")) return true;
-      PERI_TRY(reader.expect("false"));
-      return false;
-    case Kind::integer:
-      return PERI_TRY(reader.number<int64_t>("a whole number"));
-    case Kind::number:
-      if (reader.accept("0/0")) return std::numeric_limits<double>::quiet_NaN();
-      if (reader.accept("math.huge")) return std::numeric_limits<double>::infinity();
-      if (reader.accept("-math.huge")) return -std::numeric_limits<double>::infinity();
-      return PERI_TRY(reader.number<double>("a number"));
-    case Kind::string:
-    case Kind::reduce:
-      return PERI_TRY(reader.quoted());
-    case Kind::ints:
-    case Kind::shape:
-      return PERI_TRY(reader.list<int64_t>("{", "}"));
-    case Kind::dim:
-    case Kind::index:
-      return PERI_TRY(reader.position());
-    case Kind::dims:
-      return PERI_TRY(reader.positions("{", "}"));
-    case Kind::dtype:
-      return PERI_TRY(parse_dtype(PERI_TRY(reader.quoted())));
-    case Kind::place:
-      return PERI_TRY(parse_place(PERI_TRY(reader.quoted())));
-    case Kind::group:
-      return PERI_TRY(reader.group());
-  }
-  PERI_CHECK(false, "a kind of attribute without a reader");
-  return false;
 }
 
 // What stands in a call's braces; `algorithm` is no attribute of a message or a barrier, but named all the
@@ -69,7 +32,7 @@ Status parse_attribute(TextReader& reader, const OpInfo& row, Braces& braces) {
   for (const AttributeInfo& attribute : row.attributes) {
     if (attribute.name != name) continue;
     if (braces.attributes.find(name)) return malformed(fmt::format("attribute {} is given twice", name));
-    braces.attributes.set(name, PERI_TRY(parse_value(reader, attribute.kind)));
+    braces.attributes.set(name, PERI_TRY(reader.value(attribute.kind, Notation::lua)));
     return {};
   }
   return malformed(fmt::format("{} has no attribute named {}", row.name, name));

@@ -47,7 +47,7 @@ constexpr uint64_t kPolicies = 4;  // per program: the default and three at rand
 planner::Policy random_policy(uint64_t seed) {
   Random random(seed);
   planner::Policy policy;
-  if (!random.chance(85)) policy.skip.push_back("select_algorithms");
+  policy.auto_select = random.chance(85);
   if (!random.chance(60)) policy.skip.push_back("fuse");
   policy.planning = random.chance(60) ? planner::Planning::reuse : planner::Planning::separate;
   policy.lowering = random.chance(50) ? planner::Lowering::out_variant : planner::Lowering::fallback;
@@ -73,17 +73,17 @@ planner::Policy random_policy(uint64_t seed) {
       return Random(salt + static_cast<uint64_t>(op.origin.line)).chance(25);
     };
   }
-  for (const char* pass : {"dead_code", "select_algorithms", "fuse", "write_in_place", "check"})
+  for (const char* pass : {"dead_code", "fuse", "write_in_place", "check"})
     if (random.chance(12)) policy.skip.push_back(pass);
   return policy;
 }
 
 std::string describe(const planner::Policy& p) {
-  std::string text = fmt::format("reuse {}, lowering {}, capture {}, ll {}, one_shot {}, split {}",
-                                 p.planning == planner::Planning::reuse,
-                                 p.lowering == planner::Lowering::fallback ? "fallback" : "out", p.capture,
-                                 p.ll_bytes.value_or(Bytes(-1)).count(),
-                                 p.one_shot_bytes.value_or(Bytes(-1)).count(), static_cast<bool>(p.split));
+  std::string text = fmt::format(
+      "auto_select {}, reuse {}, lowering {}, capture {}, ll {}, one_shot {}, split {}", p.auto_select,
+      p.planning == planner::Planning::reuse, p.lowering == planner::Lowering::fallback ? "fallback" : "out",
+      p.capture, p.ll_bytes.value_or(Bytes(-1)).count(), p.one_shot_bytes.value_or(Bytes(-1)).count(),
+      static_cast<bool>(p.split));
   for (const std::string& pass : p.skip) text += ", without " + pass;
   return text;
 }

@@ -42,8 +42,8 @@ struct Rig {
   Sink sink;
   std::unique_ptr<Backend> backend;
   std::vector<std::shared_ptr<Storage>> storages;
-  explicit Rig(int64_t most_events = Timeline::kMostEvents)
-      : backend(with_timeline(*create_host_backend(test::job_options(1)), sink, most_events)) {}
+  explicit Rig(int64_t max_events = Timeline::kMaxEvents)
+      : backend(with_timeline(*create_host_backend(test::job_options(1)), sink, max_events)) {}
   Operand make(Shape shape) {
     storages.push_back(*backend->allocate(Bytes(numel(shape) * 4), Place::device));
     return {storages.back()->data(), {DType::f32, View::contiguous(shape)}};

@@ -214,7 +214,7 @@ const Mutant kMutants[] = {
      [](planner::Plan& p) { line<planner::CollectiveLine>(p, 2).outputs.clear(); },
      "another number of operands"},
     {"the group lacks this rank", eight_layers, one_shot, [](planner::Plan& p) { p.world = {5, 6}; },
-     "not in the group"},
+     "not in group"},
     {"a collective writes where peers read", eight_layers, one_shot,
      [](planner::Plan& p) {
        planner::CollectiveLine& c = line<planner::CollectiveLine>(p, 7);

@@ -3,13 +3,10 @@
 
 #include <memory>
 
+#include "core/overloaded.hpp"
+
 namespace peri::test {
 namespace {
-
-template <class... Fs>
-struct Overloaded : Fs... {
-  using Fs::operator()...;
-};
 
 // Elements as the reference holds them; a storage keeps them in order of its buffer.
 struct Memory {

@@ -19,7 +19,7 @@ bool same_bits(const Value& a, const Value& b) {
 // Every choice that the policy leaves, by the bits of a number.
 planner::Policy policy_of(uint64_t seed) {
   planner::Policy policy;
-  if (!(seed & 1)) policy.skip.push_back("select_algorithms");
+  policy.auto_select = seed & 1;
   if (!(seed & 2)) policy.skip.push_back("fuse");
   policy.planning = seed & 4 ? planner::Planning::reuse : planner::Planning::separate;
   policy.lowering = seed & 8 ? planner::Lowering::fallback : planner::Lowering::out_variant;

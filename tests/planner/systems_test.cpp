@@ -227,9 +227,8 @@ TEST_CASE("S2: every choice and refusal has its reason") {
   CHECK(choice({}, {0}) == "ll: the operand cannot be realized: it has no elements");
   CHECK(choice({}, {4}, {{0}}) == "identity: the group has one rank");
   CHECK(choice({}, {4}, {{0, 1}}, "two_shot") == "two_shot: named in the script");
-  CHECK(choice({.skip = {"select_algorithms"}}, {4}) == "ll: selection is off");
-  CHECK(choice({.skip = {"select_algorithms"}}, {4}, {{0, 1}}, "one_shot") ==
-        "one_shot: named in the script");
+  CHECK(choice({.auto_select = false}, {4}) == "ll: selection is off");
+  CHECK(choice({.auto_select = false}, {4}, {{0, 1}}, "one_shot") == "one_shot: named in the script");
   CHECK(choice(named("one_shot"), {4}) == "one_shot: the policy's choice");
   CHECK(choice(named(""), {4}) == "ll: 16 bytes <= ll_bytes 4096");
   CHECK(choice(named("one_shoot"), {4}) ==

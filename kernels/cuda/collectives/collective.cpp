@@ -288,12 +288,22 @@ Result<std::unique_ptr<StreamCall>> prepare_collective(Communicator& communicato
     return std::make_unique<MessageCall>(std::move(c), communicator, *channel);
   }
   PERI_TRY(context->ensure(c.operation));
-  if (c.memory && multicast) {
-    std::byte* address = PERI_TRY(multicast_address(*context, c));
-    return std::make_unique<MultimemCall>(std::move(c), communicator, *context, address);
+  if (!c.memory) return std::make_unique<StagedCall>(std::move(c), communicator, *context);
+  switch (c.algorithm().algorithm) {
+    case Algorithm::one_shot:
+    case Algorithm::two_shot:
+      return std::make_unique<DirectCall>(std::move(c), communicator, *context);
+    case Algorithm::multimem_one_shot:
+    case Algorithm::multimem: {
+      std::byte* address = PERI_TRY(multicast_address(*context, c));
+      return std::make_unique<MultimemCall>(std::move(c), communicator, *context, address);
+    }
+    case Algorithm::ll:
+    case Algorithm::nccl:
+      break;
   }
-  if (c.memory) return std::make_unique<DirectCall>(std::move(c), communicator, *context);
-  return std::make_unique<StagedCall>(std::move(c), communicator, *context);
+  PERI_CHECK(false, "an algorithm that needs no symmetric memory has some");
+  return nullptr;
 }
 
 Status issue_barrier(GroupContext& context, uint64_t signature, const job::Operation& operation) {

@@ -21,17 +21,17 @@ class StreamCall {
  public:
   virtual ~StreamCall() = default;
   virtual Status enqueue() = 0;
-  // Of a collective: what peers are told that this rank is doing; nullptr for what is this rank's own
-  // business.
+  // Of a collective: the operation by which peers' errors name what this rank is doing; nullptr for what
+  // concerns this rank alone.
   virtual const job::Operation* operation() const { return nullptr; }
-  // Of a call whose kernels are NCCL's, which wait without our bounds: what `Nccl::issue` wants to know.
+  // Of a call by NCCL, whose kernels have no bounds of their own: what `Nccl::issue` needs to bound them.
   virtual std::shared_ptr<const NcclWork> nccl_work() const { return nullptr; }
 
-  // What it can read before the call before has ended (programmatic dependent launch); empty: nothing.
+  // What it may read before the previous call has ended (programmatic dependent launch); empty: nothing.
   virtual std::span<const std::byte> early_operand() const { return {}; }
-  // Asks this call to let the next begin, which reads `early` then; true if it will.
+  // Asks this call to let the next one begin before it ends and read `early`; true if it will.
   virtual bool let_next_begin(std::span<const std::byte>) { return false; }
-  // The call before lets this one begin.
+  // The previous call lets this one begin early.
   virtual void begin_early() {}
 };
 
@@ -77,7 +77,7 @@ Result<std::unique_ptr<StreamCall>> prepare_collective(Communicator& communicato
                                                        std::span<const Operand> inputs,
                                                        std::span<const Operand> outputs, bool now);
 
-// A meeting of the context's members in the stream; the context is set up.
+// A barrier of the context's members in the stream. The context is set up.
 Status issue_barrier(GroupContext& context, uint64_t signature, const job::Operation& operation);
 
 }  // namespace peri::kernels::cuda

@@ -24,9 +24,9 @@ __device__ void meet_across_aliases(const CollectiveArguments& a, uint32_t epoch
   asm volatile("fence.proxy.alias;" ::: "memory");
 }
 
-// Whether a wait has been given up, on which the block's threads agree: then members may be missing behind
-// the multicast address, and nothing goes through it.
-__device__ bool given_up(const CollectiveArguments& a) {
+// Whether a wait has failed: the block's threads agree on it. Then members may be missing behind the
+// multicast address, so nothing is stored or loaded through it.
+__device__ bool any_failed(const CollectiveArguments& a) {
   return __syncthreads_or(*reinterpret_cast<const volatile uint32_t*>(a.watch.failed) != 0);
 }
 
@@ -155,7 +155,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   const uint32_t before = current_epoch(a.group);
   meet_across_aliases(a, before + 1, kStart);
   pass_epoch(a.group, before, 2);
-  if (given_up(a)) return;
+  if (any_failed(a)) return;
   const PartMemory output = PartMemory::of<uint4>(a.output, a.to[a.group.me]);
   reduce_operands<element>(a, 0, a.length, [&](int64_t i, uint4 word, bool) {
     store_word<element, uint4>(output, i * kWord, a.length - i * kWord, word);
@@ -170,7 +170,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   const uint32_t before = current_epoch(a.group);
   meet_across_aliases(a, before + 1, kStart);
   pass_epoch(a.group, before, 2);
-  if (given_up(a)) return;
+  if (any_failed(a)) return;
   auto operand = [&](int m) { return PartMemory::of<uint4>(a.symmetric[m], a.from[me]); };
   const int64_t begin = part_begin(a, me), length = part_begin(a, me + 1) - begin;
   reduce_operands<element>(a, begin, length, [&](int64_t i, uint4 word, bool switched) {
@@ -197,7 +197,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   const uint32_t before = current_epoch(a.group);
   meet_across_aliases(a, before + 1, kStart);
   pass_epoch(a.group, before, 2);
-  if (given_up(a)) return;
+  if (any_failed(a)) return;
   const PartMemory input = PartMemory::of<uint4>(a.input, a.from[me]);
   const PartMemory target = PartMemory::of<uint4>(a.multicast, a.to[me]);
   const int64_t switched = target.aligned ? a.length / kWord : 0, step = word_step();

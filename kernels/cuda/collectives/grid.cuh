@@ -13,7 +13,7 @@ inline constexpr int kThreads = 512;
 // The same on all members, and at most two a multiprocessor.
 inline unsigned blocks_for(int64_t words, const GroupView& group) {
   const int64_t wanted = (words + kThreads - 1) / kThreads;
-  return static_cast<unsigned>(std::clamp<int64_t>(wanted, 1, group.most_blocks));
+  return static_cast<unsigned>(std::clamp<int64_t>(wanted, 1, group.max_blocks));
 }
 
 __device__ inline int64_t first_word() {

@@ -258,6 +258,26 @@ __device__ void wait_for_cluster() {
   asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
 }
 
+// A thread's sums to its warp's place in shared memory.
+template <class Element, bool kTransposed, int kTiles, bool kAligned>
+__device__ __forceinline__ void put_partials(const TileLoader<Element, kTransposed, kTiles, kAligned>& stream,
+                                             int rows, float* of_warp) {
+  const int t = static_cast<int>(threadIdx.x) % 4;
+#pragma unroll
+  for (int tile = 0; tile < kTiles; ++tile)
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      const int row = 8 * tile + 2 * t + i;
+      if (row >= rows) continue;
+#pragma unroll
+      for (int j = 0; j < 4; ++j)
+#pragma unroll
+        for (int half = 0; half < 2; ++half)
+          of_warp[Partial<kTransposed>::at(row, stream.column_of(j, half))] =
+              stream.sums[j][tile][2 * half + i];
+    }
+}
+
 template <class Element, bool kTransposed, int kTiles, bool kAligned>
 __global__ void __launch_bounds__(kThreads, 1) skinny(const Arguments x) {
   extern __shared__ float shared[];
@@ -281,20 +301,8 @@ __global__ void __launch_bounds__(kThreads, 1) skinny(const Arguments x) {
   stream.run(x, end - begin);
 
   using Place = Partial<kTransposed>;
-  const int per_warp = x.m * Place::kRow, t = thread % 4;
-#pragma unroll
-  for (int tile = 0; tile < kTiles; ++tile)
-#pragma unroll
-    for (int i = 0; i < 2; ++i) {
-      const int row = 8 * tile + 2 * t + i;
-      if (row >= x.m) continue;
-#pragma unroll
-      for (int j = 0; j < 4; ++j)
-#pragma unroll
-        for (int half = 0; half < 2; ++half)
-          shared[warp * per_warp + Place::at(row, stream.column_of(j, half))] =
-              stream.sums[j][tile][2 * half + i];
-    }
+  const int per_warp = x.m * Place::kRow;
+  put_partials(stream, x.m, shared + warp * per_warp);
   __syncthreads();
 
   wait_for_cluster();

@@ -10,13 +10,13 @@
 namespace peri::kernels::cuda {
 namespace {
 
-constexpr Bytes kSmallest(512);
+constexpr Bytes kMinBlock(512);
 constexpr Bytes kLarge(64 << 20);  // from here on sizes are rounded to pages of the GPU
 constexpr Bytes kPage(2 << 20);
-constexpr Bytes kMostWaiting(256 << 20);  // of pinned memory: then the device is waited for
+constexpr Bytes kMaxWaiting(256 << 20);  // of pinned memory: then the device is waited for
 
 Bytes size_class(Bytes bytes) {
-  if (bytes <= kSmallest) return kSmallest;
+  if (bytes <= kMinBlock) return kMinBlock;
   if (bytes > kLarge) return rounded_up(bytes, kPage);
   return rounded_up(bytes, Bytes(std::bit_ceil(static_cast<uint64_t>(bytes.count())) / 8));
 }
@@ -64,7 +64,7 @@ Result<std::shared_ptr<Storage>> Allocator::allocate(Bytes bytes, Place place) {
 
 bool Allocator::has_many_waiting() const {
   std::lock_guard lock(mutex_);
-  return waiting_ > kMostWaiting;
+  return waiting_ > kMaxWaiting;
 }
 
 Result<std::byte*> Allocator::fresh(Bytes bytes, Place place) {

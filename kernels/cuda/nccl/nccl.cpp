@@ -27,7 +27,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr std::chrono::milliseconds kLongestFarewell{1000};
+constexpr std::chrono::milliseconds kMaxAbortWait{1000};
 // Of kernels of ours that wait in the same stream: they know whom they wait for, and speak first.
 constexpr std::chrono::milliseconds kGrace{100};
 // Until what a peer did before it left is surely seen.
@@ -103,7 +103,7 @@ class NcclImpl final : public Nccl {
     void* done = nullptr;
     PERI_TRY(check(cudaHostAlloc(&done, sizeof(uint32_t), cudaHostAllocPortable), "pinned memory"));
     done_ = new (done) uint32_t(0);
-    monitor_.add_lookout([this](bool failed) { look(failed); });
+    monitor_.add_watchdog([this](bool failed) { watch(failed); });
     return {};
   }
 
@@ -135,11 +135,11 @@ class NcclImpl final : public Nccl {
 
   Result<ncclComm_t> communicator(const Group& group, const NcclWork& work, const job::Operation& operation);
   Status settle(const NcclWork& work, const job::Operation& operation, ncclComm_t comm, ncclResult_t result);
-  void look(bool failed);
-  void look_for_leavers(const NcclWork& work);
-  void give_up();
+  void watch(bool failed);
+  void check_departed(const NcclWork& work);
+  void abort_communicators();
   Status check_usable(const job::Operation& operation) const {
-    if (!given_up_) return {};
+    if (!aborted_) return {};
     PERI_TRY(control_.check_job(operation));
     return operation.fail(Code::PeerLost, "NCCL was given up after an earlier failure");
   }
@@ -161,8 +161,8 @@ class NcclImpl final : public Nccl {
   uint32_t sequence_ = 0;
   Clock::time_point progress_ = Clock::now();  // when one was last seen to be done
   std::optional<Clock::time_point> left_;      // when somebody whom it waits for was first seen to have left
-  bool given_up_ = false;
-  std::vector<std::future<void>> farewells_;
+  bool aborted_ = false;
+  std::vector<std::future<void>> aborts_;
 };
 
 // One operation with its packing: NCCL knows parts without gaps only, so others go through scratch memory.
@@ -333,7 +333,7 @@ Status NcclImpl::settle(const NcclWork& work, const job::Operation& operation, n
       if (result == ncclSuccess) return {};
       if (result != ncclInProgress) {
         const std::string words = api_.last_error(comm);
-        give_up();
+        abort_communicators();
         PERI_TRY(control_.check_job(operation));  // what NCCL cannot know
         return operation.fail(result == ncclInvalidUsage ? Code::Unsupported : Code::IoError,
                               fmt::format("NCCL: {}", api_.error_string(result)), {words});
@@ -343,7 +343,7 @@ Status NcclImpl::settle(const NcclWork& work, const job::Operation& operation, n
     Status job = control_.check_job(operation);
     if (!job || waited > limit) {
       std::lock_guard lock(mutex_);
-      give_up();
+      abort_communicators();
       PERI_TRY(job);
       const int missing = missing_of(work);
       return control_.timeout({&missing, 1}, operation);
@@ -356,7 +356,7 @@ Status NcclImpl::issue(std::shared_ptr<const NcclWork> work, const std::function
   uint32_t sequence;
   {
     std::lock_guard lock(mutex_);
-    if (given_up_) return fail(Code::PeerLost, "NCCL was given up after an earlier failure");
+    if (aborted_) return fail(Code::PeerLost, "NCCL was given up after an earlier failure");
     if (issued_.empty()) progress_ = Clock::now();
     sequence = ++sequence_;
     issued_.push_back({sequence, std::move(work)});
@@ -370,10 +370,11 @@ Status NcclImpl::issue(std::shared_ptr<const NcclWork> work, const std::function
   return marked;
 }
 
-// The monitor's thread. What the rank is in the middle of is looked at the next time.
-void NcclImpl::look(bool failed) {
+// Called by the monitor's thread. While the rank is inside a call of NCCL nothing is checked until the next
+// time.
+void NcclImpl::watch(bool failed) {
   std::unique_lock lock(mutex_, std::try_to_lock);
-  if (!lock || given_up_) return;
+  if (!lock || aborted_) return;
   const uint32_t done = std::atomic_ref<uint32_t>(*done_).load(std::memory_order_acquire);
   while (!issued_.empty() && static_cast<int32_t>(done - issued_.front().sequence) >= 0) {
     issued_.pop_front();
@@ -381,34 +382,34 @@ void NcclImpl::look(bool failed) {
     left_.reset();
   }
   if (issued_.empty()) return;
-  look_for_leavers(*issued_.front().work);
+  check_departed(*issued_.front().work);
   const std::chrono::duration<double> limit(control_.options().timeout_s);
   const bool late = Clock::now() - progress_ > limit + kGrace;
   if (!failed && !late) return;
   const NcclWork& work = *issued_.front().work;
   monitor_.report(failed ? Failure::aborted : Failure::timeout, work.number, missing_of(work));
-  give_up();
+  abort_communicators();
 }
 
 // A peer that has ended in good order has done its part of all that it will ever do.
-void NcclImpl::look_for_leavers(const NcclWork& work) {
-  const auto leaver = std::ranges::find_if(work.peers, [&](int r) { return control_.peer_has_left(r); });
-  if (leaver == work.peers.end()) return;
+void NcclImpl::check_departed(const NcclWork& work) {
+  const auto departed = std::ranges::find_if(work.peers, [&](int r) { return control_.peer_has_left(r); });
+  if (departed == work.peers.end()) return;
   if (!left_) left_ = Clock::now();
   if (Clock::now() - *left_ < kSettled) return;
-  // All ranks are told; at the next look the job has failed.
-  static_cast<void>(control_.lost(*leaver, job::Operation("waiting in NCCL", {})));
+  // All ranks are told; at the next call the job has failed.
+  static_cast<void>(control_.lost(*departed, job::Operation("waiting in NCCL", {})));
 }
 
 // With the mutex held.
-void NcclImpl::give_up() {
-  given_up_ = true;
+void NcclImpl::abort_communicators() {
+  aborted_ = true;
   for (const auto& [group, comm] : comms_) {
     std::packaged_task<void()> abort([&api = api_, index = device_->index(), comm = comm] {
       cudaSetDevice(index);
       api.abort(comm);
     });
-    farewells_.push_back(abort.get_future());
+    aborts_.push_back(abort.get_future());
     // Without a thread the communicator is left to the end of the process.
     if (auto thread = start_thread(std::move(abort))) thread->detach();
   }
@@ -417,26 +418,26 @@ void NcclImpl::give_up() {
 
 void NcclImpl::reset() {
   std::lock_guard lock(mutex_);
-  give_up();
-  given_up_ = false;
+  abort_communicators();
+  aborted_ = false;
   issued_.clear();
   left_.reset();
   recorded_.clear();
-  std::erase_if(farewells_, [](const std::future<void>& farewell) {
-    return farewell.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
+  std::erase_if(aborts_, [](const std::future<void>& abort) {
+    return abort.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
   });
 }
 
 void NcclImpl::close() {
-  std::vector<std::future<void>> farewells;
+  std::vector<std::future<void>> aborts;
   {
     std::lock_guard lock(mutex_);
-    give_up();
-    farewells = std::move(farewells_);
-    farewells_.clear();
+    abort_communicators();
+    aborts = std::move(aborts_);
+    aborts_.clear();
   }
-  const auto deadline = Clock::now() + kLongestFarewell;
-  for (std::future<void>& farewell : farewells) farewell.wait_until(deadline);
+  const auto deadline = Clock::now() + kMaxAbortWait;
+  for (std::future<void>& abort : aborts) abort.wait_until(deadline);
 }
 
 }  // namespace

@@ -46,11 +46,11 @@ class Nccl {
   virtual Result<std::unique_ptr<StreamCall>> prepare(CheckedCollective call, bool recorded) = 0;
   // Carries out `enqueue`, which puts the work (or a graph of which it is a part) into the stream.
   virtual Status issue(std::shared_ptr<const NcclWork> work, const std::function<Status()>& enqueue) = 0;
-  // Gives the communicators up and makes others when next needed: for a new generation, when the stream is
+  // Aborts the communicators; others are made when next needed. For a new generation, when the stream is
   // done. What was prepared before must not be enqueued again.
   virtual void reset() = 0;
-  // Gives the communicators up, once the stream is done. NCCL keeps them while graphs use them: that is not
-  // waited for longer than a second.
+  // Aborts the communicators, once the stream is done. NCCL keeps them while graphs use them; this waits at
+  // most a second for that.
   virtual void close() = 0;
 };
 

@@ -40,7 +40,7 @@ std::optional<std::string> value_in(const std::string& bytes, std::string_view k
 
 }  // namespace
 
-// FNV-1a over 8-byte words, then bytes, with a final mix.
+// Takes 8 bytes at a time, as device code is long; core/hash.hpp takes one.
 uint64_t content_hash(std::string_view text, uint64_t seed) {
   uint64_t hash = seed ^ text.size();
   auto mix = [&](uint64_t word) {

@@ -25,7 +25,7 @@ class CodeCache {
   // The value that every process finds from now on: `value`, or that of whoever came first. Nothing if it
   // cannot be written: what only saves time needs no more.
   std::optional<std::string> keep(std::string_view key, std::string_view value) const;
-  // Whether `keep` has a chance, for who would have to work to have something to keep.
+  // Whether `keep` may succeed: to be asked before work whose result is only worth keeping.
   bool is_writable() const;
 
   static constexpr int kPlaces = 4;  // files of one key: all but the last may be unusable

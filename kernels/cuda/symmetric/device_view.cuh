@@ -10,7 +10,7 @@
 namespace peri::kernels::cuda {
 
 inline constexpr int kMaxMembers = 8;
-inline constexpr int kMostBlocks = 128;  // of a collective's kernel: all are resident at once
+inline constexpr int kMaxBlocks = 128;  // of a collective's kernel: all are resident at once
 inline constexpr int kSignalChannels = 8;
 inline constexpr int64_t kPacketBytes = 8;         // data of one LL packet, which takes twice as much
 inline constexpr int64_t kChunkBytes = 256 << 10;  // data that one LL kernel takes from one member to another
@@ -37,19 +37,20 @@ struct Watch {
   FailureRecord* record;
   // (ns << kRankBits) + 1 + the rank that a kernel is waiting for, for as long as it waits.
   uint64_t* waiting;
-  uint32_t* failed;  // not 0: a kernel has given up, and those after it do not wait either
+  uint32_t* failed;  // not 0: a kernel has failed, and later ones do not wait
   uint64_t timeout_ns;
 };
 
 // A member's part of a group's shared block: one word per block of a kernel, member and parity of the epoch,
 // each (epoch << 32) + signature; signals; then two buffers of LL packets per member, then two of values.
 struct Arrivals {
-  uint64_t word[kMostBlocks][kMaxMembers][2];
+  uint64_t word[kMaxBlocks][kMaxMembers][2];
 };
 struct Signals {
-  uint32_t put[kMaxMembers][kSignalChannels];  // by the member that puts, in the block of the one that waits
-  uint32_t taken[kMaxMembers]
-                [kSignalChannels];  // by the member that takes, in the block of the one that puts
+  // By the member that puts, in the block of the one that waits.
+  uint32_t put[kMaxMembers][kSignalChannels];
+  // By the member that takes, in the block of the one that puts.
+  uint32_t taken[kMaxMembers][kSignalChannels];
 };
 struct GroupBlock {
   Arrivals arrivals;
@@ -74,7 +75,7 @@ struct GroupState {
 
 struct GroupView {
   int members, me;
-  int most_blocks;  // of a kernel, agreed upon by the members
+  int max_blocks;  // of a kernel, agreed upon by the members
   int ranks[kMaxMembers];
   GroupBlock* blocks[kMaxMembers];
   GroupState* state;

@@ -28,10 +28,10 @@ Status GroupContext::set_up(const job::Operation& operation) {
   const int64_t bytes = group_block_bytes(size());
   auto blocks = PERI_TRY(SharedBlocks::create(control_, device_, group_, bytes, operation));
   PERI_TRY(clear_own_block(*blocks));  // nobody pushes before all are here
-  view_.most_blocks = kMostBlocks;
+  view_.max_blocks = kMaxBlocks;
   for (const std::string& count :
        PERI_TRY(control_.exchange(group_, std::to_string(device_->multiprocessors()), operation)))
-    view_.most_blocks = std::min(view_.most_blocks, std::atoi(count.c_str()));
+    view_.max_blocks = std::min(view_.max_blocks, std::atoi(count.c_str()));
   view_.state = PERI_TRY(zeros<GroupState>(*device_));
   view_.members = size();
   view_.me = index_;

@@ -13,20 +13,19 @@ namespace {
 constexpr int kMessageThreads = 1024;
 
 __global__ void put_signal_kernel(GroupView group, Watch watch, uint32_t operation, int m, int channel) {
-  const bool gave_up = has_given_up(watch);
+  const bool failed = has_failed(watch);
   uint32_t& sent = group.state->put[m][channel];
   const uint32_t* taken = &group.blocks[group.me]->signals.taken[m][channel];
-  if (!wait_until(watch, operation, group.ranks[m], [&] { return observe(taken) == sent; }) || gave_up)
-    return;
+  if (!wait_until(watch, operation, group.ranks[m], [&] { return observe(taken) == sent; }) || failed) return;
   post(&group.blocks[m]->signals.put[group.me][channel], ++sent);
 }
 
 __global__ void wait_signal_kernel(GroupView group, Watch watch, uint32_t operation, int m, int channel) {
-  const bool gave_up = has_given_up(watch);
+  const bool failed = has_failed(watch);
   uint32_t& taken = group.state->taken[m][channel];
   const uint32_t* put = &group.blocks[group.me]->signals.put[m][channel];
   auto is_there = [&] { return static_cast<int32_t>(observe(put) - taken) > 0; };
-  if (!wait_until(watch, operation, group.ranks[m], is_there) || gave_up) return;
+  if (!wait_until(watch, operation, group.ranks[m], is_there) || failed) return;
   post(&group.blocks[m]->signals.taken[group.me][channel], ++taken);
 }
 
@@ -52,12 +51,12 @@ template <class Ready, class Body>
 __device__ void for_each_slot(const ChannelView& channel, const Watch& watch, uint32_t operation,
                               int64_t total, uint32_t* counter, Ready ready, Body body) {
   __shared__ bool usable;
-  const bool gave_up = has_given_up(watch);
+  const bool failed = has_failed(watch);
   uint32_t position = *channel.position;
   int64_t at = 0;
   do {  // an empty message, too, takes a slot
     if (threadIdx.x == 0)
-      usable = wait_until(watch, operation, channel.peer, [&] { return ready(position); }) && !gave_up;
+      usable = wait_until(watch, operation, channel.peer, [&] { return ready(position); }) && !failed;
     __syncthreads();
     if (!usable) return;
     const int64_t bytes = min(kMessageSlotBytes, total - at);
@@ -95,7 +94,7 @@ __global__ void __launch_bounds__(kMessageThreads)
   for_each_slot(channel, watch, operation, total, &ring->emptied, is_filled,
                 [&](uint32_t slot, int64_t at, int64_t bytes) {
                   if (threadIdx.x == 0 && ring->signatures[slot] != signature)
-                    give_up(watch, Failure::mismatch, operation, channel.peer);
+                    report_failure(watch, Failure::mismatch, operation, channel.peer);
                   copy_block(data + at, ring->slots[slot], bytes);
                 });
 }

@@ -7,7 +7,7 @@
 #include <mutex>
 
 #include "kernels/cuda/symmetric/multicast.hpp"
-#include "kernels/symmetric/free_room.hpp"
+#include "kernels/symmetric/free_list.hpp"
 
 namespace peri::kernels::cuda {
 
@@ -33,7 +33,7 @@ class SymmetricPool {
   std::unique_ptr<SharedBlocks> blocks_;
   Multicast multicast_;  // after the blocks, to be gone before them
   std::mutex mutex_;     // tensors are freed by whoever drops them last
-  FreeRoom free_;
+  FreeList free_;
 };
 
 }  // namespace peri::kernels::cuda

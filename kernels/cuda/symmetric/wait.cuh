@@ -32,14 +32,14 @@ __device__ inline uint64_t observe(const uint64_t* word) {
   return value;
 }
 
-// Whether a kernel of this rank has given up. What the rank holds may be wrong then, so it tells its peers
-// nothing more: they give up, too, rather than take it.
-__device__ inline bool has_given_up(const Watch& watch) {
+// Whether a kernel of this rank has failed. What the rank holds may be wrong then, so it sends its peers
+// nothing more: they fail, too, rather than use it.
+__device__ inline bool has_failed(const Watch& watch) {
   return *reinterpret_cast<const volatile uint32_t*>(watch.failed) != 0;
 }
 
 // The first failure is the one that is told; kernels that follow see `failed` and do not wait.
-__device__ inline void give_up(const Watch& watch, Failure why, uint32_t operation, int peer) {
+__device__ inline void report_failure(const Watch& watch, Failure why, uint32_t operation, int peer) {
   if (atomicCAS(watch.failed, 0u, static_cast<uint32_t>(why)) != 0) return;
   volatile FailureRecord* record = watch.record;
   record->operation = operation;
@@ -61,8 +61,8 @@ __device__ inline bool is_looking(int round) {
   return is_first_of_waiting && (threadIdx.x < kWarp || round % kRoundsOfOtherWarps == 0);
 }
 
-// Polls until ready() or the bound; false means that the wait was given up. Looks at the clock, at host
-// memory and whether the peer is_elsewhere() only every so often: it takes about a microsecond.
+// Polls until ready() or the bound; false means that it failed. Looks at the clock, at host memory and at
+// is_elsewhere() (the peer is in another operation) only every so often: that takes about a microsecond.
 template <class Ready, class Elsewhere>
 __device__ bool wait_until(const Watch& watch, uint32_t operation, int peer, Ready ready,
                            Elsewhere is_elsewhere) {
@@ -77,7 +77,7 @@ __device__ bool wait_until(const Watch& watch, uint32_t operation, int peer, Rea
       if (ready()) return true;
       if (round > 1 || i >= kPollsAtOnce) __nanosleep(kPauseNs);
     }
-    if (has_given_up(watch)) return false;
+    if (has_failed(watch)) return false;
     if (!is_looking(round)) continue;
     const uint64_t now = now_ns();
     if (begun == 0) begun = now;
@@ -85,11 +85,11 @@ __device__ bool wait_until(const Watch& watch, uint32_t operation, int peer, Rea
     const bool aborted = *reinterpret_cast<const volatile uint32_t*>(watch.abort) != 0;
     if (elsewhere || aborted || now - begun > watch.timeout_ns) {
       if (ready()) return true;  // the value counts first
-      give_up(watch,
-              elsewhere ? Failure::mismatch
-              : aborted ? Failure::aborted
-                        : Failure::timeout,
-              operation, peer);
+      report_failure(watch,
+                     elsewhere ? Failure::mismatch
+                     : aborted ? Failure::aborted
+                               : Failure::timeout,
+                     operation, peer);
       return false;
     }
     if (now - begun > kTellAfter)
@@ -121,12 +121,12 @@ __device__ inline bool await_member(const GroupView& group, const Watch& watch, 
   });
   const bool differs =
       there && static_cast<uint32_t>(seen >> 32) == epoch && static_cast<uint32_t>(seen) != signature;
-  if (differs) give_up(watch, Failure::mismatch, operation, group.ranks[m]);
+  if (differs) report_failure(watch, Failure::mismatch, operation, group.ranks[m]);
   return there && !differs;
 }
 
 // Waits for what member `m` sends in this epoch. All collectives of a group arrive in their first block
-// before they send, so there a member can be seen that is in another one. False if the wait was given up.
+// before they send, so there a member can be seen that is in another one. False if the wait failed.
 template <class Ready>
 __device__ bool await_data(const CollectiveArguments& a, int m, uint32_t epoch, Ready ready) {
   const uint64_t* word = &a.group.blocks[a.group.me]->arrivals.word[0][m][epoch & 1];
@@ -140,11 +140,11 @@ __device__ bool await_data(const CollectiveArguments& a, int m, uint32_t epoch, 
 __device__ inline uint32_t current_epoch(const GroupView& group) {
   return *reinterpret_cast<const volatile uint32_t*>(&group.state->epoch);
 }
-// Whether this kernel takes part: not if one before it has given up. Both words are loaded at once.
+// Whether this kernel takes part: not if an earlier one has failed. Both words are loaded at once.
 __device__ inline bool takes_part(const CollectiveArguments& a, uint32_t& before) {
-  const bool gave_up = has_given_up(a.watch);
+  const bool failed = has_failed(a.watch);
   before = current_epoch(a.group);
-  return !gave_up;
+  return !failed;
 }
 // Called once by each block, after a barrier of its threads, with the number of epochs that the kernel takes:
 // the last block advances the epoch, for the kernels that follow. No block waits for another.

@@ -9,7 +9,7 @@
 #include "kernels/compute/space.hpp"
 #include "kernels/host/compute/compile.hpp"
 #include "kernels/host/compute/threads.hpp"
-#include "kernels/host/matmul/tile_ops.hpp"
+#include "kernels/host/compute/tile_ops.hpp"
 #include "kernels/host/simd/elements.hpp"
 
 namespace peri::kernels::host {

@@ -24,8 +24,8 @@ if r == 0 then peri.send(x, 1) elseif r == 1 then check.is(peri.recv(x, 0), 0, 1
 peri.barrier()
 for _, policy in ipairs { {}, { all_reduce = "one_shot", all_gather = "one_shot", reduce_scatter = "one_shot",
                                 all_to_all = "one_shot", broadcast = "one_shot" },
-                          { all_reduce = "two_shot", lowering = "fallback" }, { auto_select = false,
-                            reuse = false } } do
+                          { all_reduce = "two_shot", lowering = "fallback" },
+                          { auto_select = false, planning = "separate" }, require "peri.policy.latency" } do
   local m = peri.randn({ n * 3, n * 5 }, { seed = 1 + r })
   check.both("collectives", function(a)
     local b = a * 2

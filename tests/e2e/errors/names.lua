@@ -31,8 +31,12 @@ raises("x:1: ones: no such dtype: f23\n   hint: the dtypes are *", x .. "peri.on
 raises("x:1: all_reduce: no such reduction: sun\n   hint: the reductions are *", x .. "x:all_reduce 'sun'")
 raises("x:1: policy.lowering must be a string, not the number 1",
        x .. "peri.compile(print, {policy = {lowering = 1}})")
-raises("x:1: policy.fuse must be true or false, not the number 1",
-       x .. "peri.compile(print, {policy = {fuse = 1}})")
+raises("x:1: policy.capture must be true or false, not the number 1",
+       x .. "peri.compile(print, {policy = {capture = 1}})")
+raises("x:1: unknown policy field 'fuse'\n   hint: write skip = {\"fuse\"} for fuse = false",
+       x .. "peri.compile(print, {policy = {fuse = false}})")
+raises("x:1: unknown policy field 'reuse'\n   hint: write planning = \"separate\" for reuse = false",
+       x .. "peri.compile(print, {policy = {reuse = false}})")
 raises("x:1: unknown value of policy.planning 'pool'*",
        x .. "peri.compile(print, {policy = {planning = 'pool'}})")
 raises("*no pass is named \"fuze\"\n   hint: did you mean \"fuse\"?",

@@ -17,9 +17,9 @@ check.raises(outside, rt.view, x, { 5 }, { 1 }, 0)
 check.raises(outside, rt.view, x, { 2 }, { 1 }, -1)
 check.is(rt.view(x, { 2, 2 }, { -2, 1 }, 2), 1, 1, 1, 1)
 local group = { 1 - peri.rank }
-check.raises("*shard: rank * is not in the group {*}, and has no part*", x.shard, x, 1, group)
+check.raises("*shard: rank * is not in group {*}, and has no part*", x.shard, x, 1, group)
 local compiled = peri.compile(function(y) return y:shard(1, group) end)
-check.raises("*shard: rank * is not in the group {*}, and has no part*", compiled, x)
+check.raises("*shard: rank * is not in group {*}, and has no part*", compiled, x)
 local absurd = { host = "*takes more memory than there *", cuda = "*cannot have so many elements*" }
 -- AddressSanitizer, under which everything is slow, ends a process that asks for too much memory.
 if arg[1] == "1" then

@@ -1,5 +1,5 @@
 // The table of inner loops, expanded from ops.def through core/types/scalar.hpp.
-#include "kernels/host/matmul/tile_ops.hpp"
+#include "kernels/host/compute/tile_ops.hpp"
 
 #include <type_traits>
 

@@ -1,5 +1,5 @@
-// See versions.hpp.
-#include "kernels/host/simd/versions.hpp"
+// See describe.hpp.
+#include "kernels/host/describe.hpp"
 
 #include <dnnl.h>
 #include <fmt/format.h>

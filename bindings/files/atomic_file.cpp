@@ -1,4 +1,4 @@
-#include "bindings/files/new_file.hpp"
+#include "bindings/files/atomic_file.hpp"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -18,8 +18,8 @@ std::unexpected<Error> refused(const std::string& target, int why) {
 
 }  // namespace
 
-Result<NewFile> NewFile::create(const std::string& target) {
-  NewFile file;
+Result<AtomicFile> AtomicFile::create(const std::string& target) {
+  AtomicFile file;
   std::string name = fmt::format("{}.{:016x}.tmp", target, PERI_TRY(random_bits()));
   file.descriptor_ = kernels::os::Fd(::open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
   if (!file.descriptor_.valid()) return refused(target, errno);
@@ -28,11 +28,11 @@ Result<NewFile> NewFile::create(const std::string& target) {
   return file;
 }
 
-NewFile::~NewFile() {
+AtomicFile::~AtomicFile() {
   if (!name_.empty()) unlink(name_.c_str());
 }
 
-Status NewFile::write(const void* data, size_t bytes) {
+Status AtomicFile::write(const void* data, size_t bytes) {
   for (size_t at = 0; at < bytes;) {
     // The kernel writes at most 2 GiB at once.
     ssize_t count = ::write(descriptor_.get(), static_cast<const char*>(data) + at,
@@ -44,7 +44,7 @@ Status NewFile::write(const void* data, size_t bytes) {
 }
 
 // On the disk before the name is: after a power cut there is the old file or the new one.
-Status NewFile::take_place() {
+Status AtomicFile::take_place() {
   if (fsync(descriptor_.get()) != 0) return refused(target_, errno);
   if (rename(name_.c_str(), target_.c_str()) != 0) return refused(target_, errno);
   name_.clear();

@@ -9,22 +9,22 @@
 
 namespace peri::files {
 
-class NewFile {
+class AtomicFile {
  public:
   // Beside the target. Errors, here and below: IoError.
-  static Result<NewFile> create(const std::string& target);
-  NewFile(NewFile&& other) noexcept
+  static Result<AtomicFile> create(const std::string& target);
+  AtomicFile(AtomicFile&& other) noexcept
       : target_(std::move(other.target_)),
         name_(std::exchange(other.name_, {})),
         descriptor_(std::move(other.descriptor_)) {}
-  NewFile& operator=(NewFile&&) = delete;
-  ~NewFile();  // removes it unless it has taken its place
+  AtomicFile& operator=(AtomicFile&&) = delete;
+  ~AtomicFile();  // removes it unless it has taken its place
 
   Status write(const void* data, size_t bytes);
   Status take_place();
 
  private:
-  NewFile() = default;
+  AtomicFile() = default;
 
   std::string target_, name_;
   kernels::os::Fd descriptor_;
