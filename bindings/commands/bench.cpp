@@ -145,7 +145,7 @@ std::string table_of(const Times& times, const std::vector<int64_t>& sizes,
   text += "\n";
   double log_ratios = 0, lowest = 1e30;
   for (int64_t size : sizes) {
-    text += fmt::format("{:>10}", short_bytes(size));
+    text += fmt::format("{:>10}", short_bytes(Bytes(size)));
     double best = 1e30;
     for (const AlgorithmInfo* algorithm : chosen) {
       const double time = median(times.at({size, algorithm}));
