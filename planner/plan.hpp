@@ -1,5 +1,5 @@
 // The Plan: a straight list of lines over named buffers. It is data: printable, checkable, and the only thing
-// that the floors above see of the planner.
+// that the layers above see of the planner.
 #pragma once
 
 #include <functional>

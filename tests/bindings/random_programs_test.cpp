@@ -1,4 +1,4 @@
-// Random programs through all floors: planned, run by the executable on worlds of 1 to 4 rank processes, and
+// Random programs through all layers: planned, run by the executable on worlds of 1 to 4 rank processes, and
 // run as their own printed Lua. Every rank's results agree with the reference interpreter within rounding;
 // whatever the policy (fusion, memory, lowering, capture, partitions, algorithms, skipped passes), they are
 // the same bits.

@@ -1,4 +1,4 @@
-// What the tests of this floor share: a backend that counts what is allocated and can fail, and a way to call
+// What the tests of this layer share: a backend that counts what is allocated and can fail, and a way to call
 // an executable with plain numbers.
 #pragma once
 

@@ -14,12 +14,12 @@ namespace {
 constexpr int kMaxLines = 600;
 constexpr int kMaxReadmeLines = 70;
 
-struct Floor {
+struct Layer {
   std::string_view name;
   std::vector<std::string_view> may_include;
 };
 
-const std::array<Floor, 5> kFloors = {{
+const std::array<Layer, 5> kLayers = {{
     {"core", {"core"}},
     {"planner", {"core", "planner"}},
     {"kernels", {"core", "kernels"}},
@@ -27,9 +27,9 @@ const std::array<Floor, 5> kFloors = {{
     {"bindings", {"core", "planner", "kernels", "cudagraph", "bindings"}},
 }};
 
-// A library whose headers stay in one room: no file outside reaches them, directly or through a project
+// A library whose headers stay in one folder: no file outside reaches them, directly or through a project
 // header.
-struct Room {
+struct Confined {
   std::string_view library;
   std::string_view folder;
   bool (*is_header)(std::string_view include);
@@ -53,7 +53,7 @@ bool is_lua(std::string_view include) {
   return std::ranges::find(kHeaders, name) != kHeaders.end();
 }
 
-const std::array<Room, 3> kRooms = {{
+const std::array<Confined, 3> kConfined = {{
     {"Boost", "core/", is_boost},
     {"CUDA", "kernels/cuda/", is_cuda},
     {"Lua", "bindings/", is_lua},
@@ -135,14 +135,14 @@ std::vector<Include> includes_of(std::string_view text) {
   return includes;
 }
 
-// The first of a room's headers that a file reaches, as the chain of includes that leads to it.
-std::optional<std::string> reach(const Includes& includes, const std::string& path, const Room& room,
+// The first of the headers of such a library that a file reaches, as the chain of includes that leads to it.
+std::optional<std::string> reach(const Includes& includes, const std::string& path, const Confined& confined,
                                  std::set<std::string>& seen) {
   auto found = includes.find(path);
   if (found == includes.end() || !seen.insert(path).second) return std::nullopt;
   for (const auto& include : found->second) {
-    if (room.is_header(include.path)) return include.path;
-    if (auto chain = reach(includes, include.path, room, seen)) return include.path + " -> " + *chain;
+    if (confined.is_header(include.path)) return include.path;
+    if (auto chain = reach(includes, include.path, confined, seen)) return include.path + " -> " + *chain;
   }
   return std::nullopt;
 }
@@ -156,26 +156,27 @@ void check_backends(const std::string& path, const Include& include, std::vector
 
 void check_includes(const Includes& includes, std::vector<Violation>& out) {
   for (const auto& [path, list] : includes) {
-    auto floor = std::ranges::find(kFloors, first_folder(path), &Floor::name);
+    auto layer = std::ranges::find(kLayers, first_folder(path), &Layer::name);
     for (const auto& include : list) {
       auto to = first_folder(include.path);
-      bool is_floor = include.path.find('/') != include.path.npos &&
-                      std::ranges::find(kFloors, to, &Floor::name) != kFloors.end();
-      if (floor == kFloors.end()) continue;
+      bool is_layer = include.path.find('/') != include.path.npos &&
+                      std::ranges::find(kLayers, to, &Layer::name) != kLayers.end();
+      if (layer == kLayers.end()) continue;
       check_backends(path, include, out);
-      if (is_floor && std::ranges::find(floor->may_include, to) == floor->may_include.end())
-        out.push_back({path, include.line, "a floor includes only floors below it: " + include.path});
+      if (is_layer && std::ranges::find(layer->may_include, to) == layer->may_include.end())
+        out.push_back({path, include.line, "a layer includes only layers below it: " + include.path});
       if (to == "tests")
-        out.push_back({path, include.line, "a floor includes nothing of the tests: " + include.path});
+        out.push_back({path, include.line, "a layer includes nothing of the tests: " + include.path});
     }
     if (path.starts_with("scripts/bench/peers/")) continue;  // what we are measured against, in its own words
-    for (const auto& room : kRooms) {
+    for (const auto& confined : kConfined) {
       std::set<std::string> seen;
-      if (path.starts_with(room.folder) || path.starts_with("tests/" + std::string(room.folder))) continue;
-      if (auto chain = reach(includes, path, room, seen))
-        out.push_back(
-            {path, 0,
-             std::string(room.library) + " headers stay in " + std::string(room.folder) + ": " + *chain});
+      if (path.starts_with(confined.folder) || path.starts_with("tests/" + std::string(confined.folder)))
+        continue;
+      if (auto chain = reach(includes, path, confined, seen))
+        out.push_back({path, 0,
+                       std::string(confined.library) + " headers stay in " + std::string(confined.folder) +
+                           ": " + *chain});
     }
   }
 }
@@ -202,7 +203,7 @@ void check_multicast(const std::string& path, std::string_view text, std::vector
   constexpr std::string_view kFamily = "cuMulticast", kCreates = "cuMulticastCreate";
   constexpr std::string_view kGate = "  PERI_TRY(check_multicast(gpu));";
   if (path == "tests/house/rules.cpp") return;  // this one
-  const bool is_room = path == "kernels/cuda/symmetric/multicast.cpp";
+  const bool is_gate = path == "kernels/cuda/symmetric/multicast.cpp";
   const auto lines = lines_of(text);
   size_t begin = 0;    // of the function, or what else stands in the first column, that a line is in
   size_t creator = 0;  // the function that creates objects; 0 is the file's first line, which is none
@@ -210,10 +211,10 @@ void check_multicast(const std::string& path, std::string_view text, std::vector
     if (!lines[i].empty() && lines[i].front() != ' ' && lines[i].front() != '}') begin = i;
     if (lines[i].find(kFamily) == std::string_view::npos) continue;
     const int line = static_cast<int>(i + 1);
-    if (!is_room)
+    if (!is_gate)
       out.push_back(
           {path, line, "multicast objects are the business of kernels/cuda/symmetric/multicast.cpp alone"});
-    if (!is_room || lines[i].find(kCreates) == std::string_view::npos) continue;
+    if (!is_gate || lines[i].find(kCreates) == std::string_view::npos) continue;
     if (creator == 0) creator = begin;
     if (begin == 0 || begin != creator || !lines[begin].ends_with('{') || lines[begin + 1] != kGate)
       out.push_back({path, line, "one function creates multicast objects, and asks check_multicast first"});
@@ -258,14 +259,14 @@ void check_shape(const std::string& path, std::string_view text, std::vector<Vio
   const auto lines = static_cast<int>(std::ranges::count(text, '\n'));
   const bool readme = path.ends_with("README.md");
   if (readme && path != "README.md" && lines > kMaxReadmeLines)
-    out.push_back({path, 0, "a floor's README is at most a page: " + std::to_string(lines) + " lines"});
+    out.push_back({path, 0, "a layer's README is at most a page: " + std::to_string(lines) + " lines"});
   if (!readme && lines > kMaxLines)
     out.push_back({path, 0, "past 600 lines a file is two things: " + std::to_string(lines) + " lines"});
   // The backends are folders of their own within kernels/.
   const bool backend = path.starts_with("kernels/host/") || path.starts_with("kernels/cuda/");
   const int levels = backend ? 2 : 1;
   auto slashes = std::ranges::count(path, '/');
-  if (std::ranges::find(kFloors, first_folder(path), &Floor::name) != kFloors.end() && slashes > levels + 1)
+  if (std::ranges::find(kLayers, first_folder(path), &Layer::name) != kLayers.end() && slashes > levels + 1)
     out.push_back({path, 0, "folders are nested too deep"});
 }
 

@@ -75,12 +75,12 @@ TEST_CASE("nothing else stands at the top level") {
   }
 }
 
-TEST_CASE("every floor opens with a README") {
-  for (const char* floor : {"core", "planner", "kernels", "cudagraph", "bindings"})
-    CHECK(fs::exists(fs::path(PERI_SOURCE_DIR) / floor / "README.md"));
+TEST_CASE("every layer opens with a README") {
+  for (const char* layer : {"core", "planner", "kernels", "cudagraph", "bindings"})
+    CHECK(fs::exists(fs::path(PERI_SOURCE_DIR) / layer / "README.md"));
 }
 
-TEST_CASE("an include that points up a floor is found") {
+TEST_CASE("an include that points up a layer is found") {
   CHECK(broken({{"core/a.hpp", "#include \"core/b.hpp\"\n"}}).empty());
   CHECK(broken({{"core/a.hpp", "\n#include \"planner/b.hpp\"\n"}}) == Places{"core/a.hpp:2"});
   CHECK(broken({{"planner/a.cpp", "#include \"kernels/b.hpp\"\n"}}) == Places{"planner/a.cpp:1"});
@@ -96,7 +96,7 @@ TEST_CASE("an include that points up a floor is found") {
   CHECK(broken({{"core/a.hpp", "// #include \"planner/b.hpp\"\n"}}).empty());
 }
 
-TEST_CASE("a library's headers are found outside its room, also through a project header") {
+TEST_CASE("a library's headers are found outside its folder, also through a project header") {
   CHECK(broken({{"core/a.cpp", "#include <boost/graph/adjacency_list.hpp>\n"}}).empty());
   CHECK(broken({{"planner/a.cpp", "#include <boost/config.hpp>\n"}}) == Places{"planner/a.cpp:0"});
   CHECK(broken({{"core/g.hpp", "#include <boost/config.hpp>\n"},
@@ -122,14 +122,14 @@ TEST_CASE("forbidden words are found in code, not in comments and strings") {
 }
 
 TEST_CASE("multicast objects are created in one place, behind the gate") {
-  const std::string room = "kernels/cuda/symmetric/multicast.cpp";
+  const std::string gate = "kernels/cuda/symmetric/multicast.cpp";
   const std::string gated =
       "// The one.\n"
       "Result<Handle> create_object(int gpu) {\n"
       "  PERI_TRY(check_multicast(gpu));\n"
       "  auto create = f<decltype(&cuMulticastCreate)>(\"cuMulticastCreate\");\n"
       "}\n";
-  CHECK(broken({{room, gated}}).empty());
+  CHECK(broken({{gate, gated}}).empty());
   // Elsewhere, in whatever way.
   for (const char* path :
        {"tests/kernels/a.cpp", "tests/kernels/cuda/multicast.cpp", "scripts/a.lua", "scripts/bench/a.py",
@@ -146,17 +146,17 @@ TEST_CASE("multicast objects are created in one place, behind the gate") {
     const std::string gate = "  PERI_TRY(check_multicast(gpu));\n";
     return text.replace(text.find(gate), gate.size(), first);
   };
-  CHECK(broken({{room, with("")}}) == Places{room + ":3"});
-  CHECK(broken({{room, with("  int a;\n  PERI_TRY(check_multicast(gpu));\n")}}) == Places{room + ":5"});
-  CHECK(broken({{room, with("  // PERI_TRY(check_multicast(gpu));\n")}}) == Places{room + ":4"});
-  CHECK(broken({{room, with("  PERI_TRY(check_multicast_not(gpu));\n")}}) == Places{room + ":4"});
-  CHECK(broken({{room, with("  if (gpu) PERI_TRY(check_multicast(gpu));\n")}}) == Places{room + ":4"});
+  CHECK(broken({{gate, with("")}}) == Places{gate + ":3"});
+  CHECK(broken({{gate, with("  int a;\n  PERI_TRY(check_multicast(gpu));\n")}}) == Places{gate + ":5"});
+  CHECK(broken({{gate, with("  // PERI_TRY(check_multicast(gpu));\n")}}) == Places{gate + ":4"});
+  CHECK(broken({{gate, with("  PERI_TRY(check_multicast_not(gpu));\n")}}) == Places{gate + ":4"});
+  CHECK(broken({{gate, with("  if (gpu) PERI_TRY(check_multicast(gpu));\n")}}) == Places{gate + ":4"});
   // A second function, gated or not, and what stands in none.
-  CHECK(broken({{room, gated + gated}}) == Places{room + ":9"});
-  CHECK(broken({{room, gated + "void g() {\n  cuMulticastCreate(&h, &p);\n}\n"}}) == Places{room + ":7"});
-  CHECK(broken({{room, "#define CREATE cuMulticastCreate\n" + gated}}) == Places{room + ":1"});
-  CHECK(broken({{room, gated + "auto create = cuMulticastCreate;\n"}}) == Places{room + ":6"});
-  CHECK(broken({{room, gated + "void g() {\n  cuMulticastUnbind(h);\n}\n"}}).empty());
+  CHECK(broken({{gate, gated + gated}}) == Places{gate + ":9"});
+  CHECK(broken({{gate, gated + "void g() {\n  cuMulticastCreate(&h, &p);\n}\n"}}) == Places{gate + ":7"});
+  CHECK(broken({{gate, "#define CREATE cuMulticastCreate\n" + gated}}) == Places{gate + ":1"});
+  CHECK(broken({{gate, gated + "auto create = cuMulticastCreate;\n"}}) == Places{gate + ":6"});
+  CHECK(broken({{gate, gated + "void g() {\n  cuMulticastUnbind(h);\n}\n"}}).empty());
 }
 
 TEST_CASE("multicast is turned on by nobody but the user") {

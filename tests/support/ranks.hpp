@@ -1,6 +1,6 @@
 // Runs the ranks of a job in tests: as processes (forked, as users run them) or as threads of this process
 // (so that ThreadSanitizer sees both sides of every signal); and says on which backend the tests of this
-// program run. Header-only, as every floor's tests may include it.
+// program run. Header-only, as every layer's tests may include it.
 #pragma once
 
 #include <fcntl.h>
