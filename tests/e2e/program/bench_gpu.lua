@@ -1,9 +1,10 @@
--- run: peri run -n 2 $FILE $TMP && B=../../../scripts/bench && for figure in 'all_reduce 2048:4:2 65536:2:1' 'layers 2 3 4 1' 'calls 3 2 4 1 8' 'compile 2 4 1'; do read -r name rest <<<"$figure"; peri run -n 2 --backend host $B/$name.lua $TMP $TMP/rows 2 $rest || exit; done; grep -o '"figure": "[a-z_]*"' $TMP/rows | sort | uniq -c
+-- run: peri run -n 2 $FILE $TMP && B=../../../scripts/bench && for figure in 'all_reduce 2048:4:2 65536:2:1' 'layers 2 3 4 1' 'calls 3 2 4 1 8' 'loops 2 16' 'compile 2 4 1'; do read -r name rest <<<"$figure"; peri run -n 2 --backend host $B/$name.lua $TMP $TMP/rows 2 $rest || exit; done; grep -o '"figure": "[a-z_]*"' $TMP/rows | sort | uniq -c
 -- stdout: *8 "figure": "all_reduce"
 -- stdout: *4 "figure": "calls"
 -- stdout: *3 "figure": "compile"
 -- stdout: *2 "figure": "host"
 -- stdout: *4 "figure": "layers"
+-- stdout: *6 "figure": "loops"
 -- Peri's programs of scripts/bench/gpu run, on small inputs that this makes.
 local peri = require "peri"
 
