@@ -13,14 +13,8 @@ namespace {
 
 // Memory bookkeeping belongs to whichever run it stands in: it is never a reason to cut.
 bool is_bookkeeping(const planner::Line& line) {
-  return std::visit(planner::Overloaded{[](const planner::AllocateLine&) { return true; },
-                                        [](const planner::ReuseLine&) { return true; },
-                                        [](const planner::FreeLine&) { return true; },
-                                        [](const planner::InputCopyLine&) { return false; },
-                                        [](const planner::KernelLine&) { return false; },
-                                        [](const planner::CollectiveLine&) { return false; },
-                                        [](const planner::DeviceCopyLine&) { return false; }},
-                    line);
+  const planner::LineEffects touched = effects(line);
+  return touched.reads.empty() && touched.writes.empty();
 }
 
 bool gives_storage(const planner::Line& line) {

@@ -198,7 +198,9 @@ class PlanReader {
     return described;
   }
 
+  // What each kind of line is printed as.
   Result<Line> parse_body(TextReader& reader) {
+    static_assert(std::variant_size_v<Line> == 7, "a kind of line that is not read here");
     if (reader.accept("free")) return FreeLine{PERI_TRY(buffer(reader))};
     if (reader.accept("input_copy")) {
       auto [from, to] = PERI_TRY(from_to(reader));

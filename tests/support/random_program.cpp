@@ -21,6 +21,21 @@ Ints to_ints(const Shape& shape) {
   return {shape.begin(), shape.end()};
 }
 
+bool allowed(DTypes dtypes, DType t) {
+  switch (dtypes) {
+    case DTypes::floats:
+      return is_float(t);
+    case DTypes::integers:
+      return is_integer(t);
+    case DTypes::numeric:
+      return t != DType::boolean;
+    case DTypes::any:
+    case DTypes::mixed:
+      return true;
+  }
+  return false;
+}
+
 class Builder {
  public:
   Builder(uint64_t seed, const ProgramOptions& options)
@@ -111,12 +126,6 @@ class Builder {
   Attributes of_dim(const Item& x) {
     int64_t rank = x.type.shape.rank();
     return {{"dim", random_.between(-rank, rank - 1)}};
-  }
-
-  bool allowed(DTypes dtypes, DType t) {
-    if (dtypes == DTypes::floats) return is_float(t);
-    if (dtypes == DTypes::integers) return is_integer(t);
-    return dtypes != DTypes::numeric || t != DType::boolean;
   }
 
   // A value that is there and suits, mostly a late one.
@@ -542,6 +551,16 @@ class Builder {
 
 Graph random_program(uint64_t seed, const ProgramOptions& options) {
   return Builder(seed, options).build();
+}
+
+std::vector<Op> ops_of(Family family) {
+  std::vector<Op> ops;
+  for (int i = 0; i < kOpCount; ++i)
+    if (info(static_cast<Op>(i)).family == family) ops.push_back(static_cast<Op>(i));
+  return ops;
+}
+bool takes(Op op, DType dtype) {
+  return allowed(info(op).dtypes, dtype);
 }
 
 std::vector<Op> ops_left_out() {

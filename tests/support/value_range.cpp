@@ -158,35 +158,16 @@ std::optional<Range> unlimited(Op op, std::span<const Item> operands, const Attr
   const bool jumps = !is_float(result.dtype) &&
                      std::any_of(operands.begin(), operands.end(),
                                  [](const Item& x) { return is_float(x.type.dtype) && !x.exact; });
-  switch (info(op).family) {
-    case Family::source:
-      return argument_range(result.dtype);
-    case Family::pointwise:
-      return jumps ? std::nullopt : pointwise_range(op, operands);
-    case Family::arg_reduction: {
-      const int dim = attributes.as<Op::argmax, Op::argmin>().dim;
-      const Range positions{0, static_cast<double>(operands[0].type.shape[dim] - 1)};
-      return jumps ? std::nullopt : std::optional(positions);
-    }
-    case Family::message:
-      return operands[0].range;
-    case Family::creation:
-    case Family::reduction:
-    case Family::normalisation:
-    case Family::matmul:
-    case Family::gather:
-    case Family::index_copy:
-    case Family::view:
-    case Family::copy:
-    case Family::device_copy:
-    case Family::rope:
-    case Family::attention:
-    case Family::collective:
-      return jumps ? std::nullopt : sampled_range(op, operands, attributes);
-    case Family::composite:
-      return std::nullopt;  // decomposed first
+  const Family family = info(op).family;
+  if (family == Family::source) return argument_range(result.dtype);
+  if (family == Family::message) return operands[0].range;
+  if (family == Family::composite || jumps) return std::nullopt;  // composites are decomposed first
+  if (family == Family::pointwise) return pointwise_range(op, operands);
+  if (family == Family::arg_reduction) {
+    const int dim = attributes.as<Op::argmax, Op::argmin>().dim;
+    return Range{0, static_cast<double>(operands[0].type.shape[dim] - 1)};
   }
-  return std::nullopt;
+  return sampled_range(op, operands, attributes);
 }
 
 }  // namespace
