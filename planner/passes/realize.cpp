@@ -137,10 +137,10 @@ class Realizer {
   void identity_copy(CollectiveLine& call, std::string reason) {
     const Group group = call.spec.group;
     const bool shared = !call.spec.algorithm->clobbers_input || !wanted_later(call);
-    std::vector<std::pair<View, BufferId>>& copies = copies_[{call.inputs[0].buffer, group}];
+    std::vector<std::pair<PlanOperand, BufferId>>& copies = copies_[{call.inputs[0].buffer, group}];
     if (shared)
-      for (const auto& [view, copy] : copies)
-        if (view == call.inputs[0].type.view) {
+      for (const auto& [window, copy] : copies)
+        if (window == call.inputs[0]) {  // also the same value of the buffer
           call.inputs[0] = whole(plan_, copy);
           return decide(call, "comm buffer as it is", "the operand has been copied for this group already");
         }
@@ -150,7 +150,7 @@ class Realizer {
     KernelLine line = copy_line(call.inputs[0], whole(plan_, copy), call.spec.origin);
     line.identity_copy = true;
     emit(std::move(line));
-    if (shared) copies.emplace_back(call.inputs[0].type.view, copy);
+    if (shared) copies.emplace_back(call.inputs[0], copy);
     call.inputs[0] = whole(plan_, copy);
     decide(call, "identity copy", std::move(reason));
   }
@@ -164,8 +164,14 @@ class Realizer {
     call.outputs[0] = call.inputs[0];
     ++call.outputs[0].version;
     renamed_.emplace(output, call.outputs[0]);
-    int& last = last_read_[call.inputs[0].buffer];
-    last = std::max(last, last_read_[output]);
+    // Whoever wanted the output now wants what lies in its operand's buffer.
+    const BufferId home = call.inputs[0].buffer;
+    last_read_[home] = std::max(last_read_[home], last_read_[output]);
+    for (auto wanted = last_wanted_.lower_bound({output, Group()});
+         wanted != last_wanted_.end() && wanted->first.first == output; ++wanted) {
+      int& last = last_wanted_.try_emplace({home, wanted->first.second}, -1).first->second;
+      last = std::max(last, wanted->second);
+    }
     decide(call, "in place", "the algorithm overwrites its operand, which is not read again");
   }
 
@@ -207,7 +213,7 @@ class Realizer {
   Store<BufferId, bool> returned_;
   std::map<Wanted, int> last_wanted_;  // position of the last collective that wants it
   std::map<Wanted, BufferId> input_homes_;
-  std::map<Wanted, std::vector<std::pair<View, BufferId>>> copies_;
+  std::map<Wanted, std::vector<std::pair<PlanOperand, BufferId>>> copies_;
   std::map<BufferId, PlanOperand> renamed_;  // results that were left in their operand's buffer
 };
 

@@ -328,7 +328,8 @@ TEST_CASE("random programs give the reference's results under every policy, and 
     const int world = 1 + static_cast<int>(seed / kProgramsPerJob % 4);
     std::vector<Case> cases;
     do {
-      auto c = make_case(seed, testing::random_program(seed, {world, 30, seed % 3 == 0}), world);
+      auto c =
+          make_case(seed, testing::random_program(seed, {world, 30, seed % 3 == 0, seed % 4 == 3}), world);
       REQUIRE(c);
       cases.push_back(std::move(*c));
       ++seed;

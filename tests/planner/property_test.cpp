@@ -2,7 +2,10 @@
 // figures consistent and computes the same bits as the reference interpreter.
 #include <cmath>
 #include <cstring>
+#include <map>
+#include <set>
 
+#include "planner/lines.hpp"
 #include "tests/planner/plan_runner.hpp"
 #include "tests/planner/programs.hpp"
 #include "tests/support/random_program.hpp"
@@ -50,13 +53,82 @@ Graph with_mutations(Graph graph) {
   return graph;
 }
 
+// What is hard to plan, and how often it came up.
+struct Reached {
+  int collectives = 0, in_place = 0, reused = 0, written_back = 0;
+  // Results that were left in their operand's place and then copied, because they were to be overwritten and
+  // are read again.
+  int overwritten_results = 0;
+  // Copies for one group of another window of a buffer, of the same shape.
+  int other_windows = 0;
+  // Values written back that are a part of their buffer, or lie there in another order.
+  int windows_written_back = 0;
+
+  void count(const planner::Plan& plan) {
+    std::map<std::tuple<BufferId, Group, std::vector<int64_t>>, std::set<std::vector<int64_t>>> copied;
+    for (const planner::PlanLine& line : plan.lines) {
+      collectives += std::holds_alternative<planner::CollectiveLine>(line.line);
+      const auto* kernel = std::get_if<planner::KernelLine>(&line.line);
+      if (!kernel || kernel->inputs.empty()) continue;
+      const planner::PlanOperand &in = kernel->inputs[0], &out = kernel->outputs[0];
+      const View& view = in.type.view;
+      if (kernel->identity_copy) {
+        overwritten_results += in.version > 0;
+        std::vector<int64_t> place(view.strides.begin(), view.strides.end());
+        place.push_back(view.offset);
+        copied[{in.buffer, plan.buffer(out.buffer).group, {view.shape.begin(), view.shape.end()}}]
+            .insert(std::move(place));
+      }
+      windows_written_back += plan.buffer(out.buffer).kind == planner::BufferKind::input &&
+                              kernel->spec.op == Op::contiguous && !is_whole(plan, in);
+    }
+    for (const auto& [window, places] : copied) other_windows += static_cast<int>(places.size()) - 1;
+    for (const planner::Decision& decision : plan.decisions)
+      in_place += decision.choice.ends_with("in place");
+    reused += static_cast<int>(statistics(plan).at("reuses"));
+  }
+};
+
+// What every rank gets is what the program gives it, bit for bit. How many values were written back by a
+// line.
+int check_results(const Graph& graph, std::span<const planner::Plan> plans,
+                  std::span<const Arguments> arguments) {
+  int written_back = 0;
+  const auto expected = interpret(graph, arguments);
+  REQUIRE(expected);
+  const Result<RunResult> got = run_plans(plans, arguments);
+  if (!got) FAIL(got.error().to_string());
+  for (size_t rank = 0; rank < plans.size(); ++rank) {
+    size_t next = 0;
+    for (size_t i = 0; i < graph.outputs().size(); ++i) {
+      const Output& output = graph.outputs()[i];
+      const Value& value = (*expected)[rank][i];
+      INFO("rank " << rank << ", output " << i);
+      if (output.mutated_input < 0) {
+        REQUIRE(same_bits(got->returned[rank].at(next++), value));
+        continue;
+      }
+      // The program says what is written back. Where the plan does not, the input must be that already.
+      const auto written = got->mutated[rank].find(output.mutated_input);
+      const bool there = written != got->mutated[rank].end();
+      const Value& old = arguments[rank].inputs[static_cast<size_t>(output.mutated_input)];
+      REQUIRE(same_bits(there ? written->second : old, value));
+      written_back += there;
+    }
+    REQUIRE(next == got->returned[rank].size());
+  }
+  return written_back;
+}
+
 }  // namespace
 
 TEST_CASE("random programs: the plan computes what the program means") {
-  int collectives = 0, in_place = 0, reused = 0, written_back = 0;
-  for (uint64_t seed = 0; seed < 1000; ++seed) {
+  Reached reached;
+  for (uint64_t seed = 0; seed < 1500; ++seed) {
     const int world = 1 + static_cast<int>(seed % 4);
-    Graph graph = testing::random_program(seed, {world, 30, seed % 3 == 0});
+    Graph graph = testing::random_program(
+        seed,
+        {.world = world, .max_nodes = 30, .name_algorithms = seed % 3 == 0, .entangled = seed % 2 == 1});
     if (seed % 5 == 0) graph = with_mutations(std::move(graph));
     const planner::Policy policy = policy_of(seed * 0x9E3779B97F4A7C15u >> 20);
     INFO("seed " << seed << "\n" << print(graph));
@@ -80,40 +152,35 @@ TEST_CASE("random programs: the plan computes what the program means") {
     REQUIRE(stats.at("intermediate_buffers") + stats.at("reuses") >=
             stats.at("device_allocs") + stats.at("p2p_allocs"));
 
-    const auto expected = interpret(graph, arguments);
-    REQUIRE(expected);
-    const Result<RunResult> got = run_plans(plans, arguments);
-    if (!got) FAIL(got.error().to_string());
-    for (size_t rank = 0; rank < plans.size(); ++rank) {
-      size_t next = 0;
-      for (size_t i = 0; i < graph.outputs().size(); ++i) {
-        const Output& output = graph.outputs()[i];
-        const Value& value = (*expected)[rank][i];
-        INFO("rank " << rank << ", output " << i);
-        if (output.mutated_input < 0) {
-          REQUIRE(same_bits(got->returned[rank].at(next++), value));
-          continue;
-        }
-        // The program says what is written back. Where the plan does not, the input must be that already.
-        const auto written = got->mutated[rank].find(output.mutated_input);
-        const bool there = written != got->mutated[rank].end();
-        const Value& old = arguments[rank].inputs[output.mutated_input];
-        REQUIRE(same_bits(there ? written->second : old, value));
-        written_back += there;
-      }
-      REQUIRE(next == got->returned[rank].size());
-    }
-    for (const planner::PlanLine& line : plans[0].lines)
-      collectives += std::holds_alternative<planner::CollectiveLine>(line.line);
-    for (const planner::Decision& decision : plans[0].decisions)
-      in_place += decision.choice.ends_with("in place");
-    reused += static_cast<int>(stats.at("reuses"));
+    reached.written_back += check_results(graph, plans, arguments);
+    reached.count(plans[0]);
   }
   // The generator has reached what this test is about.
-  CHECK(collectives > 100);
-  CHECK(in_place > 100);
-  CHECK(reused > 500);
-  CHECK(written_back > 100);
+  CHECK(reached.collectives > 100);
+  CHECK(reached.in_place > 100);
+  CHECK(reached.reused > 500);
+  CHECK(reached.written_back > 100);
+  CHECK(reached.overwritten_results > 50);
+  CHECK(reached.other_windows > 50);
+  CHECK(reached.windows_written_back > 20);
+}
+
+// Two values lie in one buffer, and the copy of the first for another group is not the second's.
+TEST_CASE("a copy for another group is of the value that is wanted") {
+  const Group group{{0, 1}}, other{{1, 0}};
+  Program p;
+  NodeId x = p.op(Op::exp, {p.input(DType::f32, {4, 4})});
+  NodeId a = p.all_reduce(x, other, "one_shot"), b = p.all_reduce(x, group, "one_shot");
+  NodeId sum = p.all_reduce(x, other, "two_shot");  // in x's place
+  const Graph graph = p.returning({a, b, p.all_reduce(sum, group, "one_shot")});
+  const planner::Plan plans[] = {planned(graph, {}, {0, 2}), planned(graph, {}, {1, 2})};
+  INFO(print(plans[0]));
+  check_results(graph, plans,
+                std::vector{testing::random_arguments(graph, 1, 0), testing::random_arguments(graph, 1, 1)});
+  CHECK(std::ranges::count_if(plans[0].lines, [](const planner::PlanLine& line) {
+          const auto* kernel = std::get_if<planner::KernelLine>(&line.line);
+          return kernel && kernel->identity_copy;
+        }) == 2);
 }
 
 }  // namespace peri::test

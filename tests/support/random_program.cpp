@@ -46,7 +46,10 @@ class Builder {
     int64_t nodes = random_.between(options_.max_nodes / 3, options_.max_nodes);
     // Some choices add nothing (the op suits no value at hand), so there are more rounds than nodes.
     for (int64_t round = 0; round < 4 * nodes && graph_.size() < nodes; ++round)
-      try_op(static_cast<Op>(random_.below(kOpCount)));
+      if (!options_.entangled)
+        try_op(static_cast<Op>(random_.below(kOpCount)));
+      else
+        entangle();
     choose_outputs();
     return std::move(graph_);
   }
@@ -104,7 +107,29 @@ class Builder {
 
   // --- choosing values ---
 
+  void entangle() {
+    using enum Op;
+    if (random_.chance(10)) return static_cast<void>(reduce_halves());
+    if (random_.chance(10)) return try_op(static_cast<Op>(random_.below(kOpCount)));
+    try_op(random_.pick({all_reduce, all_reduce, all_reduce, all_reduce, all_reduce, all_gather,
+                         reduce_scatter, all_to_all, slice, slice, slice, permute, permute, reshape, neg, add,
+                         add, index_copy}));
+  }
+  // Both halves of a value reduced, and the value read again.
+  Found reduce_halves() {
+    Item x = find_or_make(DType::f32, random_.pick<Shape>({{4, 4}, {8, 4}, {2, 4, 4}}));
+    if (random_.chance(70)) x = add(Op::neg, {x}, {}).value_or(x);
+    const Attributes attributes{{"group", random_group()}, {"algorithm", random_algorithm(Op::all_reduce)}};
+    const int64_t half = x.type.shape[0] / 2;
+    for (int64_t start : {int64_t{0}, half}) {
+      Found part = add(Op::slice, {x}, {{"dim", int64_t{0}}, {"start", start}, {"stop", start + half}});
+      if (part) add(Op::all_reduce, {*part}, attributes);
+    }
+    return random_.chance(70) ? add(Op::neg, {x}, {}) : std::nullopt;
+  }
+
   DType random_dtype() {
+    if (options_.entangled && random_.chance(90)) return DType::f32;
     int64_t percent = random_.below(100);
     if (percent < 50) return DType::f32;
     if (percent < 75) return percent < 62 ? DType::bf16 : DType::f16;
@@ -116,6 +141,8 @@ class Builder {
     return random_.pick<int64_t>({0, 1, 1, 1, 2, 2, 3, 3, 4, 4, 5, 6, 7, 8, 12, 16, 17});
   }
   Shape random_shape(int least_rank = 0) {
+    if (options_.entangled && random_.chance(90))
+      return random_.pick<Shape>({{4, 4}, {4, 4}, {8, 4}, {2, 4, 4}});
     Shape shape;
     for (int64_t rank = random_.between(least_rank, std::max(least_rank, 3)); rank > 0; --rank) {
       int64_t size = random_size();
@@ -136,7 +163,7 @@ class Builder {
       if (suits(item)) candidates.push_back(item);
     if (candidates.empty()) return std::nullopt;
     auto late = static_cast<int64_t>(std::min<size_t>(candidates.size(), 4));
-    if (random_.chance(60))
+    if (random_.chance(options_.entangled ? 30 : 60))
       return candidates[candidates.size() - 1 - static_cast<size_t>(random_.below(late))];
     return random_.pick(candidates);
   }
@@ -155,6 +182,7 @@ class Builder {
   }
 
   Item source(DType dtype, const Shape& shape) {
+    PERI_CHECK(numel(shape) <= kMaxTensor, "a source is small");
     Attributes attributes{{"shape", to_ints(shape)}, {"dtype", dtype}};
     int64_t kind = random_.below(is_float(dtype) ? 10 : 7);
     if (kind < 6) {
@@ -352,6 +380,7 @@ class Builder {
     const Shape& shape = a.type.shape;
     int64_t depth = shape[shape.rank() - 1], columns = random_size();
     if (op == Op::linear) {
+      if (columns * depth > kMaxTensor) return;
       std::vector<Item> operands = {a, find_or_make(a.type.dtype, {columns, depth})};
       if (random_.chance(50)) operands.push_back(find_or_make(a.type.dtype, {columns}));
       add(op, operands, {});
@@ -413,6 +442,11 @@ class Builder {
     int64_t dim = attributes.get<"dim">();
     int64_t size = shape[static_cast<int>(dim < 0 ? dim + rank : dim)];
     int64_t start = random_.between(0, size), stop = random_.between(start, size);
+    if (options_.entangled && size % 2 == 0) {  // a half: the other one has the same shape
+      start = random_.below(2) * size / 2;
+      stop = start + size / 2;
+      return add(Op::slice, {x}, {{"dim", dim}, {"start", start}, {"stop", stop}});
+    }
     attributes.set("start", start > 0 && start < size && random_.chance(20) ? start - size : start);
     attributes.set("stop", random_.chance(20) ? stop - size - 1 : stop);
     attributes.set("step", random_.between(1, 3));
@@ -454,6 +488,7 @@ class Builder {
     for (int64_t more = random_.below(3); more > 0; --more) {
       Shape shape = x.type.shape;
       if (op == Op::cat && random_.chance(50)) shape[static_cast<int>(dim)] = random_.below(4);
+      if (numel(shape) > kMaxTensor) return;
       operands.push_back(find_or_make(x.type.dtype, shape));
     }
     add(op, operands, {{"dim", dim}});
@@ -484,7 +519,7 @@ class Builder {
   }
 
   void try_collective(Op op) {
-    Attributes attributes{{"group", world_}};
+    Attributes attributes{{"group", random_group()}};
     Item x = find_or_make(info(op).dtypes, 1);
     int64_t rank = x.type.shape.rank();
     bool splits = op == Op::reduce_scatter || op == Op::all_to_all || op == Op::shard;
@@ -505,11 +540,19 @@ class Builder {
       attributes.set("concat_dim", random_.below(rank));
     }
     if (op == Op::broadcast) attributes.set("root", random_.below(options_.world));
-    if (options_.name_algorithms && op != Op::shard && op != Op::barrier)
+    if ((options_.name_algorithms || (options_.entangled && random_.chance(70))) && op != Op::shard &&
+        op != Op::barrier)
       attributes.set("algorithm", random_algorithm(op));
     add(op, {x}, attributes);
   }
+  // All ranks: in another order they are another group, with symmetric memory of its own.
+  Group random_group() {
+    Group group = world_;
+    if (options_.entangled && random_.chance(30)) std::ranges::reverse(group.ranks);
+    return group;
+  }
   std::string random_algorithm(Op op) {
+    if (options_.entangled && op == Op::all_reduce && random_.chance(60)) return "two_shot";
     std::vector<std::string> names = {""};
     for (const AlgorithmInfo& row : algorithms())
       if (row.op == op && !uses_multicast(row.algorithm) && row.algorithm != Algorithm::nccl)
@@ -525,12 +568,13 @@ class Builder {
     for (const Item& item : items_) {
       bool is_source = info(graph_.node(item.id).op).has(kSource);
       if (!(graph_.users(item.id).empty() && !is_source) && !random_.chance(8)) continue;
+      const int64_t written = options_.entangled ? 60 : 25;
       Output output{item.id};
       for (size_t i = 0; i < inputs.size(); ++i) {
         bool is_written = std::any_of(outputs.begin(), outputs.end(), [&](const Output& o) {
           return o.mutated_input == static_cast<int>(i);
         });
-        if (!is_source && !is_written && graph_.node(inputs[i]).type == item.type && random_.chance(25))
+        if (!is_source && !is_written && graph_.node(inputs[i]).type == item.type && random_.chance(written))
           output.mutated_input = static_cast<int>(i);
       }
       outputs.push_back(output);

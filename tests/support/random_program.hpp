@@ -21,6 +21,9 @@ struct ProgramOptions {
   int max_nodes = 30;  // about
   bool name_algorithms =
       false;  // collectives name one of their algorithms (no multicast), instead of leaving the choice open
+  // Few square values that collectives, views and write-backs are made of again and again: what planning has
+  // to tell apart.
+  bool entangled = false;
 };
 
 // The same program for every rank.
