@@ -106,7 +106,7 @@ TEST_CASE("an ordinary input is copied once, inside the graph; buffers stay, mem
     const kernels::Tensor leak = blank(backend, {16 << 20});  // that the measurement sees
     return free_memory(backend) > after - (60 << 20) ? "64 MiB were not noticed" : "";
   });
-  CHECK(failures(results) == "");
+  check_well(results);
 }
 
 TEST_CASE(
@@ -132,7 +132,7 @@ TEST_CASE(
     const int64_t gone = before - free_memory(backend);
     return gone > 0 ? fmt::format("{} bytes of the GPU are gone", gone) : "";
   });
-  CHECK(failures(results) == "");
+  check_well(results);
 }
 
 TEST_CASE("ordinary inputs of 8x8 to 1024x1024, all shapes in one process") {
@@ -160,7 +160,7 @@ TEST_CASE("ordinary inputs of 8x8 to 1024x1024, all shapes in one process") {
       }
     return "";
   });
-  CHECK(failures(results) == "");
+  check_well(results);
 }
 
 }  // namespace peri::test

@@ -43,6 +43,7 @@ TEST_CASE("worlds of two to eight ranks, whole and in parts") {
     std::ranges::reverse(reversed.ranks);
     for (int r = 0; r < n; ++r) (r % 2 ? odd : even).ranks.push_back(r);
     uint64_t seed = 0;
+    Mistakes mistakes;
     for (const Group& group : {world_group(n), reversed, even, odd, Group{{n - 1, 0}}})
       for (const AlgorithmInfo& row : rows_of(backend))
         for (int64_t length : {1, 37}) {
@@ -55,11 +56,11 @@ TEST_CASE("worlds of two to eight ranks, whole and in parts") {
           c.offset = static_cast<int64_t>(seed % 3);
           make_valid(c);
           if (group.index_of(backend.job().rank) < 0) continue;
-          if (std::string wrong = run_case(backend, c); !wrong.empty()) return wrong;
+          mistakes.note(run_case(backend, c));
         }
-    return "";
+    return mistakes.text();
   };
-  CHECK(failures(run_ranks(job_options(world), body)) == "");
+  check_well(run_ranks(job_options(world), body));
 }
 
 namespace {
@@ -161,11 +162,12 @@ std::string run_round(Backend& backend, const std::vector<Group>& groups, Blocks
     }
     for (const Repeatable& call : sets[2]) RETURN_ERROR(call.issue(backend));
   }
+  Mistakes mistakes;
   for (const auto& set : sets)
-    for (const Repeatable& call : set)
-      if (std::string wrong = compare(backend, call.c, rank, call.out); !wrong.empty()) return wrong;
+    for (const Repeatable& call : set) mistakes.note(compare(backend, call.c, rank, call.out));
   auto met = backend.exchange(world_group(backend.job().world_size), "", "end of round");
-  return met ? "" : met.error().to_string();
+  if (!met) mistakes.note(met.error().to_string());
+  return mistakes.text();
 }
 
 }  // namespace
@@ -185,7 +187,7 @@ TEST_CASE("calls back to back: any size, op, group and algorithm, eager and repl
     }
     return "";
   };
-  CHECK(failures(run_ranks(job_options(world), body)) == "");
+  check_well(run_ranks(job_options(world), body));
 }
 
 namespace {
@@ -329,17 +331,18 @@ std::string run_special(Backend& backend, Blocks& blocks, const AlgorithmInfo& r
     }
   }
   for (const Issued& call : calls) RETURN_ERROR(run_collective(backend, call.c.spec(), call.in, call.out));
+  Mistakes mistakes;
   for (const auto& [c, in, out] : calls) {
     auto bytes = bytes_of(backend, out);
     if (!bytes) return bytes.error().to_string();
-    if (std::string wrong = compare_bits(c, rank, *bytes); !wrong.empty()) return wrong;
+    mistakes.note(compare_bits(c, rank, *bytes));
     if (c.op != Op::all_reduce) continue;
     auto all = backend.exchange(group, *bytes, "compare");
     if (!all) return all.error().to_string();
     for (const std::string& theirs : *all)
-      if (theirs != *bytes) return c.name() + ": other bits on another rank";
+      if (theirs != *bytes) mistakes.note(c.name() + ": other bits on another rank");
   }
-  return "";
+  return mistakes.text();
 }
 
 }  // namespace
@@ -349,13 +352,14 @@ TEST_CASE("NaNs of any payload, signed zeros and infinities come through; nothin
   auto body = [](Backend& backend) -> std::string {
     const Group world = world_group(backend.job().world_size);
     Blocks blocks(backend, {world});
+    Mistakes mistakes;
     for (const AlgorithmInfo& row : rows_of(backend))
       for (DType dtype : kNumeric)
         if (row.algorithm == Algorithm::nccl)  // has an arithmetic of its own
           continue;
-        else if (std::string wrong = run_special(backend, blocks, row, dtype, world); !wrong.empty())
-          return wrong;
-    return "";
+        else
+          mistakes.note(run_special(backend, blocks, row, dtype, world));
+    return mistakes.text();
   };
-  CHECK(failures(run_ranks(job_options(world), body)) == "");
+  check_well(run_ranks(job_options(world), body));
 }

@@ -24,6 +24,7 @@ TEST_CASE("every all_reduce algorithm gives the sums, and the same bits as the o
   int world = GENERATE(2, 3, 4);
   auto body = [](Backend& backend) -> std::string {
     Group world = world_group(backend.job().world_size);
+    Mistakes mistakes;
     for (DType dtype : kNumeric)
       for (Reduce reduce : kReduces)
         for (int64_t count : {0, 1, 5, 67, 1023}) {
@@ -43,26 +44,28 @@ TEST_CASE("every all_reduce algorithm gives the sums, and the same bits as the o
             fill(backend, c, backend.job().rank, memory->in);
             if (Status s = run_collective(backend, c.spec(), memory->in, memory->out); !s)
               return s.error().to_string();
-            if (std::string wrong = compare(backend, c, backend.job().rank, memory->out); !wrong.empty())
-              return wrong;
+            mistakes.note(compare(backend, c, backend.job().rank, memory->out));
             std::string bytes = bytes_of(backend, memory->out).value_or("");
             if (first.empty()) first = bytes;
             if (bytes != first && row.algorithm != Algorithm::nccl)
-              return c.name() + ": other bits than by ll";
+              mistakes.note(c.name() + ": other bits than by ll");
           }
           auto all = backend.exchange(world, first, "compare");
           if (!all) return all.error().to_string();
           for (const std::string& theirs : *all)
-            if (theirs != first) return "other bits on another rank";
+            if (theirs != first)
+              mistakes.note(fmt::format("{} {} of {}: other bits on another rank", to_string(dtype),
+                                        to_string(reduce), count));
         }
-    return "";
+    return mistakes.text();
   };
-  CHECK(failures(run_ranks(job_options(world), body)) == "");
+  check_well(run_ranks(job_options(world), body));
 }
 
 TEST_CASE("every algorithm moves the right parts, along any dimension") {
   int world = GENERATE(2, 3, 4);
   auto body = [](Backend& backend) -> std::string {
+    Mistakes mistakes;
     const int64_t n = backend.job().world_size;
     const Group world = world_group(backend.job().world_size);
     uint64_t seed = 7;
@@ -88,18 +91,19 @@ TEST_CASE("every algorithm moves the right parts, along any dimension") {
               c.root = static_cast<int>(seed % static_cast<uint64_t>(n));
               c.offset = static_cast<int64_t>(seed % 5);
               c.end_barrier = seed % 2;
-              if (std::string wrong = run_case(backend, c); !wrong.empty()) return wrong;
+              mistakes.note(run_case(backend, c));
             }
           }
       }
     }
-    return "";
+    return mistakes.text();
   };
-  CHECK(failures(run_ranks(job_options(world), body)) == "");
+  check_well(run_ranks(job_options(world), body));
 }
 
 TEST_CASE("messages larger than any buffer go through every algorithm") {
   auto body = [](Backend& backend) -> std::string {
+    Mistakes mistakes;
     uint64_t seed = 50;
     for (const AlgorithmInfo& row : algorithms()) {
       if (row.op == Op::send || row.op == Op::recv || row.op == Op::barrier || !offers(backend, row))
@@ -113,23 +117,24 @@ TEST_CASE("messages larger than any buffer go through every algorithm") {
       c.dim = c.concat_dim = 1;
       c.root = 1;
       c.offset = 1;
-      if (std::string wrong = run_case(backend, c); !wrong.empty()) return wrong;
+      mistakes.note(run_case(backend, c));
     }
-    return "";
+    return mistakes.text();
   };
-  CHECK(failures(run_ranks(job_options(3), body)) == "");
+  check_well(run_ranks(job_options(3), body));
 }
 
 TEST_CASE("six ranks fold in rank order") {
   auto body = [](Backend& backend) -> std::string {
+    Mistakes mistakes;
     for (DType dtype : kNumeric)
       for (const char* algorithm : {"ll", "two_shot"}) {
         Case c{.algorithm = algorithm, .dtype = dtype, .shape = {1301}, .group = world_group(6)};
-        if (std::string wrong = run_case(backend, c); !wrong.empty()) return wrong;
+        mistakes.note(run_case(backend, c));
       }
-    return "";
+    return mistakes.text();
   };
-  CHECK(failures(run_ranks(job_options(6), body)) == "");
+  check_well(run_ranks(job_options(6), body));
 }
 
 TEST_CASE("f32 sums are accumulated in the order of the group, 16-bit floats rounded once") {
@@ -157,12 +162,13 @@ TEST_CASE("f32 sums are accumulated in the order of the group, 16-bit floats rou
     if (double got = sum_of(bf16_inputs[rank]); got != 258) return fmt::format("bf16: {}", got);
     return "";
   };
-  CHECK(failures(run_ranks(job_options(world), body)) == "");
+  check_well(run_ranks(job_options(world), body));
 }
 
 TEST_CASE("overlapping groups keep their state apart") {
   const std::vector<Group> groups = {{{0, 2}}, {{1, 3}}, {{0, 1, 2, 3}}, {{0, 1}}, {{3, 2}}, {{2, 1, 0}}};
   auto body = [&groups](Backend& backend) -> std::string {
+    Mistakes mistakes;
     for (int round = 0; round < 20; ++round)
       for (const Group& group : groups) {
         if (group.index_of(backend.job().rank) < 0) continue;
@@ -171,19 +177,20 @@ TEST_CASE("overlapping groups keep their state apart") {
                .shape = {100 + round},
                .group = group,
                .seed = static_cast<uint64_t>(round)};
-        if (std::string wrong = run_case(backend, c); !wrong.empty()) return wrong;
+        mistakes.note(run_case(backend, c));
         Case gather{.op = Op::all_gather, .algorithm = "ll", .shape = {4, 3}, .group = group};
-        if (std::string wrong = run_case(backend, gather); !wrong.empty()) return wrong;
+        mistakes.note(run_case(backend, gather));
       }
-    return "";
+    return mistakes.text();
   };
-  CHECK(failures(run_ranks(job_options(4), body)) == "");
+  check_well(run_ranks(job_options(4), body));
 }
 
 TEST_CASE("200 random sequences of collectives") {
   // One job runs all sequences: what one leaves behind, the next meets.
   const int world = 3;
   auto body = [](Backend& backend) -> std::string {
+    Mistakes mistakes;
     const std::vector<Group> groups = {{{0, 1, 2}}, {{0, 1}}, {{1, 2}}, {{2, 0}}};
     uint64_t state = 2024;  // the same on all ranks
     auto pick = [&state](uint64_t below) {
@@ -208,13 +215,12 @@ TEST_CASE("200 random sequences of collectives") {
         if (c.splits()) c.shape[c.dim] *= c.group.size();
         if (row.op == Op::send || row.op == Op::recv || !offers(backend, row)) continue;
         if (c.group.index_of(backend.job().rank) < 0) continue;
-        if (std::string wrong = run_case(backend, c); !wrong.empty())
-          return fmt::format("sequence {}: {}", sequence, wrong);
+        mistakes.note(run_case(backend, c));
       }
     }
-    return "";
+    return mistakes.text();
   };
-  CHECK(failures(run_ranks(job_options(world), body)) == "");
+  check_well(run_ranks(job_options(world), body));
 }
 
 namespace {
@@ -229,6 +235,7 @@ CollectiveSpec message(Op op, int peer, const Group& group) {
 
 TEST_CASE("send and recv pass any size around a ring") {
   auto body = [](Backend& backend) -> std::string {
+    Mistakes mistakes;
     const int rank = backend.job().rank, n = backend.job().world_size;
     const Group world = world_group(n);
     for (int64_t count : {0, 1, 1000, 50'000, 1'000'000}) {  // the last is larger than the channel
@@ -251,15 +258,16 @@ TEST_CASE("send and recv pass any size around a ring") {
       Status two = first ? receive() : send();
       if (!one) return one.error().to_string();
       if (!two) return two.error().to_string();
-      if (std::string wrong = compare(backend, c, (rank + n - 1) % n, b); !wrong.empty()) return wrong;
+      mistakes.note(compare(backend, c, (rank + n - 1) % n, b));
     }
-    return "";
+    return mistakes.text();
   };
-  CHECK(failures(run_ranks(job_options(3), body)) == "");
+  check_well(run_ranks(job_options(3), body));
 }
 
 TEST_CASE("a captured sequence replays with what its inputs then hold") {
   auto body = [](Backend& backend) -> std::string {
+    Mistakes mistakes;
     Group world = world_group(backend.job().world_size);
     std::vector<Case> cases;
     for (const AlgorithmInfo& row : algorithms())
@@ -284,12 +292,11 @@ TEST_CASE("a captured sequence replays with what its inputs then hold") {
       }
       if (Status s = backend.replay(**recording); !s) return s.error().to_string();
       for (size_t i = 0; i < cases.size(); ++i)
-        if (std::string wrong = compare(backend, cases[i], backend.job().rank, memory[i].out); !wrong.empty())
-          return wrong;
+        mistakes.note(compare(backend, cases[i], backend.job().rank, memory[i].out));
     }
-    return "";
+    return mistakes.text();
   };
-  CHECK(failures(run_ranks(job_options(2), body)) == "");
+  check_well(run_ranks(job_options(2), body));
 }
 
 TEST_CASE("a collective that cannot be is refused before anybody waits") {
@@ -301,57 +308,52 @@ TEST_CASE("a collective that cannot be is refused before anybody waits") {
       return Operand{(*memory)->data(), {DType::f32, View::contiguous(shape)}};
     };
     auto at = [](Operand operand, std::byte* data) { return operand.data = data, operand; };
-    auto refused = [&](const Case& c, Operand in, Operand out, Code code, const char* words) -> std::string {
+    Mistakes mistakes;
+    auto refused = [&](const Case& c, Operand in, Operand out, Code code, const char* words) {
       Status status = run_collective(backend, c.spec(), in, out);
-      if (status) return fmt::format("{}: not refused", words);
+      if (status) return mistakes.note(fmt::format("{}: not refused", words));
       std::string text = status.error().to_string();
       if (status.error().code != code || text.find(words) == text.npos || !text.starts_with("case.lua:1: "))
-        return fmt::format("not \"{}\" but: {}", words, text);
-      return "";
+        mistakes.note(fmt::format("not \"{}\" but: {}", words, text));
     };
     Case c{.algorithm = "one_shot", .shape = {8}, .group = world};
-    std::string r = refused(c, operand({8}), operand({8}), Code::InvalidArgument,
-                            "its input must lie in symmetric memory of {0,1}");
-    if (!r.empty()) return r;
+    refused(c, operand({8}), operand({8}), Code::InvalidArgument,
+            "its input must lie in symmetric memory of {0,1}");
     Operand in = at(operand({8}), (*symmetric)->data());
-    r = refused(c, in, in, Code::InvalidArgument, "overlap");
-    if (!r.empty()) return r;
-    r = refused(c, at(operand({8}), in.data + 1000), operand({8}), Code::InvalidArgument,
-                "beyond its symmetric memory");
-    if (!r.empty()) return r;
-    r = refused(c, in, operand({9}), Code::ShapeMismatch, "f32[9]");
-    if (!r.empty()) return r;
+    refused(c, in, in, Code::InvalidArgument, "overlap");
+    refused(c, at(operand({8}), in.data + 1000), operand({8}), Code::InvalidArgument,
+            "beyond its symmetric memory");
+    refused(c, in, operand({9}), Code::ShapeMismatch, "f32[9]");
     c.algorithm = "nccl";
     if (!backend.topology().reach(world_group(backend.job().world_size)).nccl)
-      r = refused(c, in, operand({8}), Code::Unsupported, "NCCL");
-    if (!r.empty()) return r;
+      refused(c, in, operand({8}), Code::Unsupported, "NCCL");
     c.algorithm = "ll";
     CollectiveSpec with_epilogue = c.spec();
     with_epilogue.epilogue.rms_norm_eps = 1e-5;
     const Operand result = operand({8});
     const Status epilogue = backend.collective(with_epilogue, {&in, 1}, {&result, 1});
-    if (epilogue || epilogue.error().code != Code::Unsupported) return "an epilogue is not refused";
+    if (epilogue || epilogue.error().code != Code::Unsupported) mistakes.note("an epilogue is not refused");
     const Status operands = backend.collective(c.spec(), {&in, 1}, {});
-    if (operands || operands.error().code != Code::InvalidArgument) return "no output is not refused";
+    if (operands || operands.error().code != Code::InvalidArgument) mistakes.note("no output is not refused");
     c.group = {{0, 5}};
-    r = refused(c, in, operand({8}), Code::InvalidArgument, "{0,5}");
-    if (!r.empty()) return r;
+    refused(c, in, operand({8}), Code::InvalidArgument, "{0,5}");
     c.group = world;
     c.dtype = DType::i32;
     c.reduce = Reduce::avg;
     Operand integers = operand({8});
     integers.type.dtype = DType::i32;
-    r = refused(c, integers, integers, Code::DTypeMismatch, "avg");
-    if (!r.empty()) return r;
+    refused(c, integers, integers, Code::DTypeMismatch, "avg");
     Status self =
         run_collective(backend, message(Op::send, backend.job().rank, world), operand({8}), operand({8}));
-    return self ? "a message to oneself" : "";
+    if (self) mistakes.note("a message to oneself");
+    return mistakes.text();
   };
-  CHECK(failures(run_ranks(job_options(2), body)) == "");
+  check_well(run_ranks(job_options(2), body));
 }
 
 TEST_CASE("after an end barrier an input may be overwritten at once") {
   auto body = [](Backend& backend) -> std::string {
+    Mistakes mistakes;
     for (const AlgorithmInfo& row : algorithms()) {
       if (row.symmetric != kInput || !offers(backend, row)) continue;
       Case c{.op = row.op, .algorithm = std::string(row.name), .shape = {3 * 4000}, .group = world_group(3)};
@@ -363,11 +365,10 @@ TEST_CASE("after an end barrier an input may be overwritten at once") {
           return s.error().to_string();
         const std::string ones(static_cast<size_t>(c.shape[0] * 4), '\xFF');
         if (Status s = set_bytes(backend, memory->in, ones); !s) return s.error().to_string();
-        if (std::string wrong = compare(backend, c, backend.job().rank, memory->out); !wrong.empty())
-          return wrong;
+        mistakes.note(compare(backend, c, backend.job().rank, memory->out));
       }
     }
-    return "";
+    return mistakes.text();
   };
-  CHECK(failures(run_ranks(job_options(3), body)) == "");
+  check_well(run_ranks(job_options(3), body));
 }

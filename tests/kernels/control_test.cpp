@@ -40,7 +40,7 @@ TEST_CASE("every member gets every text, in group order, whatever its length") {
     auto some = backend.exchange({{0, 1, 3}}, std::to_string(rank), "some");
     return some && (*some)[2] == "3" ? "" : "subgroup";
   };
-  CHECK(failures(run_ranks(job_options(4), body)) == "");
+  check_well(run_ranks(job_options(4), body));
 }
 
 TEST_CASE("ranks that are at different steps are told which") {
@@ -100,7 +100,7 @@ TEST_CASE("forty ranks join and meet") {
     auto all = backend.exchange(world_group(40), std::to_string(backend.job().rank), "ranks");
     return all && (*all)[39] == "39" ? "" : "exchange";
   };
-  CHECK(failures(run_ranks(job_options(40), body)) == "");
+  check_well(run_ranks(job_options(40), body));
 }
 
 TEST_CASE("a job leaves no descriptor, thread, mapping or file behind") {
@@ -130,10 +130,10 @@ TEST_CASE("a job leaves no descriptor, thread, mapping or file behind") {
     return shared;
   };
   auto shm = entries("/dev/shm");
-  CHECK(failures(run_threads(job_options(3), body)) == "");
+  check_well(run_threads(job_options(3), body));
   auto descriptors = entries("/proc/self/fd");
   auto threads = entries("/proc/self/task");
-  CHECK(failures(run_threads(job_options(3), body)) == "");
+  check_well(run_threads(job_options(3), body));
   CHECK(entries("/proc/self/fd") == descriptors);
   CHECK(entries("/proc/self/task") == threads);
   CHECK(entries("/dev/shm") == shm);

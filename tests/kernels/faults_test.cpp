@@ -279,5 +279,5 @@ TEST_CASE("a world of one needs no peers and no threads") {
     }
     return "";
   };
-  CHECK(failures(run_ranks(job_options(1), body)) == "");
+  check_well(run_ranks(job_options(1), body));
 }

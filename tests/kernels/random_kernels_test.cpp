@@ -77,7 +77,7 @@ TEST_CASE("random programs agree with the reference") {
       continue;
     }
     FAIL_CHECK("seed " << seed << ": " << wrong << "\n" << print(graph));
-    break;
+    if (seed + 1 - static_cast<uint64_t>(agreed) == 5) break;  // enough to see what they share
   }
   host::set_thread_count(1);
   CHECK(agreed == kPrograms);

@@ -174,12 +174,12 @@ std::string survive(Backend& backend, int rounds, unsigned seed) {
 
 TEST_CASE("a job survives failures of every kind") {
   auto body = [](Backend& backend) { return survive(backend, 40, 1); };
-  CHECK(failures(run_ranks(job_options(kRanks), body)) == "");
+  check_well(run_ranks(job_options(kRanks), body));
 }
 
 TEST_CASE("a job survives a thousand failures", "[.thousand]") {
   auto body = [](Backend& backend) { return survive(backend, 1000, 2); };
-  CHECK(failures(run_ranks(job_options(kRanks), body)) == "");
+  check_well(run_ranks(job_options(kRanks), body));
 }
 
 TEST_CASE("what was under way in an earlier generation is ignored") {
@@ -215,7 +215,7 @@ TEST_CASE("what was under way in an earlier generation is ignored") {
     const Status done = backend.synchronize();
     return done ? "" : done.error().to_string();
   };
-  CHECK(failures(run_ranks(job_options(2), body)) == "");
+  check_well(run_ranks(job_options(2), body));
 }
 
 TEST_CASE("an error of this generation is all that a rank is told until it recovers") {
@@ -232,7 +232,7 @@ TEST_CASE("an error of this generation is all that a rank is told until it recov
     if (Status s = backend.recover(); !s) return s.error().to_string();
     return run_case(backend, c);
   };
-  CHECK(failures(run_ranks(job_options(2), body)) == "");
+  check_well(run_ranks(job_options(2), body));
 }
 
 #ifndef __SANITIZE_THREAD__  // these end or stop processes, which threads cannot play
@@ -267,7 +267,7 @@ TEST_CASE("a recovery that waits for a rank in vain says which, and can be repea
     const Status status = backend.recover();
     return status ? "" : status.error().to_string();
   };
-  CHECK(failures(run_processes(job_options(2, 1), body)) == "");
+  check_well(run_processes(job_options(2, 1), body));
 }
 
 TEST_CASE("a stopped rank of another group is noticed soon after the deadline") {

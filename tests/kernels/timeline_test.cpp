@@ -167,7 +167,7 @@ TEST_CASE("a collective tells its bytes, its bandwidth, and where it comes from 
                ? ""
                : stream[0].dump();
   });
-  CHECK(failures(results) == "");
+  check_well(results);
 }
 
 TEST_CASE("what fails is told too, and what was seen before is written") {

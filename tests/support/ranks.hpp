@@ -13,8 +13,11 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
+
+#include <catch2/catch.hpp>
 
 #include "kernels/backend.hpp"
 
@@ -127,16 +130,36 @@ inline std::vector<RankResult> run_ranks(const kernels::JobOptions& options, con
 #endif
 }
 
-// The texts of ranks that ended badly, one per line; "" if all is well.
-inline std::string failures(const std::vector<RankResult>& results) {
-  std::string all;
-  for (size_t rank = 0; rank < results.size(); ++rank) {
-    const RankResult& result = results[rank];
-    if (result.signal)
-      all += "rank " + std::to_string(rank) + ": signal " + std::to_string(result.signal) + "\n";
-    if (!result.text.empty()) all += "rank " + std::to_string(rank) + ": " + result.text + "\n";
+// What is wrong with the cases of one rank: a body goes on after a wrong result, so that the first does not
+// hide the rest.
+class Mistakes {
+ public:
+  static constexpr char kEnd = '\x1e';  // between two
+  void note(std::string_view text) {    // "" for none
+    if (text.empty() || ++count_ > 20) return;
+    if (!text_.empty()) text_ += kEnd;
+    text_ += text;
   }
-  return all;
+  const std::string& text() const { return text_; }
+
+ private:
+  std::string text_;
+  int count_ = 0;
+};
+
+// A failed check for every mistake of every rank, and for every rank that ended by a signal.
+inline void check_well(const std::vector<RankResult>& results) {
+  CHECK_FALSE(results.empty());
+  for (size_t rank = 0; rank < results.size(); ++rank) {
+    INFO("rank " << rank);
+    CHECK(results[rank].signal == 0);
+    std::string_view rest = results[rank].text;
+    while (!rest.empty()) {
+      const size_t end = rest.find(Mistakes::kEnd);
+      FAIL_CHECK(std::string(rest.substr(0, end)));
+      rest = end == rest.npos ? "" : rest.substr(end + 1);
+    }
+  }
 }
 
 }  // namespace peri::test

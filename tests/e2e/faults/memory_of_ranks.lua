@@ -1,4 +1,4 @@
--- run: n=$(awk '/MemAvailable/ { print int($2 / 1024 / 32 * 1.2) + 2 }' /proc/meminfo); [ $n -gt 1024 ] && { echo 'peri: more ranks need at least' >&2; exit 1; }; peri run -n $n $FILE
+-- run: n=$(awk '/MemTotal/ { print int($2 / 1024 / 32) + 2 }' /proc/meminfo); [ $n -gt 1024 ] && { echo 'peri: more ranks need at least' >&2; exit 1; }; peri run -n $n $FILE
 -- exit: 1
 -- backend: host
 -- within: 2
