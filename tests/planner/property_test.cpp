@@ -75,9 +75,9 @@ struct Reached {
       if (kernel->identity_copy) {
         overwritten_results += in.version > 0;
         std::vector<int64_t> place(view.strides.begin(), view.strides.end());
-        place.push_back(view.offset);
-        copied[{in.buffer, plan.buffer(out.buffer).group, {view.shape.begin(), view.shape.end()}}]
-            .insert(std::move(place));
+        place.push_back(view.offset.count());
+        copied[{in.buffer, plan.buffer(out.buffer).group, {view.shape.begin(), view.shape.end()}}].insert(
+            std::move(place));
       }
       windows_written_back += plan.buffer(out.buffer).kind == planner::BufferKind::input &&
                               kernel->spec.op == Op::contiguous && !is_whole(plan, in);

@@ -21,21 +21,6 @@ Ints to_ints(const Shape& shape) {
   return {shape.begin(), shape.end()};
 }
 
-bool allowed(DTypes dtypes, DType t) {
-  switch (dtypes) {
-    case DTypes::floats:
-      return is_float(t);
-    case DTypes::integers:
-      return is_integer(t);
-    case DTypes::numeric:
-      return t != DType::boolean;
-    case DTypes::any:
-    case DTypes::mixed:
-      return true;
-  }
-  return false;
-}
-
 class Builder {
  public:
   Builder(uint64_t seed, const ProgramOptions& options)
@@ -169,11 +154,11 @@ class Builder {
   }
   // The same, or a new source of an allowed dtype.
   Item find_or_make(DTypes dtypes, int least_rank = 0) {
-    Found found = find(
-        [&](const Item& x) { return allowed(dtypes, x.type.dtype) && x.type.shape.rank() >= least_rank; });
+    Found found =
+        find([&](const Item& x) { return takes(dtypes, x.type.dtype) && x.type.shape.rank() >= least_rank; });
     if (found && !random_.chance(5)) return *found;
     DType dtype = random_dtype();
-    while (!allowed(dtypes, dtype)) dtype = random_dtype();
+    while (!takes(dtypes, dtype)) dtype = random_dtype();
     return source(dtype, random_shape(least_rank));
   }
   Item find_or_make(DType dtype, const Shape& shape) {
@@ -301,7 +286,7 @@ class Builder {
 
   void try_creation(Op op) {
     DType dtype = random_dtype();
-    while (!allowed(info(op).dtypes, dtype)) dtype = random_dtype();
+    while (!takes(info(op).dtypes, dtype)) dtype = random_dtype();
     // Whole numbers for whoever keeps only those.
     const double unit = is_float(dtype) ? 0.5 : 1;
     const int64_t least = dtype == DType::u8 || dtype == DType::boolean ? 0 : -4;
@@ -595,45 +580,6 @@ class Builder {
 
 Graph random_program(uint64_t seed, const ProgramOptions& options) {
   return Builder(seed, options).build();
-}
-
-std::vector<Op> ops_of(Family family) {
-  std::vector<Op> ops;
-  for (int i = 0; i < kOpCount; ++i)
-    if (info(static_cast<Op>(i)).family == family) ops.push_back(static_cast<Op>(i));
-  return ops;
-}
-bool takes(Op op, DType dtype) {
-  return allowed(info(op).dtypes, dtype);
-}
-
-std::vector<Op> ops_left_out() {
-  // Composites are decomposed before they are added; a message needs a program per rank.
-  std::vector<Op> ops = {Op::send, Op::recv};
-  for (int i = 0; i < kOpCount; ++i)
-    if (info(static_cast<Op>(i)).has(kComposite)) ops.push_back(static_cast<Op>(i));
-  return ops;
-}
-
-Arguments random_arguments(const Graph& graph, uint64_t seed, int rank) {
-  Random random(seed * 1000003 + static_cast<uint64_t>(rank));
-  auto value_of = [&](NodeId id) {
-    Value value = zeros(graph.node(id).type);
-    DType dtype = value.type.dtype;
-    Range range = argument_range(dtype);
-    if (is_float(dtype)) {
-      for (double& x : std::get<Value::Floats>(value.elements))
-        x = store(dtype, range.low + (range.high - range.low) * random.unit());
-    } else {
-      for (int64_t& x : std::get<Value::Integers>(value.elements))
-        x = random.between(static_cast<int64_t>(range.low), static_cast<int64_t>(range.high));
-    }
-    return value;
-  };
-  Arguments arguments;
-  for (NodeId id : graph.inputs()) arguments.inputs.push_back(value_of(id));
-  for (NodeId id : graph.constants()) arguments.constants.push_back(value_of(id));
-  return arguments;
 }
 
 }  // namespace peri::testing

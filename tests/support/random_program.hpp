@@ -31,10 +31,10 @@ Graph random_program(uint64_t seed, const ProgramOptions& options = {});
 // Floats uniform in [-2, 2], i32 and i64 in [-8, 8], u8 in [0, 15]; different on every rank.
 Arguments random_arguments(const Graph& graph, uint64_t seed, int rank);
 
-// The ops of a family, for tests of what all of them promise; and whether operands of `op` may be of `dtype`,
-// as far as its row says.
+// The ops of a family, for tests of what all of them promise; and whether the row of an op, which says
+// `dtypes`, takes operands of `dtype`.
 std::vector<Op> ops_of(Family family);
-bool takes(Op op, DType dtype);
+bool takes(DTypes dtypes, DType dtype);
 
 // Ops that random_program never puts into a program.
 std::vector<Op> ops_left_out();
