@@ -1,6 +1,5 @@
-// How fast the CUDA compute kernels are. Hidden: run it with the tag [speed]. Each kernel is replayed from a
-// graph on operands that rotate through more memory than the cache holds; the median of the rounds is
-// printed.
+// How fast the CUDA compute kernels are. Each kernel is replayed from a graph on operands that rotate through
+// more memory than the cache holds; the median of the rounds is printed.
 #include <cuda_runtime_api.h>
 #include <catch2/catch.hpp>
 
@@ -95,7 +94,7 @@ OperandType plain(DType dtype, const Shape& shape) {
 
 }  // namespace
 
-TEST_CASE("speed of the compute kernels", "[.speed]") {
+TEST_CASE("speed of the compute kernels", "[speed]") {
   using enum DType;
   auto fused = [](DType t) {
     return KernelSpec{.fused = {{t, t}, {{Op::silu, {0}, t}, {Op::mul, {2, 1}, t}}, {3}}};
