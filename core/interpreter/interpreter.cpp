@@ -1,6 +1,6 @@
 // Lock step: each rank advances until it needs a collective that others have not reached, and waits there.
 // When no rank can advance and not all are done, the programs do not fit together. Also the checks of
-// arguments, and noise.
+// arguments, and perturbation.
 #include "core/interpreter/interpreter.hpp"
 
 #include <cmath>
@@ -65,17 +65,17 @@ bool accumulates(const Node& node) {
   return info(node.op).tolerance > 0 && !info(node.op).has(kPointwise);
 }
 
-class Disturbance {
+class Perturber {
  public:
-  explicit Disturbance(std::optional<Noise> noise) : noise_(noise) {}
-  bool is_on() const { return noise_.has_value(); }
+  explicit Perturber(std::optional<Perturbation> perturbation) : perturbation_(perturbation) {}
+  bool is_on() const { return perturbation_.has_value(); }
 
   // Each element of a float value off by up to `relative` of itself, then rounded to its dtype if `rounded`.
   void apply(Value& value, double relative, bool rounded) {
     auto* floats = std::get_if<Value::Floats>(&value.elements);
     if (!floats) return;
     std::vector<float> uniform(floats->size());
-    fill_uniform(noise_->seed, drawn_, DType::f32, uniform);
+    fill_uniform(perturbation_->seed, drawn_, DType::f32, uniform);
     drawn_ += uniform.size();
     const double smallest = smallest_step(value.type.dtype);
     for (size_t i = 0; i < uniform.size(); ++i) {
@@ -86,7 +86,7 @@ class Disturbance {
   }
 
  private:
-  std::optional<Noise> noise_;
+  std::optional<Perturbation> perturbation_;
   uint64_t drawn_ = 0;
 };
 
@@ -107,8 +107,8 @@ struct Rank {
 class Interpreter {
  public:
   Interpreter(std::span<const Graph* const> programs, std::span<const Arguments> arguments,
-              std::optional<Noise> noise)
-      : disturbance_(noise) {
+              std::optional<Perturbation> perturbation)
+      : perturber_(perturbation) {
     for (size_t r = 0; r < programs.size(); ++r) {
       const Graph* program = programs[r];
       ranks_.push_back(
@@ -127,13 +127,13 @@ class Interpreter {
   Result<bool> pass_message(int r);
   Result<bool> receive(int r);
   void compute(int r);
-  Value disturbed_operand(const Rank& rank, size_t i);
+  Value perturbed_operand(const Rank& rank, size_t i);
   void disturb_result(const Node& node, const Value* operand, Value& result);
   std::string describe(int r) const;
   Error stuck() const;
 
   std::vector<Rank> ranks_;
-  Disturbance disturbance_;
+  Perturber perturber_;
   std::map<std::pair<int, int>, std::deque<Value>> messages_;  // sent and not yet received, by (from, to)
 };
 
@@ -213,27 +213,27 @@ Status Interpreter::check_group(int r) const {
 void Interpreter::compute(int r) {
   Rank& rank = ranks_[r];
   const Node& node = rank.node();
-  std::vector<Value> disturbed;
+  std::vector<Value> perturbed;
   std::vector<const Value*> operands;
-  disturbed.reserve(node.operands.size());
+  perturbed.reserve(node.operands.size());
   for (size_t i = 0; i < node.operands.size(); ++i) {
-    if (disturbance_.is_on() && accumulates(node)) disturbed.push_back(disturbed_operand(rank, i));
-    operands.push_back(disturbed.empty() ? &rank.operand(i) : &disturbed.back());
+    if (perturber_.is_on() && accumulates(node)) perturbed.push_back(perturbed_operand(rank, i));
+    operands.push_back(perturbed.empty() ? &rank.operand(i) : &perturbed.back());
   }
   Value result = reference::compute({node.op, operands, node.attributes, node.type, r});
   disturb_result(node, operands.empty() ? nullptr : operands[0], result);
   rank.finish(std::move(result));
 }
 
-Value Interpreter::disturbed_operand(const Rank& rank, size_t i) {
+Value Interpreter::perturbed_operand(const Rank& rank, size_t i) {
   Value value = rank.operand(i);
-  disturbance_.apply(value, info(rank.node().op).tolerance, false);
+  perturber_.apply(value, info(rank.node().op).tolerance, false);
   return value;
 }
 
 void Interpreter::disturb_result(const Node& node, const Value* operand, Value& result) {
-  if (disturbance_.is_on() && is_inexact(node, operand))
-    disturbance_.apply(result, info(node.op).tolerance + last_place(node.type.dtype), true);
+  if (perturber_.is_on() && is_inexact(node, operand))
+    perturber_.apply(result, info(node.op).tolerance + last_place(node.type.dtype), true);
 }
 
 // Whether two ranks' nodes are the same collective. The algorithm is each rank's own business here: it
@@ -254,12 +254,12 @@ Result<bool> Interpreter::meet(int r) {
         !same_collective(node, other.node(), ranks_[r].operand(0).type, other.operand(0).type))
       return false;
   }
-  std::vector<Value> disturbed;
+  std::vector<Value> perturbed;
   std::vector<const Value*> operands;
-  disturbed.reserve(group.ranks.size());
+  perturbed.reserve(group.ranks.size());
   for (int member : group.ranks) {
-    if (disturbance_.is_on() && accumulates(node)) disturbed.push_back(disturbed_operand(ranks_[member], 0));
-    operands.push_back(disturbed.empty() ? &ranks_[member].operand(0) : &disturbed.back());
+    if (perturber_.is_on() && accumulates(node)) perturbed.push_back(perturbed_operand(ranks_[member], 0));
+    operands.push_back(perturbed.empty() ? &ranks_[member].operand(0) : &perturbed.back());
   }
   std::vector<Value> results;
   if (node.op == Op::barrier)
@@ -329,19 +329,19 @@ Error Interpreter::stuck() const {
 
 Result<std::vector<std::vector<Value>>> interpret(std::span<const Graph* const> programs,
                                                   std::span<const Arguments> arguments,
-                                                  std::optional<Noise> noise) {
+                                                  std::optional<Perturbation> perturbation) {
   if (programs.size() != arguments.size())
     return fail(Code::InvalidArgument,
                 fmt::format("{} programs and {} ranks' arguments", programs.size(), arguments.size()));
-  Interpreter interpreter(programs, arguments, noise);
+  Interpreter interpreter(programs, arguments, perturbation);
   PERI_TRY(interpreter.run());
   return interpreter.outputs();
 }
 
 Result<std::vector<std::vector<Value>>> interpret(const Graph& program, std::span<const Arguments> arguments,
-                                                  std::optional<Noise> noise) {
+                                                  std::optional<Perturbation> perturbation) {
   std::vector<const Graph*> programs(arguments.size(), &program);
-  return interpret(programs, arguments, noise);
+  return interpret(programs, arguments, perturbation);
 }
 
 }  // namespace peri

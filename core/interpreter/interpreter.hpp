@@ -39,7 +39,7 @@ struct Arguments {
 // inexact result, are off by a random part of their row's tolerance, 16-bit results by up to one unit in the
 // last place more. The spread of several noisy runs around the exact one is the error that a whole program
 // may show.
-struct Noise {
+struct Perturbation {
   uint64_t seed;
 };
 
@@ -49,10 +49,10 @@ struct Noise {
 // meet, or meet with other types; a message nobody takes). A send does not wait for its recv.
 Result<std::vector<std::vector<Value>>> interpret(std::span<const Graph* const> programs,
                                                   std::span<const Arguments> arguments,
-                                                  std::optional<Noise> noise = std::nullopt);
+                                                  std::optional<Perturbation> perturbation = std::nullopt);
 // The same program on every rank.
 Result<std::vector<std::vector<Value>>> interpret(const Graph& program, std::span<const Arguments> arguments,
-                                                  std::optional<Noise> noise = std::nullopt);
+                                                  std::optional<Perturbation> perturbation = std::nullopt);
 // One op alone, composites included, not sources and collectives: completes the attributes, infers and
 // computes.
 Result<Value> interpret(Op op, std::span<const Value> operands, const Attributes& attributes, int rank = 0);

@@ -161,7 +161,7 @@ TEST_CASE("arguments and groups that do not fit are refused") {
   CHECK_FALSE(interpret(graph, counting_arguments(4, {2})));  // rank 3 is not in the group
 }
 
-TEST_CASE("noise stays within a few tolerances and leaves exact ops alone") {
+TEST_CASE("a perturbation stays within a few tolerances and leaves exact ops alone") {
   Graph graph;
   NodeId x =
       *graph.add(Op::input, {}, {{"index", int64_t{0}}, {"dtype", DType::f32}, {"shape", Ints{2}}}, {});
@@ -169,7 +169,7 @@ TEST_CASE("noise stays within a few tolerances and leaves exact ops alone") {
   NodeId root = *graph.add(Op::sqrt, {x}, {}, {});
   graph.set_outputs({{copy}, {root}});
   std::vector<Arguments> arguments = {{{Value{{DType::f32, {2}}, Value::Floats{4, 9}}}, {}}};
-  auto exact = interpret(graph, arguments), noisy = interpret(graph, arguments, Noise{1});
+  auto exact = interpret(graph, arguments), noisy = interpret(graph, arguments, Perturbation{1});
   REQUIRE((exact && noisy));
   CHECK((*noisy)[0][0] == (*exact)[0][0]);
   CHECK((*noisy)[0][1] != (*exact)[0][1]);

@@ -89,7 +89,7 @@ TEST_CASE("results with errors that the table allows pass") {
   for_each_program([&](const Graph& graph, const std::vector<Arguments>& arguments) {
     auto expected = expect(graph, arguments);
     // An implementation as inaccurate as may be: far more so than real kernels.
-    auto got = interpret(graph, arguments, Noise{99});
+    auto got = interpret(graph, arguments, Perturbation{99});
     REQUIRE((expected && got));
     for (size_t r = 0; r < got->size(); ++r)
       for (size_t i = 0; i < (*got)[r].size(); ++i) {

@@ -61,7 +61,7 @@ Result<Expected> expect(const Graph& program, std::span<const Arguments> argumen
   Expected expected;
   expected.exact = PERI_TRY(interpret(program, arguments));
   for (uint64_t run = 1; run <= kNoisyRuns; ++run)
-    expected.noisy.push_back(PERI_TRY(interpret(program, arguments, Noise{run})));
+    expected.noisy.push_back(PERI_TRY(interpret(program, arguments, Perturbation{run})));
   return expected;
 }
 

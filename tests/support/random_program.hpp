@@ -41,8 +41,8 @@ std::vector<Op> ops_left_out();
 
 // What a program should give, and how far correct implementations may be from it.
 //
-// The error model: the reference runs once as it is and kNoisyRuns times with Noise, which puts into every
-// step an error as large as its row allows. How far these runs scatter around the exact one is how far
+// The error model: the reference runs once as it is and kNoisyRuns times with Perturbation, which puts into
+// every step an error as large as its row allows. How far these runs scatter around the exact one is how far
 // rounding errors can grow in this program, with these numbers. An element may be off by four times its own
 // scatter, plus four times the mean scatter of its tensor (an element's few runs may all round alike), plus
 // two units in the last place. Integers and bools must be equal.

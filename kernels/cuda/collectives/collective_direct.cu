@@ -8,13 +8,13 @@ template <Element element, int kMembers, bool kPlain>
 __global__ void __launch_bounds__(kThreads, 1) pull_kernel(const __grid_constant__ CollectiveArguments a) {
   uint32_t before;
   if (!takes_part(a, before)) return;
-  meet(a, before + 1, kStart);
-  pass_epoch(a.group, before, a.end_barrier ? 2 : 1);
+  group_barrier(a, before + 1, kStart);
+  advance_epoch(a.group, before, a.end_barrier ? 2 : 1);
   const PartMemory output = PartMemory::of<uint4>(a.output, a.to[a.group.me]);
   reduce_words<element, kMembers, kPlain>(a, 0, a.length, [&](int64_t i, uint4 word) {
     store_word<element, uint4, kPlain>(output, i * kWord, a.length - i * kWord, word);
   });
-  if (a.end_barrier) meet(a, before + 2, kEnd);
+  if (a.end_barrier) group_barrier(a, before + 2, kEnd);
 }
 
 template <Element element, bool kPlain>
@@ -22,8 +22,8 @@ __global__ void __launch_bounds__(kThreads, 1) fetch_kernel(const __grid_constan
   const int members = a.group.members, me = a.group.me;
   uint32_t before;
   if (!takes_part(a, before)) return;
-  meet(a, before + 1, kStart);
-  pass_epoch(a.group, before, a.end_barrier ? 2 : 1);
+  group_barrier(a, before + 1, kStart);
+  advance_epoch(a.group, before, a.end_barrier ? 2 : 1);
   for (int turn = 0; turn < members; ++turn) {
     const int m = (me + turn) % members;  // not all from the same member at once
     if (a.root >= 0 && m != a.root) continue;
@@ -31,7 +31,7 @@ __global__ void __launch_bounds__(kThreads, 1) fetch_kernel(const __grid_constan
     copy_words<element, kPlain>(PartMemory::of<uint4>(a.output, a.to[m]),
                                 PartMemory::of<uint4>(a.symmetric[m], a.from[me]), 0, a.length);
   }
-  if (a.end_barrier) meet(a, before + 2, kEnd);
+  if (a.end_barrier) group_barrier(a, before + 2, kEnd);
 }
 
 template <Element element, int kMembers, bool kPlain>
@@ -41,9 +41,9 @@ __global__ void __launch_bounds__(kThreads, 1) split_kernel(const __grid_constan
   const bool ends = a.end_barrier && !pushes;
   uint32_t before;
   if (!takes_part(a, before)) return;
-  const bool met = meet(a, before + 1, kStart);
-  pass_epoch(a.group, before, ends ? 3 : 2);
-  if (!met) return;  // its part would be wrong, and others would take it
+  const bool passed = group_barrier(a, before + 1, kStart);
+  advance_epoch(a.group, before, ends ? 3 : 2);
+  if (!passed) return;  // its part would be wrong, and others would take it
 
   auto operand = [&](int m) { return PartMemory::of<uint4>(a.symmetric[m], a.from[me]); };
   const PartMemory output = PartMemory::of<uint4>(a.output, a.to[me]);
@@ -56,14 +56,14 @@ __global__ void __launch_bounds__(kThreads, 1) split_kernel(const __grid_constan
       if (pushes ? m != me : m == me) store_word<element, uint4, kPlain>(operand(m), position, bytes, word);
     }
   });
-  meet(a, before + 2, kMiddle);
+  group_barrier(a, before + 2, kMiddle);
   if (!pushes)
     for (int turn = 1; turn < members; ++turn) {
       const int m = (me + turn) % members;
       copy_words<element, kPlain>(output, operand(m), part_begin(a, m),
                                   part_begin(a, m + 1) - part_begin(a, m));
     }
-  if (ends) meet(a, before + 3, kEnd);
+  if (ends) group_barrier(a, before + 3, kEnd);
 }
 
 // Whether all words that the kernel moves are whole and plain. Only how a rank moves its words depends on

@@ -70,7 +70,7 @@ __global__ void __launch_bounds__(kThreads) ll_kernel(const __grid_constant__ Co
       }
     }
   __syncthreads();
-  pass_epoch(group, before, 1);
+  advance_epoch(group, before, 1);
 
   for (int64_t i = first_word(); i < packets; i += word_step()) {
     auto take = [&](int m) { return m == me ? load(m, i) : receive(a, m, i, epoch); };

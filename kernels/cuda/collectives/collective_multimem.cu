@@ -18,9 +18,9 @@
 namespace peri::kernels::cuda {
 namespace {
 
-__device__ void meet_across_aliases(const CollectiveArguments& a, uint32_t epoch, Phase phase) {
+__device__ void barrier_across_aliases(const CollectiveArguments& a, uint32_t epoch, Phase phase) {
   asm volatile("fence.proxy.alias;" ::: "memory");
-  meet(a, epoch, phase);
+  group_barrier(a, epoch, phase);
   asm volatile("fence.proxy.alias;" ::: "memory");
 }
 
@@ -153,14 +153,14 @@ template <Element element>
 __global__ void __launch_bounds__(kThreads, 1)
     multimem_one_shot_kernel(const __grid_constant__ CollectiveArguments a) {
   const uint32_t before = current_epoch(a.group);
-  meet_across_aliases(a, before + 1, kStart);
-  pass_epoch(a.group, before, 2);
+  barrier_across_aliases(a, before + 1, kStart);
+  advance_epoch(a.group, before, 2);
   if (any_failed(a)) return;
   const PartMemory output = PartMemory::of<uint4>(a.output, a.to[a.group.me]);
   reduce_operands<element>(a, 0, a.length, [&](int64_t i, uint4 word, bool) {
     store_word<element, uint4>(output, i * kWord, a.length - i * kWord, word);
   });
-  meet_across_aliases(a, before + 2, kEnd);
+  barrier_across_aliases(a, before + 2, kEnd);
 }
 
 template <Element element>
@@ -168,8 +168,8 @@ __global__ void __launch_bounds__(kThreads, 1)
     multimem_split_kernel(const __grid_constant__ CollectiveArguments a) {
   const int members = a.group.members, me = a.group.me;
   const uint32_t before = current_epoch(a.group);
-  meet_across_aliases(a, before + 1, kStart);
-  pass_epoch(a.group, before, 2);
+  barrier_across_aliases(a, before + 1, kStart);
+  advance_epoch(a.group, before, 2);
   if (any_failed(a)) return;
   auto operand = [&](int m) { return PartMemory::of<uint4>(a.symmetric[m], a.from[me]); };
   const int64_t begin = part_begin(a, me), length = part_begin(a, me + 1) - begin;
@@ -178,7 +178,7 @@ __global__ void __launch_bounds__(kThreads, 1)
     for (int m = 0; m < members; ++m)
       store_word<element, uint4>(operand(m), begin + i * kWord, length - i * kWord, word);
   });
-  meet_across_aliases(a, before + 2, kMiddle);
+  barrier_across_aliases(a, before + 2, kMiddle);
   if (a.output == a.symmetric[me]) return;
   // Each word by the block that has met the one that made it: counted as there.
   const PartMemory output = PartMemory::of<uint4>(a.output, a.to[me]);
@@ -195,8 +195,8 @@ __global__ void __launch_bounds__(kThreads, 1)
     multimem_gather_kernel(const __grid_constant__ CollectiveArguments a) {
   const int me = a.group.me;
   const uint32_t before = current_epoch(a.group);
-  meet_across_aliases(a, before + 1, kStart);
-  pass_epoch(a.group, before, 2);
+  barrier_across_aliases(a, before + 1, kStart);
+  advance_epoch(a.group, before, 2);
   if (any_failed(a)) return;
   const PartMemory input = PartMemory::of<uint4>(a.input, a.from[me]);
   const PartMemory target = PartMemory::of<uint4>(a.multicast, a.to[me]);
@@ -211,7 +211,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   const int64_t at = switched * kWord;
   for (int m = 0; m < a.group.members; ++m)
     copy_words<element, false>(PartMemory::of<uint4>(a.symmetric[m], a.to[me]), input, at, a.length - at);
-  meet_across_aliases(a, before + 2, kMiddle);
+  barrier_across_aliases(a, before + 2, kMiddle);
 }
 
 // Calls launch<element>() for an element that the switch has the reduction of; the caller has asked for no

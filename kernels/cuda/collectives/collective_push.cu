@@ -194,7 +194,7 @@ __global__ void __launch_bounds__(kThreads, 1) push_kernel(const __grid_constant
   else
     call.push_whole();
   __syncthreads();
-  pass_epoch(a.group, before, 1);
+  advance_epoch(a.group, before, 1);
   call.reduce();
   if constexpr (kTwoSteps) call.gather();
 

@@ -17,16 +17,16 @@ enum Phase : uint32_t { kStart, kMiddle, kEnd };
 
 inline constexpr int64_t kWord = sizeof(uint4);
 
-// The block meets the same block of all others; false if it does not.
-__device__ inline bool meet(const CollectiveArguments& a, uint32_t epoch, Phase phase) {
+// A barrier with the same block of all members; false if one of them does not arrive.
+__device__ inline bool group_barrier(const CollectiveArguments& a, uint32_t epoch, Phase phase) {
   if (phase != kStart) __syncthreads();
   const int m = threadIdx.x;
-  bool met = true;
+  bool arrived = true;
   if (m < a.group.members && m != a.group.me) {
     arrive(a.group, m, epoch, a.signature + phase);
-    met = await_member(a.group, a.watch, m, epoch, a.signature + phase, a.operation);
+    arrived = await_member(a.group, a.watch, m, epoch, a.signature + phase, a.operation);
   }
-  return __syncthreads_and(met);
+  return __syncthreads_and(arrived);
 }
 
 __host__ __device__ inline int64_t words_of(int64_t length) {

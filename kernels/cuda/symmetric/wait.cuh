@@ -136,7 +136,7 @@ __device__ bool await_data(const CollectiveArguments& a, int m, uint32_t epoch, 
   });
 }
 
-// The epoch before this kernel's first. Every thread reads it before the block calls `pass_epoch`.
+// The epoch before this kernel's first. Every thread reads it before the block calls `advance_epoch`.
 __device__ inline uint32_t current_epoch(const GroupView& group) {
   return *reinterpret_cast<const volatile uint32_t*>(&group.state->epoch);
 }
@@ -148,7 +148,7 @@ __device__ inline bool takes_part(const CollectiveArguments& a, uint32_t& before
 }
 // Called once by each block, after a barrier of its threads, with the number of epochs that the kernel takes:
 // the last block advances the epoch, for the kernels that follow. No block waits for another.
-__device__ inline void pass_epoch(const GroupView& group, uint32_t epoch, uint32_t steps) {
+__device__ inline void advance_epoch(const GroupView& group, uint32_t epoch, uint32_t steps) {
   if (threadIdx.x != 0) return;
   if (gridDim.x > 1 && atomicAdd(&group.state->readers, 1u) != gridDim.x - 1) return;
   group.state->readers = 0;
