@@ -145,6 +145,9 @@ struct Plan {
   std::vector<PlanLine> lines;
   std::vector<PlanOutput> outputs;
   std::vector<Decision> decisions;
+  // Between passes: buffers with windows that lie elsewhere on other ranks (shards). What all ranks must
+  // decide alike does not follow from offsets in them. Empty in a finished plan.
+  std::vector<BufferId> sharded{};
   World world;
   // Whether the policy lets anything be captured; if not, no line is.
   bool capture = true;

@@ -126,7 +126,7 @@ Result<std::string> manual(const std::string& name) {
   if (name == kExitCodesTopic) return exit_codes();
   if (name == kEnvironmentTopic) return kEnvironment;
   const auto op = find_op(name);
-  if (!op || info(*op).has(kSource)) {
+  if (!op || info(*op).has(kInternal)) {
     auto near = nearest(name, op_names());
     return fail(Code::NotFound, fmt::format("no op '{}'", name), {},
                 near ? fmt::format("did you mean '{}'?", *near) : "`peri help` lists them all");
@@ -150,7 +150,7 @@ std::string manual_index() {
     text += fmt::format("{}\n", title);
     for (int i = 0; i < kOpCount; ++i) {
       const OpInfo& row = info(static_cast<Op>(i));
-      if (!row.has(kSource) && belongs(row))
+      if (!row.has(kInternal) && belongs(row))
         text += fmt::format("  {:<14} {}\n", row.name, row.documentation);
     }
   };

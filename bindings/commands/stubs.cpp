@@ -423,7 +423,7 @@ std::vector<Parameter> parse_parameters(std::string_view text) {
 std::string editor_stubs() {
   std::string text = kPreamble;
   for (int i = 0; i < kOpCount; ++i)
-    if (const OpInfo& row = info(static_cast<Op>(i)); !row.has(kSource)) text += op_text(row);
+    if (const OpInfo& row = info(static_cast<Op>(i)); !row.has(kInternal)) text += op_text(row);
   for (const auto& [alias, name] : lua::kMethodAliases)
     text += text_of(function_of(info(*find_op(name)), "Tensor:", std::string(alias)));
   for (const AlgorithmInfo& a : algorithms()) text += algorithm_text(a);

@@ -21,7 +21,10 @@ constexpr const char* kAllCompiled = "peri.all_compiled";
 struct Specialisation {
   Signature signature;
   session::CompiledProgram program;
-  Tree results;  // leaves by position among the executable's outputs
+  Tree results;  // leaves by position in `returned`
+  std::vector<session::Returned> returned;
+  // Captured tensors that the function changes in place: they follow its arguments.
+  std::vector<kernels::Tensor> written;
 };
 
 struct LuaCompiled {
@@ -75,10 +78,11 @@ Result<Tree> call_function(lua_State* L, int function, const Tree& arguments,
 Result<std::unique_ptr<Specialisation>> specialise(lua_State* L, LuaCompiled& compiled, Signature signature,
                                                    const std::vector<session::ScriptValue>& inputs) {
   session::Session& s = session(L);
-  auto trace = std::make_shared<session::Trace>();
+  auto trace = std::make_shared<session::Trace>(s.rank());
   std::vector<session::ScriptValue> symbols, results;
   for (const session::ScriptValue& v : inputs)
-    symbols.push_back(PERI_TRY(trace->input(v.type(), v.tensor().storage->allocator(), v.made)));
+    symbols.push_back(
+        PERI_TRY(trace->input(v.type(), v.tensor().view, v.tensor().storage->allocator(), v.made)));
   Tree tree = PERI_TRY([&] {
     const session::Session::Tracing tracing(s, trace);
     return call_function(L, compiled.function, signature.arguments(), std::move(symbols), results);
@@ -86,8 +90,8 @@ Result<std::unique_ptr<Specialisation>> specialise(lua_State* L, LuaCompiled& co
   Graph graph = PERI_TRY(trace->finish(results));
   session::CompiledProgram program =
       PERI_TRY(compile(s, std::move(graph), trace->constants(), compiled.policy, compiled.agreement));
-  return std::make_unique<Specialisation>(
-      Specialisation{std::move(signature), std::move(program), std::move(tree)});
+  return std::make_unique<Specialisation>(Specialisation{
+      std::move(signature), std::move(program), std::move(tree), trace->returned(), trace->written()});
 }
 
 Result<Tree> take_arguments(lua_State* L, std::vector<session::ScriptValue>& leaves) {
@@ -148,6 +152,31 @@ Result<Specialisation*> find_or_compile(lua_State* L, LuaCompiled& compiled,
   return called(compiled, compiled.recent.end() - 1);
 }
 
+// The caller's tensors, from what a call has made and what it was given.
+Result<std::vector<session::ScriptValue>> take_results(lua_State* L, const Specialisation& entry,
+                                                       std::vector<kernels::Tensor> outputs,
+                                                       const std::vector<const kernels::Tensor*>& arguments) {
+  const Origin here = origin(L);
+  std::vector<session::ScriptValue> results;
+  results.reserve(entry.returned.size());
+  for (const session::Returned& r : entry.returned) {
+    switch (r.from) {
+      case session::Returned::From::output:
+        results.push_back({outputs[r.index], here});
+        break;
+      case session::Returned::From::argument:
+        results.push_back({*arguments[r.index], here});
+        break;
+      case session::Returned::From::captured:
+        results.push_back({r.captured, here});
+        break;
+    }
+    for (const auto& [op, attributes] : r.views)
+      results.back() = PERI_TRY(session(L).apply(op, {results.back()}, attributes, here));
+  }
+  return results;
+}
+
 Result<int> call_compiled(lua_State* L) {
   LuaCompiled* compiled = PERI_TRY(to_compiled(L, "compiled function"));
   if (session(L).trace()) return inline_call(L, *compiled);
@@ -155,7 +184,7 @@ Result<int> call_compiled(lua_State* L) {
     return fail(Code::InvalidArgument, fmt::format("{} is called while it is compiled", compiled->name),
                 origin(L), "its policy must not call it");
   std::vector<const kernels::Tensor*> tensors = std::move(compiled->tensors);
-  std::vector<session::ScriptValue> leaves, results;
+  std::vector<session::ScriptValue> leaves;
   Specialisation* entry = find_recent(L, *compiled, tensors);
   if (entry && !entry->program.executable->has_free_outputs()) {
     const bool collected =
@@ -167,11 +196,10 @@ Result<int> call_compiled(lua_State* L) {
     tensors.clear();
     for (const session::ScriptValue& v : leaves) tensors.push_back(&v.tensor());
   }
+  for (const kernels::Tensor& t : entry->written) tensors.push_back(&t);
   std::vector<kernels::Tensor> outputs = PERI_TRY(entry->program.executable->call(tensors));
+  std::vector<session::ScriptValue> results = PERI_TRY(take_results(L, *entry, std::move(outputs), tensors));
   compiled->tensors = std::move(tensors);
-  const Origin here = origin(L);
-  results.reserve(outputs.size());
-  for (kernels::Tensor& t : outputs) results.push_back({std::move(t), here});
   return push_results(L, entry->results, results);
 }
 

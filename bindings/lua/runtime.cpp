@@ -320,7 +320,7 @@ void push_runtime(lua_State* L) {
   }
   for (int i = 0; i < kOpCount; ++i) {
     const OpInfo& row = info(static_cast<Op>(i));
-    if (row.has(kSource) || row.has(kComposite) || row.has(kView)) continue;
+    if (row.has(kInternal) || row.has(kComposite) || row.has(kView)) continue;
     add(L, std::string(row.name) + "_out", wrap<call_out>, row.op);
     if (row.has(kCollective)) add(L, std::string(row.name), wrap<call_fallback>, row.op);
   }

@@ -272,7 +272,7 @@ void register_metatable(lua_State* L) {
   for (int i = 0; i < kOpCount; ++i) {
     const Op op = static_cast<Op>(i);
     const OpInfo& row = info(op);
-    if (row.has(kSource) || row.has(kCreation) || row.max_operands < 0) continue;
+    if (row.has(kInternal) || row.has(kCreation) || row.max_operands < 0) continue;
     add_op_function(L, op, wrap<call_op>, std::string(row.name));
     if (has_in_place_form(op)) add_op_function(L, op, wrap<call_op_in_place>, std::string(row.name) + "_");
   }
@@ -373,7 +373,7 @@ void register_tensor(lua_State* L) {
   register_metatable(L);
   for (int i = 0; i < kOpCount; ++i) {
     const Op op = static_cast<Op>(i);
-    if (!info(op).has(kSource)) add_op_function(L, op, wrap<call_op>, std::string(info(op).name));
+    if (!info(op).has(kInternal)) add_op_function(L, op, wrap<call_op>, std::string(info(op).name));
   }
   lua_newtable(L);  // peri.symm
   for (const AlgorithmInfo& a : algorithms()) {

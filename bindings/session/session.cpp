@@ -208,7 +208,7 @@ Result<kernels::Tensor> Session::collective(Op op, const kernels::Tensor& operan
   return result;
 }
 
-Status Session::assign(ScriptValue& target, const ScriptValue& value, const Origin& origin) {
+Status Session::assign(const ScriptValue& target, const ScriptValue& value, const Origin& origin) {
   if (trace_) return trace_->assign(target, value, origin);
   if (target.is_symbol() || value.is_symbol())
     return fail(Code::InvalidArgument,
@@ -218,7 +218,14 @@ Status Session::assign(ScriptValue& target, const ScriptValue& value, const Orig
                 "in place: the result is " + value.type().to_string() + ", the tensor is " +
                     target.type().to_string(),
                 origin);
-  return backend_->copy(operand_of(value.tensor()), operand_of(target.tensor()));
+  if (target.tensor().view.repeats()) return refuse_repeating(origin);
+  // Where windows of one storage overlap, as if through a temporary.
+  kernels::Tensor source = value.tensor();
+  const kernels::Tensor& to = target.tensor();
+  if (source.storage == to.storage && source.view == to.view) return {};
+  if (source.storage == to.storage)
+    source = PERI_TRY(compute(Op::contiguous, {source}, {}, source.type, origin));
+  return backend_->copy(operand_of(source), operand_of(to));
 }
 
 }  // namespace peri::session

@@ -34,8 +34,9 @@ class Session {
   // Any op of the table, composite ones included. Errors carry `origin` and each operand's type and origin.
   Result<ScriptValue> apply(Op op, const std::vector<Argument>& operands, Attributes attributes,
                             const Origin& origin);
-  // Writes `value` into `target`'s memory, or makes the traced `target` mean it.
-  Status assign(ScriptValue& target, const ScriptValue& value, const Origin& origin);
+  // Writes `value` into `target`'s memory, now or, while tracing, when the traced function is called. Errors:
+  // other types; a target that repeats elements.
+  Status assign(const ScriptValue& target, const ScriptValue& value, const Origin& origin);
   // A collective with its result written into `out` (eager), or assigned to it (traced).
   Result<kernels::Tensor> empty(const TensorType& type);
   Result<kernels::Tensor> empty_symmetric(const TensorType& type, const Group& group);

@@ -13,12 +13,15 @@
 namespace peri::session {
 
 class Trace;
+struct TracedTag {};
+// A tensor of a trace.
+using TracedId = Id<TracedTag>;
 
 // Shared with its trace (std::shared_ptr): a script may keep a symbol after the trace has ended, and is told
 // so when it uses it.
 struct Symbol {
   std::shared_ptr<Trace> trace;
-  NodeId node;
+  TracedId id;
   TensorType type;
 };
 

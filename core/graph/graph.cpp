@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <deque>
 #include <numeric>
+#include <ranges>
 
 #include <fmt/format.h>
 #include <boost/graph/adjacency_list.hpp>
@@ -132,6 +133,24 @@ std::vector<NodeId> Graph::topological_order() const {
   order.reserve(static_cast<size_t>(size()));
   for (NodeId id : impl_->nodes.ids()) order.push_back(id);
   return order;
+}
+
+std::optional<View> window_of(const Graph& graph, NodeId view, NodeId base, int rank) {
+  std::vector<const Node*> views;  // the last first
+  for (NodeId id = view; id != base; id = views.back()->operands[0]) {
+    views.push_back(&graph.node(id));
+    if (!info(views.back()->op).has(kView)) return std::nullopt;
+  }
+  std::optional<View> window = View::contiguous(graph.node(base).type.shape);
+  for (const Node* node : std::views::reverse(views)) {
+    int member = rank;
+    if (const std::optional<Group> group = node->attributes.find<"group">();
+        group && group->index_of(rank) < 0)
+      member = group->ranks[0];
+    window = view_of(node->op, node->attributes, *window, node->type.shape, member);
+    if (!window) return std::nullopt;
+  }
+  return window;
 }
 
 bool Graph::operator==(const Graph& other) const {

@@ -70,6 +70,10 @@ struct World {
   int size = 1;
 };
 
+// The window that `view` is of `base` (as it lies in order), where `base` leads to it by view ops alone that
+// all share its storage; nothing otherwise. `rank` matters to shards only; -1: any member of their groups.
+std::optional<View> window_of(const Graph& graph, NodeId view, NodeId base, int rank);
+
 // Every node's op, operand count, attributes, dtypes and inferred type agree; operands precede users; outputs
 // exist.
 Status verify(const Graph& graph);

@@ -24,6 +24,11 @@ Status verify_node(const Graph& graph, NodeId id) {
   if (type != node.type)
     return fail(Code::InvalidArgument,
                 fmt::format("the type is {}, and {} is stored", type.to_string(), node.type.to_string()));
+  if (row.family == Family::window) {
+    const std::optional<View> window = window_of(graph, node.operands[1], node.operands[0], -1);
+    if (!window) return fail(Code::InvalidArgument, "the second operand is no view of the first");
+    if (window->repeats()) return fail(Code::InvalidArgument, "the view repeats elements");
+  }
   if (!row.has(kSource) && !std::holds_alternative<DefaultAllocator>(node.allocator))
     return fail(Code::InvalidArgument, "only inputs and constants have an allocator of their own");
   return {};

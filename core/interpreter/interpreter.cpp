@@ -6,6 +6,7 @@
 #include <cmath>
 #include <deque>
 #include <map>
+#include <ranges>
 
 #include <fmt/format.h>
 
@@ -127,6 +128,7 @@ class Interpreter {
   Result<bool> pass_message(int r);
   Result<bool> receive(int r);
   void compute(int r);
+  static Value window_copied(const Rank& rank, int r);
   Value perturbed_operand(const Rank& rank, size_t i);
   void disturb_result(const Node& node, const Value* operand, Value& result);
   std::string describe(int r) const;
@@ -213,6 +215,7 @@ Status Interpreter::check_group(int r) const {
 void Interpreter::compute(int r) {
   Rank& rank = ranks_[r];
   const Node& node = rank.node();
+  if (info(node.op).family == Family::window) return rank.finish(window_copied(rank, r));
   std::vector<Value> perturbed;
   std::vector<const Value*> operands;
   perturbed.reserve(node.operands.size());
@@ -223,6 +226,31 @@ void Interpreter::compute(int r) {
   Value result = reference::compute({node.op, operands, node.attributes, node.type, r});
   disturb_result(node, operands.empty() ? nullptr : operands[0], result);
   rank.finish(std::move(result));
+}
+
+// The numbers of the base's elements go through the views that made the operand `view`: where each comes out,
+// the source's element belongs in its place.
+Value Interpreter::window_copied(const Rank& rank, int r) {
+  const Node& node = rank.node();
+  std::vector<const Node*> views;  // the last first
+  for (NodeId id = node.operands[1]; id != node.operands[0]; id = views.back()->operands[0])
+    views.push_back(&rank.program->node(id));
+  Value numbers = zeros({DType::i64, node.type.shape, node.type.place});
+  auto& number = std::get<Value::Integers>(numbers.elements);
+  for (size_t i = 0; i < number.size(); ++i) number[i] = static_cast<int64_t>(i);
+  for (const Node* view : std::views::reverse(views)) {
+    const Value* operand = &numbers;
+    const TensorType type{DType::i64, view->type.shape, view->type.place};
+    numbers = reference::compute({view->op, {&operand, 1}, view->attributes, type, r});
+  }
+  Value result = rank.operand(0);
+  std::visit(
+      [&](auto& to) {
+        const auto& from = std::get<std::decay_t<decltype(to)>>(rank.operand(2).elements);
+        for (size_t i = 0; i < from.size(); ++i) to[static_cast<size_t>(numbers.integers()[i])] = from[i];
+      },
+      result.elements);
+  return result;
 }
 
 Value Interpreter::perturbed_operand(const Rank& rank, size_t i) {

@@ -62,11 +62,12 @@ Value compute(const OpCall& call) {
     case Family::attention:
       return attention(call);
     case Family::source:
+    case Family::window:
     case Family::collective:
     case Family::message:
       break;
   }
-  PERI_CHECK(false, "sources and collectives are the caller's");
+  PERI_CHECK(false, "what needs more than operands is the caller's");
 }
 
 // Composite ops by their own meaning, not by their decomposition.

@@ -21,7 +21,7 @@ struct OpCall {
   const Shape& shape(size_t i) const { return operands[i]->type.shape; }
 };
 
-// Every op but sources and collectives.
+// Every op but sources, windows and collectives.
 Value compute(const OpCall& call);
 
 Value composite(const OpCall& call);

@@ -18,6 +18,10 @@ enum class ViewOp : uint8_t {
 #define PERI_OP_view(name) name = static_cast<uint8_t>(Op::name),
 #include "core/ops/ops.def"
 };
+enum class WindowOp : uint8_t {
+#define PERI_OP_window(name) name = static_cast<uint8_t>(Op::name),
+#include "core/ops/ops.def"
+};
 enum class DeviceCopyOp : uint8_t {
 #define PERI_OP_device_copy(name) name = static_cast<uint8_t>(Op::name),
 #include "core/ops/ops.def"

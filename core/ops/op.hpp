@@ -38,6 +38,7 @@ enum Trait : uint32_t {
   kComposite = 64,    // written in terms of other ops by core/ops/decompose.cpp; never in a Graph
   kEffect = 128,      // kept by dead-code elimination
   kDeviceCopy = 256,  // cannot be captured: splits partitions
+  kInternal = 512,    // made by tracing: scripts have no function for it
 };
 
 enum class Kind : uint8_t {

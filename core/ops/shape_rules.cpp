@@ -50,7 +50,8 @@ const char* describe(DTypes dtypes) {
 
 // Host memory is for moving, looking at and cutting; arithmetic happens on the device.
 bool works_on_host(const OpInfo& row) {
-  return row.has(kView) || row.has(kDeviceCopy) || row.op == Op::contiguous || row.op == Op::transpose;
+  return row.has(kView) || row.has(kDeviceCopy) || row.op == Op::contiguous || row.op == Op::transpose ||
+         row.op == Op::window_copy;
 }
 
 Status check_places(const OpInfo& row, std::span<const TensorType> operands) {

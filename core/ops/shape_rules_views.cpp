@@ -88,6 +88,13 @@ Result<TensorType> expand(const RuleCall& call) {
   return result;
 }
 
+Result<TensorType> window_copy(const RuleCall& call) {
+  if (call.shape(1) != call.shape(2))
+    return fail(Code::ShapeMismatch, fmt::format("the view is {}, and its new value {}",
+                                                 call.shape(1).to_string(), call.shape(2).to_string()));
+  return call.type(0);
+}
+
 Result<TensorType> transpose(const RuleCall& call) {
   const auto [dim0, dim1] = call.attributes.as<Op::transpose>();
   TensorType result = call.type(0);

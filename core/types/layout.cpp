@@ -68,6 +68,12 @@ View broadcast_to(const View& view, const Shape& shape) {
   return result;
 }
 
+bool View::repeats() const {
+  for (int i = 0; i < shape.rank(); ++i)
+    if (shape[i] > 1 && strides[i] == 0 && numel(shape) > 0) return true;
+  return false;
+}
+
 std::optional<View> view_of(Op op, const Attributes& attributes, const View& in, const Shape& result,
                             int rank) {
   switch (op_of<ViewOp>(op)) {

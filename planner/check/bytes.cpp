@@ -56,6 +56,13 @@ void Contents::put(const Interval& bytes, ValueId value) {
   pieces_.emplace(bytes.begin, Piece{bytes.end, value});
 }
 
+void Contents::replace(const Interval& bytes, ValueId from, ValueId to) {
+  cut(bytes.begin);
+  cut(bytes.end);
+  for (auto piece = pieces_.lower_bound(bytes.begin); piece != pieces_.lower_bound(bytes.end); ++piece)
+    if (piece->second.value == from) piece->second.value = to;
+}
+
 bool Contents::hold(const Interval& bytes, ValueId value) const {
   Bytes at = bytes.begin;
   for (auto piece = pieces_.upper_bound(at); at < bytes.end; ++piece) {

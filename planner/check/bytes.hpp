@@ -35,6 +35,8 @@ struct ValueId {
 // Which value lies in which bytes of one pool.
 class Contents {
  public:
+  // What holds `from` in these bytes holds `to`.
+  void replace(const Interval& bytes, ValueId from, ValueId to);
   void put(const Interval& bytes, ValueId value);
   void clear(const Interval& bytes);
   // Whether every byte is of `value`. An empty interval is of any.

@@ -81,6 +81,9 @@ void Machine::write(const PlanOperand& o) {
   expect(s.version >= 0 || fills, "is not filled by its first write", o.buffer);
   if (o.version != s.version + 1)
     expect(false, fmt::format("value {} is made after value {}", o.version, s.version), o.buffer);
+  // What a partial write leaves alone belongs to the new value too.
+  if (s.version >= 0)
+    contents(o.buffer).replace(bytes(o.buffer), {o.buffer, s.version}, {o.buffer, o.version});
   s.version = o.version;
   contents(o.buffer).put(bytes(o), {o.buffer, o.version});
 }

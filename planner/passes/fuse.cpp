@@ -67,6 +67,9 @@ class Fuser {
         if (plan_.buffer(operand.buffer).index < 0) writer_[operand.buffer] = line;
       for (const PlanOperand& operand : touched.reads)
         uses_[operand.buffer].push_back({line, is_whole(plan_, operand)});
+      // A window is overwritten by the line after the copy of all the rest.
+      if (kernel(line) && kernel(line)->outputs[0].version > 0 && plan_.buffer(output(line)).index < 0)
+        changes_[kernel(line - 1)->inputs[0].buffer].push_back(line);
       if (!pointwise(line) && !immediate(line)) ++run;
       const CollectiveLine* call = std::get_if<CollectiveLine>(&plan_.lines[i].line);
       if (call && info(call->spec.op).has(kEffect)) ++ordered;
@@ -91,6 +94,16 @@ class Fuser {
     }
   }
 
+  // Whether what the line reads is changed through a view on the way to `position`: then the old value would
+  // be needed beside the new one.
+  bool outlives(int line, int position) {
+    return std::ranges::any_of(kernel(line)->inputs, [&](const PlanOperand& in) {
+      const auto changes = changes_.find(in.buffer);
+      return changes != changes_.end() &&
+             std::ranges::any_of(changes->second, [&](int at) { return line < at && at < position; });
+    });
+  }
+
   FusionId common_fusion(int line) {
     const std::vector<Use>& uses = uses_[output(line)];
     if (uses.empty() || returned_[output(line)]) return FusionId();
@@ -99,7 +112,7 @@ class Fuser {
       if (!use.whole || !target.valid() || fusion_[use.line] != target) return FusionId();
     const Fusion& fusion = fusions_[target];
     return compatible(line, fusion.position) && effects_[line] == effects_[fusion.position] &&
-                   fusion.members.size() < kMaxInstructions
+                   !outlives(line, fusion.position) && fusion.members.size() < kMaxInstructions
                ? target
                : FusionId();
   }
@@ -261,6 +274,8 @@ class Fuser {
   std::vector<int> run_, effects_;  // by line: how many non-pointwise lines, how many effects up to it
   std::vector<FusionId> fusion_;    // by line; none for lines that are not pointwise
   Store<FusionId, Fusion> fusions_;
+  // By buffer: where it is changed through a view (its copy is).
+  std::map<BufferId, std::vector<int>> changes_;
 };
 
 }  // namespace

@@ -85,6 +85,8 @@ class Lowerer {
     capture_ = choices_.captured[id];
     if (op.has(kView))
       lower_view(id);
+    else if (op.family == Family::window)
+      lower_window(id);
     else if (op.has(kCollective))
       lower_collective(id);
     else if (op.has(kPointwise))
@@ -105,6 +107,7 @@ class Lowerer {
     sharded_[id] = node.op == Op::shard || std::ranges::any_of(node.operands, [&](NodeId operand) {
                      return sharded_[operand] && value(operand).buffer == value(id).buffer;
                    });
+    if (node.op == Op::shard) plan_.sharded.push_back(value(id).buffer);
   }
 
   void lower_view(NodeId id) {
@@ -119,7 +122,25 @@ class Lowerer {
       view = window();
       PERI_CHECK(view, "every view op has a window on a contiguous operand");
     }
-    value(id) = {in.buffer, {node.type.dtype, *view}};
+    in.type = {node.type.dtype, *view};
+    value(id) = in;
+  }
+
+  // The base's next value: all of it copied, then the window overwritten. `write_in_place` leaves the copy
+  // out where the old value is not read again. What the source reads of the base itself is copied before.
+  void lower_window(NodeId id) {
+    const Node& node = graph_.node(id);
+    const PlanOperand base = value(node.operands[0]);
+    const std::optional<View> window =
+        window_of(graph_, node.operands[1], node.operands[0], plan_.world.rank);
+    PERI_CHECK(window, "verified: the view has a window");
+    PlanOperand source = value(node.operands[2]);
+    if (source.buffer == base.buffer) source = copied(source, node.type.place, node.origin);
+    value(id) = result(node.type);
+    emit(copy_line(base, value(id), node.origin));
+    ++value(id).version;
+    emit(copy_line(source, {value(id).buffer, {node.type.dtype, *window}, value(id).version}, node.origin));
+    if (sharded_[node.operands[1]]) plan_.sharded.push_back(value(id).buffer);
   }
 
   void lower_pointwise(NodeId id) {

@@ -163,6 +163,7 @@ class MemoryPlanner {
     for (std::vector<BufferId>* sources : {&plan_.inputs, &plan_.constants})
       for (BufferId& id : *sources) id = new_id_[id];
     plan_.buffers = std::move(buffers_);
+    plan_.sharded.clear();
     return std::move(plan_);
   }
 

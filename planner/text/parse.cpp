@@ -257,7 +257,7 @@ class PlanReader {
       if (line.spec.name() == name) return line;
       return malformed(fmt::format("the call is named {}, and its program {}", name, line.spec.name()));
     }
-    constexpr uint32_t kNotKernels = kSource | kComposite | kView | kPointwise | kDeviceCopy;
+    constexpr uint32_t kNotKernels = kInternal | kComposite | kView | kPointwise | kDeviceCopy;
     if (!op || (info(*op).traits & kNotKernels) != 0)
       return malformed(fmt::format("no kernel named {}", name));
     line.spec.op = *op;

@@ -73,6 +73,7 @@ const std::vector<Case>& cases() {
       {Op::expand, {f32({3, 1})}, {{"shape", Ints{2, -1, 4}}}, "f32[2,3,4]"},
       {Op::expand, {f32({1})}, {{"shape", Ints{0}}}, "f32[0]"},
       {Op::shard, {f32({4, 6})}, {{"dim", n(1)}, {"group", kTwo}}, "f32[4,3]"},
+      {Op::window_copy, {f32({4, 6}), f32({2, 6}), f32({2, 6})}, {}, "f32[4,6]"},
       {Op::transpose, {f32({2, 3, 4})}, {}, "f32[2,4,3]"},
       {Op::contiguous, {type(u8, {3}, Place::host)}, {}, "u8[3] on host"},
       {Op::cat, {f32({2, 3}), f32({2, 0}), f32({2, 4})}, {{"dim", n(1)}}, "f32[2,7]"},

@@ -161,6 +161,22 @@ TEST_CASE("arguments and groups that do not fit are refused") {
   CHECK_FALSE(interpret(graph, counting_arguments(4, {2})));  // rank 3 is not in the group
 }
 
+TEST_CASE("a window is overwritten where this rank's view lies, the last dimension turned first") {
+  Graph graph;
+  const NodeId x =
+      *graph.add(Op::input, {}, {{"index", int64_t{0}}, {"dtype", DType::i64}, {"shape", Ints{2, 3}}}, {});
+  const NodeId turned = *graph.add(Op::permute, {x}, {{"dims", Ints{1, 0}}}, {});
+  const NodeId part = *graph.add(Op::shard, {turned}, {{"dim", int64_t{1}}, {"group", Group{{0, 1}}}}, {});
+  const NodeId rows =
+      *graph.add(Op::slice, {part}, {{"dim", int64_t{0}}, {"start", int64_t{1}}, {"stop", int64_t{3}}}, {});
+  const NodeId changed = *graph.add(Op::window_copy, {x, rows, *graph.add(Op::neg, {rows}, {}, {})}, {}, {});
+  graph.set_outputs({{changed}});
+  const std::vector<Value> last = last_outputs(graph, 2, {2, 3});
+  // Rank r has row r, of which all but the first are changed.
+  CHECK(last[0] == integers({2, 3}, {1, -2, -3, 4, 5, 6}));
+  CHECK(last[1] == integers({2, 3}, {11, 12, 13, 14, -15, -16}));
+}
+
 TEST_CASE("a perturbation stays within a few tolerances and leaves exact ops alone") {
   Graph graph;
   NodeId x =

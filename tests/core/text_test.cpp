@@ -50,8 +50,9 @@ TEST_CASE("random graphs survive the text form") {
 }
 
 TEST_CASE("the generator reaches every op") {
+  // Some ops ask much of their operands: the first time for all comes late.
   std::vector<bool> reached(kOpCount, false);
-  for (uint32_t seed = 0; seed < 400; ++seed) {
+  for (uint32_t seed = 0; seed < 30000; ++seed) {
     const Graph graph = GraphGenerator(seed).make(40);
     for (NodeId id : graph.topological_order()) reached[static_cast<size_t>(graph.node(id).op)] = true;
   }

@@ -44,6 +44,15 @@ Result<std::vector<Window>> run_program(const Graph& graph, const Arguments& arg
       values[id.index] = {operands[0].memory, operands[0].dtype, *view};
       continue;
     }
+    if (info(node.op).family == Family::window) {
+      Window result = blank(node.type), part = result;
+      part.view = *window_of(graph, node.operands[1], node.operands[0], 0);
+      part.view.offset += result.view.offset;
+      PERI_TRY(launch({.op = Op::contiguous}, std::span(operands).first(1), std::span(&result, 1)));
+      PERI_TRY(launch({.op = Op::contiguous}, std::span(operands).last(1), std::span(&part, 1)));
+      values[id.index] = result;
+      continue;
+    }
     std::vector<OperandType> types;
     for (const Window& operand : operands) types.push_back(operand.type());
     Window result =

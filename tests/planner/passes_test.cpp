@@ -111,6 +111,56 @@ TEST_CASE("a dead operand's storage is reused by the call that reads it last, el
             Op::exp, {q.op(Op::permute, {b}, {{"dims", Ints{1, 0}}})})})))["intermediate_buffers"] == 2);
 }
 
+TEST_CASE("changes through views") {
+  Program p;
+  const NodeId cache = p.input(DType::f32, {3, 8, 4}), position = p.input(DType::i64, {2}),
+               rows = p.input(DType::f32, {2, 4});
+  const auto changed = [&](NodeId base, int64_t layer) {
+    const NodeId view = p.reshape(p.slice(base, 0, layer, layer + 1), {8, 4});
+    return p.op(Op::window_copy,
+                {base, view, p.op(Op::index_copy, {view, position, rows}, {{"dim", int64_t{0}}})});
+  };
+  const NodeId first = changed(cache, 0), second = changed(first, 2);
+  SECTION("of an input that is written back: each made where it belongs, and no copy") {
+    p.write_back(second, 0);
+    const planner::Plan plan = planned(p.returning({p.op(Op::sum, {second})}));
+    CHECK(names(plan) == Names{"index_copy", "index_copy", "sum"});
+    for (int32_t i : {0, 1}) {
+      const planner::PlanOperand out = kernels(plan)[i].outputs[0];
+      CHECK(out.buffer == plan.inputs[0]);
+      CHECK(out.version == i + 1);
+      CHECK(out.type.view.offset == Elements(i * 64));
+      CHECK((kernels(plan)[i].inputs[0].type == out.type));
+    }
+    CHECK(statistics(plan)["device_allocs"] == 1);  // the sum
+  }
+  SECTION("of an input that keeps its value: one copy for all of them") {
+    CHECK(names(planned(p.returning({second}))) == Names{"contiguous", "index_copy", "index_copy"});
+  }
+  SECTION("with the old value read again: a copy for each") {
+    p.write_back(second, 0);
+    CHECK(names(planned(p.returning({p.op(Op::sum, {first}), p.op(Op::sum, {cache})}))) ==
+          Names{"contiguous", "index_copy", "contiguous", "index_copy", "sum", "sum", "contiguous"});
+  }
+  SECTION("what is read of the tensor itself goes through a copy where it overlaps") {
+    Program q;
+    const NodeId x = q.input(DType::f32, {6, 2});
+    q.write_back(q.op(Op::window_copy, {x, q.slice(x, 0, 1, 6), q.slice(x, 0, 0, 5)}), 0);
+    const planner::Plan plan = planned(q.returning({}));
+    CHECK(names(plan) == Names{"contiguous", "contiguous"});
+    CHECK(kernels(plan)[0].outputs[0].buffer == kernels(plan)[1].inputs[0].buffer);
+    CHECK(kernels(plan)[1].outputs[0].buffer == plan.inputs[0]);
+  }
+  SECTION("not through what is no view of the tensor") {
+    Program q;
+    const NodeId x = q.input(DType::f32, {4, 2}), y = q.input(DType::f32, {4, 2});
+    const NodeId wrong = q.op(Op::window_copy, {x, q.slice(y, 0, 0, 1), q.slice(y, 0, 1, 2)});
+    const Status refused = verify(q.returning({wrong}));
+    REQUIRE(!refused);
+    CHECK(refused.error().message == "%4 (window_copy): the second operand is no view of the first");
+  }
+}
+
 TEST_CASE("values written back to inputs") {
   Program p;
   NodeId cache = p.input(DType::f32, {16, 4}), position = p.input(DType::i64, {1}),

@@ -255,6 +255,8 @@ class Builder {
         if (op == Op::shard) return try_collective(op);
         try_view(op, find_or_make(DTypes::any));
         return;
+      case Family::window:
+        return try_window(op);
       case Family::copy:
         if (info(op).max_operands < 0) return try_join(op);
         try_view(op, find_or_make(DTypes::any));
@@ -436,6 +438,19 @@ class Builder {
     attributes.set("stop", random_.chance(20) ? stop - size - 1 : stop);
     attributes.set("step", random_.between(1, 3));
     return add(Op::slice, {x}, attributes);
+  }
+  // A tensor changed through views, perhaps to what is computed from them.
+  void try_window(Op op) {
+    const Item x = find_or_make(DTypes::any, 1);
+    const bool splits = x.type.shape[0] % options_.world == 0 && random_.chance(30);
+    Found view = splits ? add(Op::shard, {x}, {{"dim", int64_t{0}}, {"group", world_}}) : x;
+    for (int64_t i = random_.between(1, 3); i > 0 && view; --i)
+      view = try_view(random_.pick({Op::slice, Op::slice, Op::permute, Op::reshape}), *view);
+    if (!view || !window_of(graph_, view->id, x.id, 0)) return;
+    Found source = find_or_make(view->type.dtype, view->type.shape);
+    if (random_.chance(60) && view->type.dtype != DType::boolean)
+      source = add(Op::maximum, {*view, *source}, {});
+    if (source) add(op, {x, *view, *source}, {});
   }
   Ints other_shape(const Shape& shape) {
     Ints dims = to_ints(shape);

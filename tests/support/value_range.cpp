@@ -161,6 +161,9 @@ std::optional<Range> unlimited(Op op, std::span<const Item> operands, const Attr
   const Family family = info(op).family;
   if (family == Family::source) return argument_range(result.dtype);
   if (family == Family::message) return operands[0].range;
+  if (family == Family::window)
+    return Range{std::min(operands[0].range.low, operands[2].range.low),
+                 std::max(operands[0].range.high, operands[2].range.high)};
   if (family == Family::composite || jumps) return std::nullopt;  // composites are decomposed first
   if (family == Family::pointwise) return pointwise_range(op, operands);
   if (family == Family::arg_reduction) {

@@ -20,7 +20,8 @@ local function model(x, at)
     and "avg" or "sum")):rms_norm(peri.ones { 6 }) end
   return h:softmax(), h:t():slice(1, 2, 5, 2), h:all_gather(2), h:sum(1):to "bf16", h:argmax(-1), h:gt(0),
     1 / h,
-         (h * 2):to "host":to "device" - 1, h:index_copy(1, at, peri.zeros { 1, 6 }), x
+         (h * 2):to "host":to "device" - 1, h:index_copy(1, at, peri.zeros { 1, 6 }),
+         x:contiguous()
 end
 local x, at = peri.randn({ 5, 6 }, { seed = 7 }), peri.tensor({ 3 }, { dtype = "i32" })
 for _, policy in ipairs { {}, { lowering = "fallback" }, { all_reduce = "one_shot", planning = "separate" },

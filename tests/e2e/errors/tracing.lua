@@ -7,10 +7,12 @@ local function raises(wanted, f, ...) check.raises("*: " .. wanted, peri.compile
 raises("item: the values of a symbolic f32[] are not known while its function is traced\n   hint: return*",
        function(a) if a:sum():item() > 0 then return a end return -a end, x)
 raises("totable: *", function(a) return a:totable() end, x)
-raises("add_: a captured tensor can't be changed in place inside a compiled function\n   hint: pass it*",
-       function(a) x:add_(a) return x end, x)
-raises("mul_: a view can't be changed in place inside a compiled function\n   hint: *",
-       function(a) a:slice(1, 1, 1):mul_(2) return a end, x)
+local column = peri.ones { 2, 2 }:slice(2, 1, 1)
+raises("add_: a captured tensor that is not contiguous can't be changed in place inside a compiled " ..
+       "function\n   hint: capture the tensor that it is a view of, and take the view inside",
+       function(a) column:add_(1) return a end, x)
+raises("mul_: in place: an expanded tensor has one element in several places\n   hint: *",
+       function(a) a:unsqueeze(1):expand(2, 2):mul_(2) return a end, x)
 raises("symm.empty: symmetric memory can't be allocated inside a compiled function\n   hint: *",
        function(a) local s = peri.symm.empty { 2 } return a + s end, x)
 raises("boom", function() error "boom" end, x)
@@ -18,8 +20,8 @@ raises("a compiled function takes and returns tensors, plain values and tables o
        print, print)
 raises("*not a function", function() return print end, x)
 raises([[matmul: inner dimensions differ: 2 (dim 2 of a) and 3 (dim 1 of b)
-   a : f32[1,2]   made at tracing.lua:23
-   b = arg2 : f32[3,1]   made at tracing.lua:27]], function(a, b)
+   a : f32[1,2]   made at tracing.lua:25
+   b = arg2 : f32[3,1]   made at tracing.lua:29]], function(a, b)
   local row = a:unsqueeze(1)
   local y = row:mm(b)
   return y
@@ -28,7 +30,7 @@ end,
 local f = peri.compile(function(a) kept = a * 2 return a end)
 f(x)
 check.raises([[tracing.lua:*: add: a symbolic tensor of a function that has been traced is used outside of it
-   a : f32[2]   made at tracing.lua:28
+   a : f32[2]   made at tracing.lua:30
    hint: return it from the compiled function instead of keeping it]], function() return (kept + 1) end)
 check.raises("*: a symbolic tensor of a function that has been traced is passed to a compiled function",
              f, kept)
