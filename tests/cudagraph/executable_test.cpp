@@ -226,6 +226,50 @@ TEST_CASE("a mutated input is written where it lies", "[here]") {
   CHECK(refused.error().message.starts_with("argument 1 is written in place"));
 }
 
+TEST_CASE("of the recordings for one set of outputs, the four that were used last are kept", "[here]") {
+  Rig rig;
+  auto f = rig.make(counter());
+  std::vector<kernels::Tensor> many;
+  for (int i = 0; i < 5; ++i) many.push_back(rig({1, 2, 3}));
+  auto records = [&](size_t i) {
+    const double before = figure(*f, "recordings");
+    call(*f, {many[i]});
+    return figure(*f, "recordings") > before;
+  };
+  for (size_t i : {0, 1, 2, 3}) CHECK(records(i));
+  for (size_t i : {0, 1, 2, 3, 0}) CHECK_FALSE(records(i));
+  CHECK(records(4));
+  for (size_t i : {0, 2, 3}) CHECK_FALSE(records(i));
+  CHECK(records(1));
+}
+
+TEST_CASE("a chain holds as many blocks as are alive at once", "[here]") {
+  Rig rig;
+  auto blocks_of = [&](int length) {
+    Program p;
+    NodeId x = p.input(DType::f32, {2, 2});
+    const NodeId w = p.input(DType::f32, {2, 2});
+    for (int i = 0; i < length; ++i) x = p.op(Op::matmul, {x, w});
+    auto f = rig.make(p.returning({x}));
+    const kernels::Tensor start = rig({1, 2, 3, 4}, {2, 2}), exchanges = rig({0, 1, 1, 0}, {2, 2});
+    const int before = rig.backend.live();
+    const auto results = call(*f, {start, exchanges});
+    CHECK(rig.read(results[0]) == (length % 2 ? Floats{2, 1, 4, 3} : Floats{1, 2, 3, 4}));
+    return rig.backend.live() - before + static_cast<int>(figure(*f, "device_allocs"));
+  };
+  CHECK(blocks_of(4) == blocks_of(9));
+}
+
+TEST_CASE("a window of a value begins where it says", "[here]") {
+  Rig rig;
+  Program p;
+  const NodeId x = p.input(DType::f32, {4, 2}), w = p.input(DType::f32, {2, 2});
+  const NodeId y = p.op(Op::matmul, {x, w});
+  auto f = rig.make(p.returning({p.op(Op::neg, {p.slice(y, 0, 1, 3)})}));
+  const auto results = call(*f, {rig({1, 2, 3, 4, 5, 6, 7, 8}, {4, 2}), rig({0, 1, 1, 0}, {2, 2})});
+  CHECK(rig.read(results[0]) == Floats{-4, -3, -6, -5});
+}
+
 TEST_CASE("what is written in place must not be read under another name", "[here]") {
   Rig rig;
   Program p;  // a <- a + b, returns b

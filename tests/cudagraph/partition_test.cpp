@@ -48,6 +48,21 @@ TEST_CASE("without a captured partition before it nothing is hoisted") {
   for (const cudagraph::Partition& part : parts) CHECK(part.signature.hoisted_allocations.empty());
 }
 
+TEST_CASE("symmetric memory is nobody's to hoist: it is there for the executable's life") {
+  Program p;
+  const NodeId x = p.input(DType::f32, {4, 4}), w = p.constant(DType::f32, {4, 4});
+  const NodeId y = p.op(Op::matmul, {p.op(Op::softmax, {x}), w});  // lines 1 and 2
+  const Graph graph = p.returning({p.all_reduce(y)});
+  planner::Policy policy = one_shot();
+  policy.split = [](const planner::OpContext& op) -> Result<bool> { return op.origin.line == 2; };
+  const planner::Plan plan = planned(graph, policy);
+  const std::vector<cudagraph::Partition> parts = cudagraph::partition(plan);
+  INFO(print(plan) << print(parts, plan));
+  REQUIRE(parts.size() == 3);
+  CHECK_FALSE(parts[1].captured);
+  for (const cudagraph::Partition& part : parts) CHECK(part.signature.hoisted_allocations.empty());
+}
+
 TEST_CASE("the policy cuts too, and says so") {
   Program p;
   const NodeId x = p.input(DType::f32, {2, 2}), w = p.constant(DType::f32, {2, 2});
