@@ -151,6 +151,25 @@ TEST_CASE("changes through views") {
     CHECK(kernels(plan)[0].outputs[0].buffer == kernels(plan)[1].inputs[0].buffer);
     CHECK(kernels(plan)[1].outputs[0].buffer == plan.inputs[0]);
   }
+  SECTION("a call that reads what it would overwrite elsewhere works on a copy") {
+    Program q;
+    const NodeId x = q.input(DType::f32, {6, 2}), view = q.slice(x, 0, 1, 6);
+    q.write_back(q.op(Op::window_copy, {x, view, q.op(Op::add, {view, q.slice(x, 0, 0, 5)})}), 0);
+    CHECK(names(planned(q.returning({}))) == Names{"contiguous", "add", "contiguous"});
+  }
+  SECTION("a call that reads rows beside those that it overwrites works in place") {
+    Program q;
+    const NodeId x = q.input(DType::f32, {6, 2}), view = q.slice(x, 0, 0, 3);
+    q.write_back(q.op(Op::window_copy, {x, view, q.op(Op::add, {view, q.slice(x, 0, 3, 6)})}), 0);
+    CHECK(names(planned(q.returning({}))) == Names{"add"});
+  }
+  SECTION("an index_copy whose source overlaps works on a copy") {
+    Program q;
+    const NodeId x = q.input(DType::f32, {6, 2}), at = q.input(DType::i64, {2}), view = q.slice(x, 0, 1, 6);
+    const NodeId made = q.op(Op::index_copy, {view, at, q.slice(x, 0, 0, 2)}, {{"dim", int64_t{0}}});
+    q.write_back(q.op(Op::window_copy, {x, view, made}), 0);
+    CHECK(names(planned(q.returning({}))) == Names{"contiguous", "index_copy", "contiguous"});
+  }
   SECTION("not through what is no view of the tensor") {
     Program q;
     const NodeId x = q.input(DType::f32, {4, 2}), y = q.input(DType::f32, {4, 2});
@@ -203,6 +222,12 @@ TEST_CASE("what cannot be captured") {
     if (kernel) CHECK(line.captured == (kernel->spec.op == Op::softmax && !kernel->spec.is_fused()));
     if (std::holds_alternative<planner::DeviceCopyLine>(line.line)) CHECK_FALSE(line.captured);
   }
+  // The write to the caller's tensor is captured, so what is not captured does not do it.
+  Program q;
+  q.input(DType::f32, {4});
+  q.write_back(q.op(Op::softmax, {q.input(DType::f32, {4})}), 0);
+  policy.split = [](const planner::OpContext& op) -> Result<bool> { return op.op == Op::softmax; };
+  CHECK(names(planned(q.returning({}), policy)) == Names{"softmax", "contiguous"});
 }
 
 TEST_CASE("messages: send and barrier hand their operand on, recv reads nothing") {
