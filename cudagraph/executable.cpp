@@ -45,31 +45,32 @@ Result<std::vector<kernels::Tensor>> Executable::call(std::span<const kernels::T
 Result<std::vector<kernels::Tensor>> Executable::call(InputTensors inputs) {
   PERI_CHECK(inputs.size() == plan_.inputs.size(), "the caller's cache matches inputs to plans");
   PERI_TRY(inputs_.check_aliasing(inputs));
-  const size_t outputs = PERI_TRY(outputs_.choose());
+  PERI_TRY(outputs_.choose());
   PERI_TRY(inputs_.bind(inputs));
-  PERI_TRY(run(inputs, outputs));
+  PERI_TRY(run(inputs));
   return outputs_.take();
 }
 
-Status Executable::run(InputTensors inputs, size_t outputs) {
-  const RecordedCall* recording = PERI_TRY(recording_for(inputs, outputs));
+Status Executable::run(InputTensors inputs) {
+  const RecordedCall* recording = PERI_TRY(recording_for(inputs));
   for (size_t i = 0; i < partitions_.size(); ++i) {
-    if (recording->partitions[i])
-      PERI_TRY(backend_.replay(*recording->partitions[i]));
-    else
-      PERI_TRY(run_lines(partitions_[i]));
+    kernels::Recording* captured = recording->partitions[i].get();
+    if (captured && !storage_.blocks().empty()) captured->move(storage_.blocks());
+    PERI_TRY(captured ? backend_.replay(*captured) : run_lines(partitions_[i]));
   }
   ++calls_;
   return {};
 }
 
-Result<const RecordedCall*> Executable::recording_for(InputTensors inputs, size_t outputs) {
+Result<const RecordedCall*> Executable::recording_for(InputTensors inputs) {
   if (generation_ != backend_.generation()) {  // recordings do not outlive a recovery of the job
     recordings_.clear();
     generation_ = backend_.generation();
   }
+  const size_t outputs = outputs_.recordings();
   if (const RecordedCall* known = recordings_.find(outputs, inputs_.sources())) return known;
-  if (PERI_TRY(inputs_.follow(inputs, recordings_.last(), recordings_.is_full(outputs)))) recordings_.clear();
+  if (PERI_TRY(inputs_.copy_moving(inputs, recordings_.last(), recordings_.is_full(outputs))))
+    recordings_.clear();
   return recordings_.keep(outputs, PERI_TRY(record()));
 }
 
@@ -140,7 +141,7 @@ std::span<const planner::PlanLine> Executable::lines_of(const Partition& part) c
 
 const std::byte* Executable::address(BufferId id) const {
   const planner::Buffer& buffer = plan_.buffer(id);
-  if (buffer.kind != planner::BufferKind::input) return storage_.data(id);
+  if (buffer.kind != planner::BufferKind::input || storage_.is_followed(id)) return storage_.data(id);
   const RecordedCall* last = recordings_.last();
   return last ? last->sources[buffer.index].data : nullptr;
 }

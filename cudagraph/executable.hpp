@@ -48,8 +48,8 @@ class Executable {
  private:
   Executable(planner::Plan plan, kernels::Backend& backend, std::vector<kernels::Tensor> constants);
 
-  Status run(InputTensors inputs, size_t outputs);
-  Result<const RecordedCall*> recording_for(InputTensors inputs, size_t outputs);
+  Status run(InputTensors inputs);
+  Result<const RecordedCall*> recording_for(InputTensors inputs);
   Result<RecordedCall> record();
   Status run_lines(const Partition& partition);
   Status run_line(const planner::Line& line);

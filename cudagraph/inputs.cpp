@@ -1,6 +1,7 @@
-// An ordinary input whose address keeps changing is copied to a block of the executable's, which costs less
-// than recording again. A symmetric or mutated one cannot be, so it is recorded for its recent addresses; and
-// so is one that lies in an executable's outputs, whose addresses come again.
+// Recordings follow ordinary inputs if the backend's do. If not, one whose address keeps changing is copied
+// to a block of the executable's, which costs less than recording again. A symmetric or mutated one cannot
+// be, so it is recorded for its recent addresses; and so is one that lies in an executable's outputs, whose
+// addresses come again.
 #include "cudagraph/inputs.hpp"
 
 #include <fmt/format.h>
@@ -47,8 +48,12 @@ Inputs::Inputs(const planner::Plan& plan, PlanStorage& storage, kernels::Backend
       sources_(plan.inputs.size() + constants_.size()) {
   for (const planner::PlanOutput& o : plan.outputs)
     if (o.mutated_input >= 0) states_[o.mutated_input].mutated = any_mutated_ = true;
-  for (size_t i = 0; i < states_.size(); ++i)
-    states_[i].in_place = states_[i].mutated || plan.buffer(plan.inputs[i]).is_symmetric();
+  for (size_t i = 0; i < states_.size(); ++i) {
+    const bool symmetric = plan.buffer(plan.inputs[i]).is_symmetric();
+    states_[i].in_place = states_[i].mutated || symmetric;
+    states_[i].followed = backend.follows_blocks() && !symmetric;
+    if (states_[i].followed) storage.follow(plan.inputs[i]);
+  }
 }
 
 Status Inputs::allocate() {
@@ -101,14 +106,14 @@ Status Inputs::bind(InputTensors inputs) {
           Code::InvalidArgument,
           fmt::format("argument {} is written in place or symmetric, but is not contiguous here", i + 1), {},
           "pass x:contiguous()");
-    if (!state.copy && contiguous) {
+    if (contiguous && (state.followed || !state.copy)) {
       storage_.bind(id, t.data());
-      note_source(i, id, t.storage);
+      if (!state.followed) note_source(i, id, t.storage);
       continue;
     }
     if (!state.copy) state.copy = PERI_TRY(backend_.allocate(t.type.bytes(), t.type.place));
     storage_.bind(id, state.copy->data());
-    note_source(i, id, state.copy);
+    if (!state.followed) note_source(i, id, state.copy);
     PERI_TRY(backend_.copy(operand_of(t), storage_.whole(id)));
   }
   return bind_constants();
@@ -134,13 +139,14 @@ void Inputs::note_source(size_t index, BufferId id, const std::shared_ptr<kernel
   if (storage->is_symmetric()) sources_[index].symmetric = storage;
 }
 
-Result<bool> Inputs::follow(InputTensors inputs, const RecordedCall* last, bool full) {
+Result<bool> Inputs::copy_moving(InputTensors inputs, const RecordedCall* last, bool full) {
   if (!last) return false;
   bool start_copying = false;
   for (size_t i = 0; i < inputs.size(); ++i) {
     State& state = states_[i];
     const bool comes_again = inputs[i]->storage->is_recurring() && !full;
-    if (state.in_place || state.copy || comes_again || last->sources[i] == sources_[i]) continue;
+    if (state.followed || state.in_place || state.copy || comes_again || last->sources[i] == sources_[i])
+      continue;
     if (++state.misses < kMissesBeforeCopying) continue;
     state.copy = PERI_TRY(backend_.allocate(inputs[i]->type.bytes(), inputs[i]->type.place));
     start_copying = true;

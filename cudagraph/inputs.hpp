@@ -33,13 +33,15 @@ class Inputs {
   // No recording is valid for the sources. Inputs that have moved since `last` (nullptr: none) are counted,
   // and those that keep moving are copied from here on. True if one begins to be: then they are bound anew,
   // and no earlier recording is valid any more. `full`: a recording will be forgotten for the next.
-  Result<bool> follow(InputTensors inputs, const RecordedCall* last, bool full);
+  Result<bool> copy_moving(InputTensors inputs, const RecordedCall* last, bool full);
 
  private:
   struct State {
     bool mutated = false;
     // Symmetric or mutated: it is used where it lies.
     bool in_place = false;
+    // Recordings follow it.
+    bool followed = false;
     int misses = 0;
     // Once it is copied.
     std::shared_ptr<kernels::Storage> copy;

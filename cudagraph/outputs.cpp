@@ -7,22 +7,25 @@
 namespace peri::cudagraph {
 namespace {
 
+// Bytes of all sets before the caller's language is asked to collect: in turn they should not drive each
+// other from caches. And at most: beyond that, contents move.
+constexpr Bytes kCheapBytes(16 << 20);
+constexpr Bytes kMaxBytes(128 << 20);
+// Sets with a recording each, and calls in all those recordings.
 constexpr int64_t kMaxSets = 64;
-constexpr int64_t kMaxCalls = 128;    // in the recordings of all sets, if each has one
-constexpr Bytes kMaxBytes(16 << 20);  // of all sets: in turn they should not drive each other from caches
+constexpr int64_t kMaxCalls = 128;
+// Sets that share a recording; and how many of them are looked at for one that is free.
+constexpr int64_t kMaxFollowed = 512;
+constexpr size_t kLooks = 5;
 
-// A power of two: where one function's outputs are another's inputs, and both take their sets in turn, the
-// pairs that need a recording are then as few as the sets of the one that has more.
-size_t max_sets(Bytes bytes, int64_t calls) {
-  const int64_t wanted =
-      std::min(kMaxBytes / std::max(bytes, Bytes(1)), kMaxCalls / std::max<int64_t>(calls, 1));
-  return std::bit_floor(static_cast<uint64_t>(std::clamp<int64_t>(wanted, 2, kMaxSets)));
+size_t sets_in(Bytes bytes, Bytes bytes_of_one, int64_t most) {
+  return std::clamp<int64_t>(std::min(bytes / std::max(bytes_of_one, Bytes(1)), most), 2, kMaxFollowed);
 }
 
 }  // namespace
 
 Outputs::Outputs(const planner::Plan& plan, PlanStorage& storage, kernels::Backend& backend, int64_t calls)
-    : plan_(plan), storage_(storage), backend_(backend) {
+    : plan_(plan), storage_(storage), backend_(backend), followed_(backend.follows_blocks()) {
   Bytes bytes;
   for (const planner::PlanOutput& o : plan.outputs) {
     const BufferId id = o.value.buffer;
@@ -34,17 +37,30 @@ Outputs::Outputs(const planner::Plan& plan, PlanStorage& storage, kernels::Backe
     if (same != buffers_.end()) continue;
     buffers_.push_back(id);
     bytes += plan.buffer(id).bytes();
+    if (followed_) storage.follow(id);
   }
-  max_sets_ = buffers_.empty() ? 1 : max_sets(bytes, calls);
+  if (buffers_.empty()) return;
+  // A power of two: where one function's outputs are another's inputs, and both take their sets in turn, the
+  // pairs that need a recording are then as few as the sets of the one that has more.
+  const int64_t most = followed_ ? kMaxFollowed : std::min(kMaxSets, kMaxCalls / std::max<int64_t>(calls, 1));
+  cheap_sets_ = std::bit_floor(sets_in(kCheapBytes, bytes, most));
+  max_sets_ = followed_ ? cheap_sets_ : std::bit_floor(sets_in(kMaxBytes, bytes, most));
 }
 
-// The lowest: after the caller's language has collected, all functions begin again with their first sets, and
-// so meet the addresses that they have recorded.
+bool Outputs::is_free(const Set& set) {
+  return std::ranges::all_of(set, [](const auto& block) { return block.use_count() == 1; });
+}
+
+// Where each set has recordings of its own, the lowest: after the caller's language has collected, all
+// functions begin again with their first sets, and so meet the addresses that they have recorded. Else the
+// last again, or the next in turn, as they are dropped in turn. A look at all of them may take longer than a
+// call, and is worth it once in half as many calls.
 size_t Outputs::find_free() const {
-  const auto is_free = [](const Set& set) {
-    return std::ranges::all_of(set, [](const auto& block) { return block.use_count() == 1; });
-  };
-  return std::ranges::find_if(sets_, is_free) - sets_.begin();
+  if (!followed_) return std::ranges::find_if(sets_, is_free) - sets_.begin();
+  const size_t looks = may_look_at_all() ? sets_.size() : std::min(kLooks, sets_.size());
+  for (size_t look = 0; look < looks; ++look)
+    if (const size_t next = (looked_at_ + look) % sets_.size(); is_free(sets_[next])) return next;
+  return sets_.size();
 }
 
 Status Outputs::add_set() {
@@ -58,19 +74,23 @@ Status Outputs::add_set() {
   return {};
 }
 
-Result<size_t> Outputs::choose() {
+Status Outputs::choose() {
   size_t next = find_free();
-  if (next == sets_.size()) {
-    if (sets_.size() < max_sets_) {
-      PERI_TRY(add_set());
-    } else {
-      next = (chosen_ + 1) % sets_.size();
-      PERI_TRY(move_contents(sets_[next]));
-    }
+  const bool is_near = next < sets_.size() && (next - looked_at_ + sets_.size()) % sets_.size() < kLooks;
+  calls_since_scan_ = is_near || !may_look_at_all() ? calls_since_scan_ + 1 : 0;
+  if (next < sets_.size()) {
+    looked_at_ = next;
+    for (const auto& block : sets_[next]) block->set_recurring();
+  } else if (sets_.size() < max_sets_) {
+    looked_at_ = (looked_at_ + kLooks) % sets_.size();
+    PERI_TRY(add_set());
+  } else {
+    next = looked_at_ = (looked_at_ + 1) % sets_.size();
+    PERI_TRY(followed_ ? give_away(sets_[next]) : move_contents(sets_[next]));
   }
   chosen_ = next;
   for (size_t i = 0; i < buffers_.size(); ++i) storage_.bind(buffers_[i], sets_[chosen_][i]->data());
-  return chosen_;
+  return {};
 }
 
 // Every holder's tensor follows to the new block, and the set keeps its addresses.
@@ -87,6 +107,13 @@ Status Outputs::move_contents(Set& set) {
   return {};
 }
 
+// Until they are taken again, the new blocks are not recurring: who counts new memory counts them.
+Status Outputs::give_away(Set& set) {
+  for (std::shared_ptr<kernels::Storage>& block : set)
+    if (block.use_count() > 1) block = PERI_TRY(backend_.allocate(block->bytes(), block->place()));
+  return {};
+}
+
 std::vector<kernels::Tensor> Outputs::take() {
   std::vector<kernels::Tensor> result;
   result.reserve(plan_.outputs.size());
@@ -94,7 +121,7 @@ std::vector<kernels::Tensor> Outputs::take() {
     const auto& [value, mutated_input] = plan_.outputs[i];
     if (mutated_input >= 0) continue;
     const OperandType& type = value.type;
-    result.push_back({block_of_[i] < 0 ? storage_.block(value.buffer) : sets_[chosen_][block_of_[i]],
+    result.push_back({block_of_[i] < 0 ? storage_.memory(value.buffer) : sets_[chosen_][block_of_[i]],
                       {type.dtype, type.view.shape, plan_.buffer(value.buffer).type.place},
                       type.view});
   }

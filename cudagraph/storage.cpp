@@ -49,7 +49,7 @@ Status PlanStorage::allocate() {
     const bool is_callers = kind == planner::BufferKind::input || kind == planner::BufferKind::constant;
     if (is_callers || !has_slot(id)) continue;
     const Slot& s = slot(id);
-    if (!s.block && !s.per_call && !s.is_output) PERI_TRY(allocate(id));
+    if (!s.memory && !s.per_call && !s.is_output) PERI_TRY(allocate(id));
   }
   return {};
 }
@@ -58,10 +58,10 @@ Status PlanStorage::allocate(BufferId id) {
   const planner::Buffer& buffer = plan_.buffer(id);
   Slot& s = slot(id);
   if (buffer.kind == planner::BufferKind::comm)
-    s.block = PERI_TRY(backend_.allocate_symmetric(buffer.bytes(), buffer.group));
+    s.memory = PERI_TRY(backend_.allocate_symmetric(buffer.bytes(), buffer.group));
   else
-    s.block = PERI_TRY(backend_.allocate(buffer.bytes(), buffer.type.place));
-  s.data = s.block->data();
+    s.memory = PERI_TRY(backend_.allocate(buffer.bytes(), buffer.type.place));
+  s.data = s.memory->data();
   return {};
 }
 
@@ -72,14 +72,22 @@ Status PlanStorage::begin(BufferId id) {
 void PlanStorage::end(BufferId id) {
   Slot& s = slot(id);
   if (!s.per_call) return;
-  s.block.reset();
+  s.memory.reset();
   s.data = nullptr;
+}
+
+void PlanStorage::follow(BufferId id) {
+  Slot& s = slot(id);
+  if (s.block >= 0) return;
+  s.block = static_cast<int>(blocks_.size());
+  blocks_.push_back(s.data);
 }
 
 kernels::Operand PlanStorage::operand(const planner::PlanOperand& window) const {
   const OperandType& type = window.type;
-  return {slot(window.buffer).data + bytes_of(type.view.offset, type.dtype),
-          {type.dtype, {type.view.shape, type.view.strides, {}}}};
+  const Slot& s = slot(window.buffer);
+  const Bytes offset = bytes_of(type.view.offset, type.dtype);
+  return {s.data + offset, {type.dtype, {type.view.shape, type.view.strides, {}}}, s.block, offset};
 }
 
 kernels::Operand PlanStorage::whole(BufferId id) const {

@@ -26,16 +26,25 @@ class PlanStorage {
   kernels::Operand operand(const planner::PlanOperand& window) const;
   kernels::Operand whole(BufferId id) const;
 
-  // Whether recordings hold its address.
+  // Whether recordings hold its address, or follow it.
   bool is_recorded(BufferId id) const { return slot(id).recorded; }
   // Whether every call allocates it: its lines are all in uncaptured partitions, and nothing was hoisted.
   bool is_per_call(BufferId id) const { return slot(id).per_call; }
   bool share_a_slot(BufferId a, BufferId b) const { return &slot(a) == &slot(b); }
 
   // From here on the buffer lies there: in memory that somebody else keeps as long as the buffer is used.
-  void bind(BufferId id, std::byte* data) { slot(id).data = data; }
-  // The block that a call has allocated.
-  const std::shared_ptr<kernels::Storage>& block(BufferId id) const { return slot(id).block; }
+  void bind(BufferId id, std::byte* data) {
+    Slot& s = slot(id);
+    s.data = data;
+    if (s.block >= 0) blocks_[s.block] = data;
+  }
+  // Recordings follow the buffer where it is bound to (Recording::move).
+  void follow(BufferId id);
+  bool is_followed(BufferId id) const { return slot(id).block >= 0; }
+  // Where those buffers lie now, by Operand::block.
+  std::span<std::byte* const> blocks() const { return blocks_; }
+  // What a call has allocated.
+  const std::shared_ptr<kernels::Storage>& memory(BufferId id) const { return slot(id).memory; }
 
   // For buffers that every call allocates; the others are left alone.
   Status begin(BufferId id);
@@ -45,7 +54,9 @@ class PlanStorage {
   struct Slot {
     std::byte* data = nullptr;
     // Nothing if somebody else keeps it: inputs, captured tensors, outputs that stay.
-    std::shared_ptr<kernels::Storage> block;
+    std::shared_ptr<kernels::Storage> memory;
+    // Operand::block, if recordings follow it.
+    int block = -1;
     bool per_call = false;
     bool recorded = false;
     bool is_output = false;
@@ -65,6 +76,7 @@ class PlanStorage {
   Store<SlotId, Slot> slots_;
   // Not valid: none.
   Store<BufferId, SlotId> slot_of_;
+  std::vector<std::byte*> blocks_;
 };
 
 }  // namespace peri::cudagraph

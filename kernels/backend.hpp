@@ -48,7 +48,8 @@ class Mark {
   virtual ~Mark() = default;
 };
 
-// A sequence of steps with fixed addresses, prepared to be run any number of times.
+// A sequence of steps, prepared to be run any number of times. Its addresses are fixed, but for operands in
+// blocks that it follows.
 class Recording {
  public:
   virtual ~Recording() = default;
@@ -56,6 +57,9 @@ class Recording {
   virtual int step_count() const = 0;
   // If it was prepared with marks: one before the first step and one after each, passed anew by every replay.
   virtual std::span<const std::unique_ptr<Mark>> marks() const = 0;
+  // From here on the blocks lie there, by Operand::block: ordinary memory, as large as before. For backends
+  // whose recordings follow blocks.
+  virtual void move(std::span<std::byte* const> blocks) = 0;
 };
 enum class Marks : uint8_t { none, between_steps };
 
@@ -102,6 +106,9 @@ class Backend {
   // leaves nothing. Unsupported for copies between places.
   virtual Result<std::unique_ptr<Recording>> prepare(std::span<const ProgramStep> steps, Marks marks) = 0;
   virtual Status replay(const Recording& recording) = 0;
+  // Whether recordings follow blocks. If not, what lies elsewhere than when it was prepared needs another
+  // recording, and steps name no blocks.
+  virtual bool follows_blocks() const = 0;
   virtual Status synchronize() = 0;
 
   // Marks this place in the stream.

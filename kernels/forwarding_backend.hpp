@@ -38,6 +38,7 @@ class ForwardingBackend : public Backend {
     return to_.prepare(steps, marks);
   }
   Status replay(const Recording& recording) override { return to_.replay(recording); }
+  bool follows_blocks() const override { return to_.follows_blocks(); }
   Status synchronize() override { return to_.synchronize(); }
   Result<std::unique_ptr<Mark>> mark() override { return to_.mark(); }
   std::vector<std::optional<int64_t>> times(std::span<const Mark* const> marks) override {

@@ -60,6 +60,10 @@ struct Tensor {
 struct Operand {
   std::byte* data = nullptr;
   OperandType type;
+  // In a step: which of the blocks that its recording follows holds it, and where in the block
+  // (Recording::move). -1: it stays where it is.
+  int block = -1;
+  Bytes block_offset{};
 };
 inline Operand operand_of(const Tensor& t) {
   return {t.data(), {t.type.dtype, {t.view.shape, t.view.strides, {}}}};

@@ -347,7 +347,7 @@ void register_compile(lua_State* L) {
                                  {"addresses", wrap<compiled_addresses>},
                                  {"__call", wrap<call_compiled>},
                                  {"__tostring", wrap<compiled_to_string>}});
-  luaL_getmetatable(L, LuaCompiled::kLuaName);
+  push_metatable<LuaCompiled>(L);
   lua_pushcfunction(L, compiled_gc);
   lua_setfield(L, -2, "__gc");
   lua_pop(L, 1);

@@ -16,7 +16,7 @@ namespace peri::lua {
 namespace {
 
 constexpr const char* kErrorMetatable = "peri.Error";
-constexpr const char* kSessionKey = "peri.session";
+constexpr char kSessionKey = 0;                 // its address is the key
 constexpr const char* kRaised = "peri.raised";  // {what the script raised, the message made of it}
 
 // The Error itself travels in the table, so that nothing is lost between pcall and the top.
@@ -80,7 +80,7 @@ void push_error(lua_State* L, Error error) {
   set_field(L, "text", error.to_string());
   lua_pushinteger(L, session(L).rank());
   lua_setfield(L, -2, "rank");
-  if (luaL_newmetatable(L, Carrier::kLuaName)) {
+  if (make_metatable<Carrier>(L)) {
     lua_pushcfunction(L, collect<Carrier>);
     lua_setfield(L, -2, "__gc");
     lock_metatable(L);
@@ -177,12 +177,14 @@ Error take_error(lua_State* L) {
 }
 
 void set_session(lua_State* L, session::Session* session) {
+  lua_pushlightuserdata(L, const_cast<char*>(&kSessionKey));
   lua_pushlightuserdata(L, session);
-  lua_setfield(L, LUA_REGISTRYINDEX, kSessionKey);
+  lua_rawset(L, LUA_REGISTRYINDEX);
 }
 
 session::Session& session(lua_State* L) {
-  lua_getfield(L, LUA_REGISTRYINDEX, kSessionKey);
+  lua_pushlightuserdata(L, const_cast<char*>(&kSessionKey));
+  lua_rawget(L, LUA_REGISTRYINDEX);
   auto* s = static_cast<session::Session*>(lua_touserdata(L, -1));
   lua_pop(L, 1);
   PERI_CHECK(s, "a Lua state of ours has a session");
@@ -201,7 +203,9 @@ static std::string file_of(const lua_Debug& frame) {
 Origin origin(lua_State* L) {
   lua_Debug frame;
   for (int level = 0; lua_getstack(L, level, &frame); ++level) {
-    lua_getinfo(L, "Sl", &frame);
+    lua_getinfo(L, "l", &frame);
+    if (frame.currentline <= 0) continue;  // of C
+    lua_getinfo(L, "S", &frame);
     if (is_users(frame)) return {file_of(frame), frame.currentline};
   }
   return {};

@@ -51,12 +51,32 @@ Origin origin(lua_State* L);
 // The user's frames, innermost first, "\tfile:line: in function 'name'" each.
 std::string traceback(lua_State* L);
 
-// Full userdata with a metatable registered under T::kLuaName.
+// The metatable of T's userdata, or nil. It is registered under the address of T::kLuaName, not under the
+// name: every call looks some up, and a name would be hashed each time.
+template <class T>
+void push_metatable(lua_State* L) {
+  lua_pushlightuserdata(L, const_cast<const char**>(&T::kLuaName));
+  lua_rawget(L, LUA_REGISTRYINDEX);
+}
+// Pushes it; true if it is made now, and therefore empty.
+template <class T>
+bool make_metatable(lua_State* L) {
+  push_metatable<T>(L);
+  if (!lua_isnil(L, -1)) return false;
+  lua_pop(L, 1);
+  lua_newtable(L);
+  lua_pushlightuserdata(L, const_cast<const char**>(&T::kLuaName));
+  lua_pushvalue(L, -2);
+  lua_rawset(L, LUA_REGISTRYINDEX);
+  return true;
+}
+
+// Full userdata with T's metatable.
 template <class T, class... Args>
 T& push(lua_State* L, Args&&... args) {
   void* memory = lua_newuserdata(L, sizeof(T));
   T* object = new (memory) T{std::forward<Args>(args)...};
-  luaL_getmetatable(L, T::kLuaName);
+  push_metatable<T>(L);
   lua_setmetatable(L, -2);
   return *object;
 }
@@ -64,7 +84,7 @@ template <class T>
 T* test(lua_State* L, int index) {
   void* memory = lua_touserdata(L, index);
   if (!memory || !lua_getmetatable(L, index)) return nullptr;
-  luaL_getmetatable(L, T::kLuaName);
+  push_metatable<T>(L);
   const bool same = lua_rawequal(L, -1, -2) != 0;
   lua_pop(L, 2);
   return same ? static_cast<T*>(memory) : nullptr;
@@ -90,7 +110,7 @@ struct Method {
 };
 template <class T>
 void register_type(lua_State* L, const std::vector<Method>& methods) {
-  luaL_newmetatable(L, T::kLuaName);
+  make_metatable<T>(L);
   for (const Method& m : methods) {
     lua_pushcfunction(L, m.function);
     lua_setfield(L, -2, m.name);

@@ -345,7 +345,7 @@ void push_module(lua_State* L) {
   set_function(L, "clock", wrap<clock_seconds>);
   set_function(L, "recover", wrap<recover>);
   set_function(L, "help", wrap<help>);
-  luaL_getmetatable(L, LuaTensor::kLuaName);
+  push_metatable<LuaTensor>(L);
   lua_getfield(L, -1, "methods");
   lua_setfield(L, -3, "methods");  // scripts/peri/init.lua adds to it
   lua_pop(L, 1);

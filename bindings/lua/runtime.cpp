@@ -119,13 +119,13 @@ std::vector<kernels::Operand> operands_of(const std::vector<kernels::Tensor>& te
 }
 
 // Tensors from the stack's beginning, then the options table, if there is one.
-struct Call {
+struct CallArguments {
   std::vector<kernels::Tensor> tensors;
   Attributes attributes;
   bool end_barrier = true;
 };
-Result<Call> read_call(lua_State* L, Op op, const std::string& name) {
-  Call call;
+Result<CallArguments> read_call(lua_State* L, Op op, const std::string& name) {
+  CallArguments call;
   int i = 1;
   for (; test<LuaTensor>(L, i); ++i) call.tensors.push_back(PERI_TRY(tensor_at(L, i, name + ": an operand")));
   if (lua_isnoneornil(L, i)) return call;
@@ -152,7 +152,7 @@ Result<Call> read_call(lua_State* L, Op op, const std::string& name) {
 }
 
 // What a call would make, so that a wrong output is an error and not a wild write.
-Result<Attributes> check_call(Op op, const Call& call, std::span<const kernels::Tensor> inputs,
+Result<Attributes> check_call(Op op, const CallArguments& call, std::span<const kernels::Tensor> inputs,
                               const kernels::Tensor* output, const std::string& name) {
   std::vector<TensorType> types;
   for (const kernels::Tensor& t : inputs) types.push_back(t.type);
@@ -174,7 +174,7 @@ Result<Attributes> check_call(Op op, const Call& call, std::span<const kernels::
   return attributes;
 }
 
-Status communicate(lua_State* L, Op op, const Call& call, const Attributes& attributes,
+Status communicate(lua_State* L, Op op, const CallArguments& call, const Attributes& attributes,
                    const kernels::Operand& in, const kernels::Operand& out) {
   const AlgorithmInfo* algorithm = find_algorithm(op, Algorithm::ll);
   if (const auto name = call.attributes.find<"algorithm">()) {
@@ -192,7 +192,7 @@ Status communicate(lua_State* L, Op op, const Call& call, const Attributes& attr
 Result<int> call_out(lua_State* L) {
   const Op op = static_cast<Op>(lua_tointeger(L, lua_upvalueindex(1)));
   const std::string name = std::string(to_string(op)) + "_out";
-  Call call = PERI_TRY(read_call(L, op, name));
+  CallArguments call = PERI_TRY(read_call(L, op, name));
   if (call.tensors.empty())
     return fail(Code::InvalidArgument, name + ": the last operand is the output", origin(L));
   const kernels::Tensor output = call.tensors.back();
@@ -214,7 +214,7 @@ Result<int> call_out(lua_State* L) {
 Result<int> call_fallback(lua_State* L) {
   const Op op = static_cast<Op>(lua_tointeger(L, lua_upvalueindex(1)));
   const std::string name(to_string(op));
-  Call call = PERI_TRY(read_call(L, op, name));
+  CallArguments call = PERI_TRY(read_call(L, op, name));
   session::Session& s = session(L);
   if (call.tensors.size() != 1) return fail(Code::InvalidArgument, name + ": takes one operand", origin(L));
   const Attributes attributes = PERI_TRY(check_call(op, call, call.tensors, nullptr, name));

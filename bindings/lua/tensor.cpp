@@ -266,7 +266,7 @@ void add_algorithm(lua_State* L, const AlgorithmInfo& a, Writes writes, const ch
 }
 
 void register_metatable(lua_State* L) {
-  luaL_newmetatable(L, LuaTensor::kLuaName);
+  make_metatable<LuaTensor>(L);
   const int meta = lua_gettop(L);
   lua_newtable(L);  // methods
   for (int i = 0; i < kOpCount; ++i) {

@@ -175,7 +175,7 @@ class Matcher {
   // Leaves the tensors' metatable on the stack: looking it up for each of them would take most of the time.
   Matcher(lua_State* state, const std::vector<Leaf>& leaves, std::vector<const kernels::Tensor*>& tensors)
       : lua_(state), leaves_(leaves), tensors_(tensors) {
-    luaL_getmetatable(lua_, LuaTensor::kLuaName);
+    push_metatable<LuaTensor>(lua_);
     metatable_ = lua_gettop(lua_);
     tensors_.resize(leaves.size());
   }
@@ -238,11 +238,15 @@ class Matcher {
 
   static const Tree* find(const Tree& tree, std::string_view name, size_t& named) {
     const auto names = std::span(tree.items).subspan(tree.list_size);
-    const auto at = std::ranges::lower_bound(
+    if (named >= names.size()) return nullptr;
+    tree.visited.resize(names.size());
+    size_t& at = tree.visited[named++];
+    if (names[at].key.string == name) return &names[at].value;
+    const auto found = std::ranges::lower_bound(
         names, name, {}, [](const Tree::Item& item) { return std::string_view(item.key.string); });
-    if (at == names.end() || at->key.string != name) return nullptr;
-    ++named;
-    return &at->value;
+    if (found == names.end() || found->key.string != name) return nullptr;
+    at = static_cast<size_t>(found - names.begin());
+    return &found->value;
   }
 
   lua_State* lua_;

@@ -20,6 +20,8 @@ struct Tree {
   struct Item;
   std::vector<Item> items;
   size_t list_size = 0;
+  // Where among the named items those stand that Lua gives first, second and so on: as it was last time.
+  mutable std::vector<size_t> visited{};
 
   // The same structure and plain values, to the bit.
   bool operator==(const Tree& other) const;

@@ -98,6 +98,7 @@ class CudaRecording final : public Recording {
   }
   int step_count() const override { return steps_; }
   std::span<const std::unique_ptr<Mark>> marks() const override { return marks_; }
+  void move(std::span<std::byte* const>) override { PERI_CHECK(false, "a graph's addresses are fixed"); }
   uint32_t generation() const { return generation_; }
   // Its first collective, which stands for it when peers ask what this rank is doing.
   const job::Operation* operation() const { return operation_; }
@@ -231,6 +232,8 @@ class CudaBackend final : public Backend {
     }
     return communicator_.issue(ours->nccl_work(), [&] { return ours->launch(); });
   }
+
+  bool follows_blocks() const override { return false; }
 
   Status synchronize() override { return monitor_->synchronize(); }
 

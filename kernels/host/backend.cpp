@@ -25,6 +25,9 @@ class KernelCall final : public HostCall {
     kernel_->run(inputs_, outputs_);
     return {};
   }
+  void move_operand(size_t operand, std::byte* data) override {
+    (operand < inputs_.size() ? inputs_[operand] : outputs_[operand - inputs_.size()]) = data;
+  }
 
  private:
   std::shared_ptr<const Kernel> kernel_;  // kernels are shared by all calls of the same types
@@ -49,22 +52,64 @@ class MarkCall final : public HostCall {
     *passed_ = host_clock();
     return {};
   }
+  void move_operand(size_t, std::byte*) override {}
 
  private:
   std::shared_ptr<Time> passed_;
 };
 
+// The operands of calls that lie in blocks which may move, by block.
+class Followers {
+ public:
+  void add(HostCall& call, std::span<const Operand> inputs, std::span<const Operand> outputs) {
+    for (size_t i = 0; i < inputs.size(); ++i) add(call, i, inputs[i]);
+    for (size_t i = 0; i < outputs.size(); ++i) add(call, inputs.size() + i, outputs[i]);
+  }
+  void move(std::span<std::byte* const> blocks) {
+    for (size_t b = 0; b < blocks_.size(); ++b) {
+      if (blocks_[b].data == blocks[b]) continue;
+      blocks_[b].data = blocks[b];
+      for (const Follower& f : blocks_[b].followers) f.call->move_operand(f.operand, blocks[b] + f.offset);
+    }
+  }
+
+ private:
+  struct Follower {
+    HostCall* call;
+    size_t operand;
+    Bytes offset;
+  };
+  struct Block {
+    std::byte* data = nullptr;
+    std::vector<Follower> followers;
+  };
+  void add(HostCall& call, size_t number, const Operand& operand) {
+    if (operand.block < 0) return;
+    const size_t block = operand.block;
+    if (block >= blocks_.size()) blocks_.resize(block + 1);
+    blocks_[block].data = operand.data - operand.block_offset.count();
+    blocks_[block].followers.push_back({&call, number, operand.block_offset});
+  }
+
+  std::vector<Block> blocks_;
+};
+
 class HostRecording final : public Recording {
  public:
-  HostRecording(PreparedSteps<HostCall> prepared, size_t steps, uint32_t generation)
-      : prepared_(std::move(prepared)), steps_(static_cast<int>(steps)), generation_(generation) {}
+  HostRecording(PreparedSteps<HostCall> prepared, Followers followers, size_t steps, uint32_t generation)
+      : prepared_(std::move(prepared)),
+        followers_(std::move(followers)),
+        steps_(static_cast<int>(steps)),
+        generation_(generation) {}
   int step_count() const override { return steps_; }
   std::span<const std::unique_ptr<Mark>> marks() const override { return prepared_.marks; }
+  void move(std::span<std::byte* const> blocks) override { followers_.move(blocks); }
   std::span<const std::unique_ptr<HostCall>> calls() const { return prepared_.calls; }
   uint32_t generation() const { return generation_; }
 
  private:
   PreparedSteps<HostCall> prepared_;
+  Followers followers_;
   int steps_;
   uint32_t generation_;
 };
@@ -139,19 +184,28 @@ class HostBackend final : public Backend {
   Result<std::unique_ptr<Recording>> prepare(std::span<const ProgramStep> steps, Marks marks) override {
     PERI_TRY(check_present());
     using Prepared = Result<std::unique_ptr<HostCall>>;
+    Followers followers;
+    const auto following = [&](Prepared call, std::span<const Operand> inputs,
+                               std::span<const Operand> outputs) {
+      if (call) followers.add(**call, inputs, outputs);
+      return call;
+    };
     auto prepared = PERI_TRY(prepare_steps<HostCall>(
         steps, marks,
-        Overloaded{
-            [](const KernelStep& s) -> Prepared { return prepare_launch(s.spec, s.inputs, s.outputs); },
-            [&](const CollectiveStep& s) -> Prepared {
-              return prepare_collective(communicator_, s.spec, s.inputs, s.outputs);
-            },
-            [&](const CopyStep& s) -> Prepared {
-              PERI_TRY(check_recordable_copy(place_of(s.from.data), place_of(s.to.data)));
-              return prepare_copy(s.from, s.to);
-            }},
+        Overloaded{[&](const KernelStep& s) -> Prepared {
+                     return following(prepare_launch(s.spec, s.inputs, s.outputs), s.inputs, s.outputs);
+                   },
+                   [&](const CollectiveStep& s) -> Prepared {
+                     return following(prepare_collective(communicator_, s.spec, s.inputs, s.outputs),
+                                      s.inputs, s.outputs);
+                   },
+                   [&](const CopyStep& s) -> Prepared {
+                     PERI_TRY(check_recordable_copy(place_of(s.from.data), place_of(s.to.data)));
+                     return following(prepare_copy(s.from, s.to), {&s.from, 1}, {&s.to, 1});
+                   }},
         prepare_mark));
-    return std::make_unique<HostRecording>(std::move(prepared), steps.size(), generation());
+    return std::make_unique<HostRecording>(std::move(prepared), std::move(followers), steps.size(),
+                                           generation());
   }
 
   Status replay(const Recording& recording) override {
@@ -162,6 +216,8 @@ class HostBackend final : public Backend {
     for (const auto& call : ours->calls()) PERI_TRY(call->run());
     return {};
   }
+
+  bool follows_blocks() const override { return true; }
 
   Status synchronize() override { return {}; }  // every call has completed when it returns
 

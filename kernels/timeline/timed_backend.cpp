@@ -86,6 +86,7 @@ class TimedRecording final : public Recording {
   explicit TimedRecording(std::shared_ptr<MarkedCalls> calls) : calls_(std::move(calls)) {}
   int step_count() const override { return calls_->recording->step_count(); }
   std::span<const std::unique_ptr<Mark>> marks() const override { return calls_->marks(); }
+  void move(std::span<std::byte* const> blocks) override { calls_->recording->move(blocks); }
   const Recording& recording() const { return *calls_->recording; }
   const std::shared_ptr<MarkedCalls>& calls() const { return calls_; }
 

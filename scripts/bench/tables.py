@@ -98,14 +98,18 @@ def calls(rows, ranks):
 def loops(rows, ranks):
     times = Times(rows, "loops", "elements")
     columns = ["bare", "dropped", "held", "fed back", "through two", "five held"]
+    columns_16 = ["bare, 16 inputs", "16 inputs"]
     lines = [f"one call in loops as they are written, {ranks} ranks, us; beside the bare replay, which has no",
              "outputs; ratio: the slowest of them over it",
-             f"{'elements':>10}" + "".join(f"{name:>13}" for name in columns) + f"{'ratio':>8}"]
+             f"{'elements':>10}" + "".join(f"{name:>13}" for name in columns) + f"{'ratio':>8}"
+             + "".join(f"{name:>17}" for name in columns_16) + f"{'ratio':>8}"]
     for n in sorted({key for _, _, key in times.rounds}):
         found = [times.of("peri", column, n) for column in columns]
         slowest = max((t for t in found if t is not None), default=None)
+        bare, nested = (times.of("peri", column, n) for column in columns_16)
         lines.append(f"{n:>10}" + "".join(number(t, 13) for t in found)
-                     + ratio(slowest, found[0], BARS["loops"]))
+                     + ratio(slowest, found[0], BARS["loops"])
+                     + number(bare, 17) + number(nested, 17) + ratio(nested, bare, BARS["loops"]))
     return lines
 
 

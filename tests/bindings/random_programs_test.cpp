@@ -134,6 +134,13 @@ std::string difference(const Bits& got, const Bits& expected, std::string_view w
   return {};
 }
 
+// Whose recordings have fixed addresses, on the host too.
+class FixedAddresses final : public kernels::ForwardingBackend {
+ public:
+  using kernels::ForwardingBackend::ForwardingBackend;
+  bool follows_blocks() const override { return false; }
+};
+
 // One rank: its backend, and a Lua state over it.
 class Rank {
  public:
@@ -160,7 +167,8 @@ class Rank {
       const std::string where = fmt::format("policy {} ({})", variant, describe(policy));
       if (!planned) return where + ": " + planned.error().to_string();
       const std::string text = variant == c.seed % kPolicies ? code(*planned) : "";
-      auto f = cudagraph::Executable::create(std::move(*planned), backend_, placed.constants);
+      kernels::Backend& backend = variant % 2 == 0 ? backend_ : fixed_;
+      auto f = cudagraph::Executable::create(std::move(*planned), backend, placed.constants);
       if (!f) return where + ": " + f.error().to_string();
       auto calls = check_calls(**f, c, placed, first);
       if (!calls) return where + ", " + calls.error().to_string();
@@ -240,6 +248,7 @@ class Rank {
   }
 
   kernels::Backend& backend_;
+  FixedAddresses fixed_{backend_};
   session::Session session_;
   lua_State* L;
 };

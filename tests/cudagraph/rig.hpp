@@ -1,5 +1,6 @@
 // What the tests of this layer share: a backend that counts what is allocated and can fail, and a way to call
-// an executable with plain numbers.
+// an executable with plain numbers. Its recordings have fixed addresses, as a GPU's have, unless a test asks
+// for others.
 #pragma once
 
 #include "cudagraph/executable.hpp"
@@ -37,6 +38,9 @@ class CountingBackend : public kernels::ForwardingBackend {
     return kernels::ForwardingBackend::copy(from, to);
   }
 
+  bool follows_blocks() const override { return following && kernels::ForwardingBackend::follows_blocks(); }
+
+  bool following = false;
   int copies = 0;
   int fail_at_launch = 0;  // 1: the next one fails, 2: the one after; 0: none
   int allocations() const { return static_cast<int>(made_.size()); }

@@ -95,6 +95,35 @@ TEST_CASE("launches run at once, or when the recording is replayed", "[here]") {
   }
 }
 
+TEST_CASE("a recording follows its blocks where they move", "[here]") {
+  Arrays a;
+  if (!a.backend->follows_blocks()) return;
+  Operand x = a.make({4}, Place::device, {0, 1, 2, 3}), y = a.make({4}, Place::device, Floats(4, -1));
+  const Operand fixed = a.make({2}, Place::device), x2 = a.make({4}, Place::device, {10, 20, 30, 40}),
+                y2 = a.make({4}, Place::device, Floats(4, -1));
+  x.block = 2;
+  y.block = 0;  // and nothing lies in block 1
+  Operand end = x;
+  end.data += 8;
+  end.block_offset = Bytes(8);
+  end.type = fixed.type;
+  auto recording = a.backend->prepare(
+      std::vector<ProgramStep>{KernelStep{doubling(), {x}, {y}, {}}, CopyStep{end, fixed, {}}}, Marks::none);
+  REQUIRE(recording);
+  REQUIRE(a.backend->replay(**recording));  // where they were
+  CHECK(a.read(y) == Floats{0, 2, 4, 6});
+  CHECK(a.read(fixed) == Floats{2, 3});
+  (*recording)->move(std::vector<std::byte*>{y2.data, nullptr, x2.data});
+  REQUIRE(a.backend->replay(**recording));
+  CHECK(a.read(y2) == Floats{20, 40, 60, 80});
+  CHECK(a.read(y) == Floats{0, 2, 4, 6});
+  CHECK(a.read(fixed) == Floats{30, 40});
+  (*recording)->move(std::vector<std::byte*>{x2.data, nullptr, y2.data});  // in exchange
+  REQUIRE(a.backend->replay(**recording));
+  CHECK(a.read(x2) == Floats{40, 80, 120, 160});
+  CHECK(a.read(fixed) == Floats{60, 80});
+}
+
 TEST_CASE("marks of a recording are passed in order by every replay", "[here]") {
   Arrays a;
   Operand x = a.make({1000}, Place::device, Floats(1000, 1)), y = a.make({1000}, Place::device);

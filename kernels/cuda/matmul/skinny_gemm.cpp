@@ -31,9 +31,9 @@ std::optional<SkinnyElement> element_of(DType dtype) {
   return std::nullopt;
 }
 
-class SkinnyGemmKernel final : public Kernel {
+class CudaSkinnyGemmKernel final : public Kernel {
  public:
-  SkinnyGemmKernel(const SkinnyGemm& product, bool swapped) : product_(product), swapped_(swapped) {}
+  CudaSkinnyGemmKernel(const SkinnyGemm& product, bool swapped) : product_(product), swapped_(swapped) {}
   Status launch(cudaStream_t stream, std::span<std::byte* const> inputs,
                 std::span<std::byte* const> outputs) const override {
     return launch(stream, inputs, outputs, false);
@@ -87,7 +87,7 @@ std::optional<SkinnyGemm> skinny_gemm_of(const BlasGemm& p, int multiprocessors)
 
 CompiledCudaKernel make_skinny_gemm(const SkinnyGemm& product, bool swapped) {
   PERI_TRY(check(load_skinny_gemm(product), "loading a kernel"));
-  return std::make_shared<SkinnyGemmKernel>(product, swapped);
+  return std::make_shared<CudaSkinnyGemmKernel>(product, swapped);
 }
 
 }  // namespace peri::kernels::cuda

@@ -10,16 +10,16 @@ namespace {
 // With one member every collective is a copy.
 class CopyCall final : public HostCall {
  public:
-  explicit CopyCall(const HostCollective& c)
-      : input_(c.input), output_(c.output), bytes_(std::min(c.input_bytes(), c.output_bytes())) {}
+  explicit CopyCall(HostCollective checked)
+      : c_(std::move(checked)), bytes_(std::min(c_.input_bytes(), c_.output_bytes())) {}
   Status run() override {
-    if (output_ != input_ && bytes_ > Bytes()) std::memmove(output_, input_, bytes_.count());
+    if (!c_.in_place() && bytes_ > Bytes()) std::memmove(c_.output, c_.input, bytes_.count());
     return {};
   }
+  void move_operand(size_t operand, std::byte* data) override { c_.move_operand(operand, data); }
 
  private:
-  const std::byte* input_;
-  std::byte* output_;
+  HostCollective c_;
   Bytes bytes_;
 };
 
@@ -65,7 +65,7 @@ Result<std::unique_ptr<HostCall>> prepare_collective(Communicator& communicator,
   GroupContext* context = PERI_TRY(communicator.context(checked.group()));
   ReduceArrays reduce = checked.info().reduces ? reduce_arrays(checked.dtype, spec.reduce) : nullptr;
   HostCollective c{std::move(checked), communicator, *context, reduce};
-  if (c.members() == 1) return std::make_unique<CopyCall>(c);
+  if (c.members() == 1) return std::make_unique<CopyCall>(std::move(c));
   switch (c.algorithm().algorithm) {
     case Algorithm::ll:
       return staged_collective(std::move(c));

@@ -7,6 +7,7 @@
 #include <memory>
 #include <span>
 #include <tuple>
+#include <utility>
 
 #include "kernels/collectives/collective_call.hpp"
 #include "kernels/host/collectives/collective_reduce.hpp"
@@ -21,6 +22,8 @@ class HostCall {
  public:
   virtual ~HostCall() = default;
   virtual Status run() = 0;
+  // From here on this operand (inputs first, then outputs) lies there. It is ordinary memory.
+  virtual void move_operand(size_t operand, std::byte* data) = 0;
 };
 
 // What a rank shares with its peers: the control plane, the groups' contexts and the pairs' channels, made
@@ -58,6 +61,13 @@ struct HostCollective : CheckedCollective {
   Communicator& communicator;
   GroupContext& context;
   ReduceArrays reduce;  // of ops that reduce; else nullptr
+
+  void move_operand(size_t operand, std::byte* data) {
+    if (std::cmp_less(operand, info().inputs))
+      input = data;
+    else
+      output = data;
+  }
 
   // Meets the other members; `phase` tells the synchronisations of one call apart.
   Status synchronize(uint64_t phase) const { return context.synchronize(signature + phase, operation); }

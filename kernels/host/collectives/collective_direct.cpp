@@ -42,6 +42,7 @@ class DirectCall : public HostCall {
     if (end_barrier_) PERI_TRY(c_.synchronize(kEnd));
     return {};
   }
+  void move_operand(size_t operand, std::byte* data) final { c_.move_operand(operand, data); }
 
  protected:
   virtual Status move() = 0;

@@ -37,6 +37,7 @@ class StagedCall : public HostCall {
     } while (at < total);
     return {};
   }
+  void move_operand(size_t operand, std::byte* data) override { c_.move_operand(operand, data); }
 
  private:
   // This rank's chunk: the same for all members, or one for each, in member order.
@@ -80,6 +81,7 @@ class BarrierCall final : public HostCall {
     PERI_TRY(c_.context.ensure(c_.operation));
     return c_.synchronize(0);
   }
+  void move_operand(size_t, std::byte*) override {}
 
  private:
   HostCollective c_;
@@ -99,6 +101,7 @@ class MessageCall final : public HostCall {
     if (sending) return channel_->send(c_.input, c_.input_bytes().count(), signature_, c_.operation);
     return channel_->receive(c_.output, c_.output_bytes().count(), signature_, c_.operation);
   }
+  void move_operand(size_t operand, std::byte* data) override { c_.move_operand(operand, data); }
 
  private:
   HostCollective c_;

@@ -76,9 +76,9 @@ struct Axpy {
 using DotRows = void (*)(float*, int64_t, const float* const*, const float*, int64_t, int64_t);
 using AxpyRows = void (*)(float*, int64_t, const float* const*, const float*, int64_t, int64_t);
 
-class SkinnyGemmKernel final : public Kernel {
+class HostSkinnyGemmKernel final : public Kernel {
  public:
-  explicit SkinnyGemmKernel(const StridedGemm& p)
+  explicit HostSkinnyGemmKernel(const StridedGemm& p)
       : p_(p),
         size_(size_of(p.dtype)),
         padded_((p.k + kLanes - 1) / kLanes * kLanes),
@@ -206,7 +206,7 @@ class SkinnyGemmKernel final : public Kernel {
 }  // namespace
 
 CompiledHostKernel compile_skinny_gemm(const StridedGemm& product) {
-  return std::make_unique<SkinnyGemmKernel>(product);
+  return std::make_unique<HostSkinnyGemmKernel>(product);
 }
 
 }  // namespace peri::kernels::host

@@ -4,7 +4,7 @@
 -- stdout: *3 "figure": "compile"
 -- stdout: *2 "figure": "host"
 -- stdout: *4 "figure": "layers"
--- stdout: *6 "figure": "loops"
+-- stdout: *8 "figure": "loops"
 -- Peri's programs of scripts/bench/gpu run, on small inputs that this makes.
 local peri = require "peri"
 
