@@ -356,6 +356,7 @@ Function function_of(const OpInfo& row, const std::string& owner, const std::str
     f.overloads.push_back(std::move(lookup));
   }
   if (row.op == Op::send) f.returns = "";
+  for (size_t i = 1; i < row.results; ++i) f.returns += ", peri.Tensor";
   return f;
 }
 

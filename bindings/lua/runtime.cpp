@@ -153,7 +153,7 @@ Result<CallArguments> read_call(lua_State* L, Op op, const std::string& name) {
 
 // What a call would make, so that a wrong output is an error and not a wild write.
 Result<Attributes> check_call(Op op, const CallArguments& call, std::span<const kernels::Tensor> inputs,
-                              const kernels::Tensor* output, const std::string& name) {
+                              std::span<const kernels::Tensor> outputs, const std::string& name) {
   std::vector<TensorType> types;
   for (const kernels::Tensor& t : inputs) types.push_back(t.type);
   Attributes given = call.attributes;
@@ -167,10 +167,12 @@ Result<Attributes> check_call(Op op, const CallArguments& call, std::span<const 
       return rest;
     }();
   Attributes attributes = PERI_TRY(complete(op, given, types));
-  const TensorType type = PERI_TRY(infer(op, types, attributes));
-  if (output && (type.dtype != output->type.dtype || numel(type.shape) != numel(output->type.shape)))
-    return fail(Code::ShapeMismatch, fmt::format("{}: makes {}, the output is {}", name, type.to_string(),
-                                                 output->type.to_string()));
+  const ResultTypes made = PERI_TRY(infer_results(op, types, attributes));
+  for (size_t i = 0; i < outputs.size(); ++i)
+    if (const TensorType& output = outputs[i].type;
+        made[i].dtype != output.dtype || numel(made[i].shape) != numel(output.shape))
+      return fail(Code::ShapeMismatch, fmt::format("{}: makes {}, the output is {}", name,
+                                                   made[i].to_string(), output.to_string()));
   return attributes;
 }
 
@@ -188,24 +190,29 @@ Status communicate(lua_State* L, Op op, const CallArguments& call, const Attribu
                                          {&out, static_cast<size_t>(spec.info().outputs)});
 }
 
-// rt.<op>_out(inputs..., output, {options})
+// rt.<op>_out(inputs..., outputs..., {options})
 Result<int> call_out(lua_State* L) {
   const Op op = static_cast<Op>(lua_tointeger(L, lua_upvalueindex(1)));
   const std::string name = std::string(to_string(op)) + "_out";
   CallArguments call = PERI_TRY(read_call(L, op, name));
-  if (call.tensors.empty())
-    return fail(Code::InvalidArgument, name + ": the last operand is the output", origin(L));
-  const kernels::Tensor output = call.tensors.back();
-  call.tensors.pop_back();
+  const size_t results = info(op).results;
+  if (call.tensors.size() < results)
+    return fail(Code::InvalidArgument,
+                results == 1 ? name + ": the last operand is the output"
+                             : fmt::format("{}: the last {} operands are the outputs", name, results),
+                origin(L));
+  const std::vector<kernels::Tensor> outputs(call.tensors.end() - static_cast<int>(results),
+                                             call.tensors.end());
+  call.tensors.resize(call.tensors.size() - results);
   if (info(op).has(kCollective) && collective_info(op).inputs == 0 && call.tensors.empty())
-    call.tensors.push_back(output);  // its operand only names the type
-  const Attributes attributes = PERI_TRY(check_call(op, call, call.tensors, &output, name));
+    call.tensors.push_back(outputs[0]);  // its operand only names the type
+  const Attributes attributes = PERI_TRY(check_call(op, call, call.tensors, outputs, name));
   if (info(op).has(kCollective)) {
-    PERI_TRY(communicate(L, op, call, attributes, operand_of(call.tensors[0]), operand_of(output)));
+    PERI_TRY(communicate(L, op, call, attributes, operand_of(call.tensors[0]), operand_of(outputs[0])));
     return 0;
   }
-  const kernels::Operand out = operand_of(output);
-  PERI_TRY(session(L).backend().launch({op, attributes, {}}, operands_of(call.tensors), {&out, 1}));
+  PERI_TRY(
+      session(L).backend().launch({op, attributes, {}}, operands_of(call.tensors), operands_of(outputs)));
   return 0;
 }
 
@@ -217,7 +224,7 @@ Result<int> call_fallback(lua_State* L) {
   CallArguments call = PERI_TRY(read_call(L, op, name));
   session::Session& s = session(L);
   if (call.tensors.size() != 1) return fail(Code::InvalidArgument, name + ": takes one operand", origin(L));
-  const Attributes attributes = PERI_TRY(check_call(op, call, call.tensors, nullptr, name));
+  const Attributes attributes = PERI_TRY(check_call(op, call, call.tensors, {}, name));
   const kernels::Operand in = operand_of(call.tensors[0]);
   if (collective_info(op).outputs == 0) {
     PERI_TRY(communicate(L, op, call, attributes, in, in));

@@ -18,16 +18,18 @@ Op op_of(lua_State* L) {
   return static_cast<Op>(lua_tointeger(L, lua_upvalueindex(1)));
 }
 
-Result<session::ScriptValue> apply_from_stack(lua_State* L, Op op, const std::string& name) {
+Result<std::vector<session::ScriptValue>> apply_from_stack(lua_State* L, Op op, const std::string& name) {
   auto arguments = read_arguments(L, op, 1);
   if (!arguments) return std::unexpected(named(arguments.error(), name));
-  return session(L).apply(op, arguments->operands, std::move(arguments->attributes), origin(L));
+  return session(L).apply_results(op, arguments->operands, std::move(arguments->attributes), origin(L));
 }
 
+// As many values as the op has results.
 Result<int> call_op(lua_State* L) {
   const Op op = op_of(L);
-  push_tensor(L, PERI_TRY(apply_from_stack(L, op, std::string(to_string(op)))));
-  return 1;
+  std::vector<session::ScriptValue> results = PERI_TRY(apply_from_stack(L, op, std::string(to_string(op))));
+  for (session::ScriptValue& result : results) push_tensor(L, std::move(result));
+  return static_cast<int>(results.size());
 }
 
 // x:op_(...): the result is written into x.
@@ -35,8 +37,8 @@ Result<int> call_op_in_place(lua_State* L) {
   const Op op = op_of(L);
   const std::string name = std::string(to_string(op)) + "_";
   session::ScriptValue* target = PERI_TRY(to_tensor(L, 1, (name + ": the first operand").c_str()));
-  const session::ScriptValue result = PERI_TRY(apply_from_stack(L, op, name));
-  if (Status s = session(L).assign(*target, result, origin(L)); !s)
+  const std::vector<session::ScriptValue> results = PERI_TRY(apply_from_stack(L, op, name));
+  if (Status s = session(L).assign(*target, results[0], origin(L)); !s)
     return std::unexpected(named(s.error(), name));
   lua_settop(L, 1);
   return 1;

@@ -57,6 +57,12 @@ Result<kernels::Tensor> Session::readable(const kernels::Tensor& t) {
 
 Result<ScriptValue> Session::apply(Op op, const std::vector<Argument>& operands, Attributes attributes,
                                    const Origin& origin) {
+  std::vector<ScriptValue> results = PERI_TRY(apply_results(op, operands, std::move(attributes), origin));
+  return std::move(results[0]);
+}
+
+Result<std::vector<ScriptValue>> Session::apply_results(Op op, const std::vector<Argument>& operands,
+                                                        Attributes attributes, const Origin& origin) {
   if (op == Op::shard) {
     const AttributeValue* given = attributes.find("group");
     const auto* group = given ? std::get_if<Group>(given) : nullptr;
@@ -83,20 +89,16 @@ Result<ScriptValue> Session::apply(Op op, const std::vector<Argument>& operands,
       if (!value) return std::unexpected(with_operands(value.error(), operands, origin, op));
       values.emplace_back(std::move(*value));
     }
-    return std::get<ScriptValue>(values.back());
+    return std::vector{std::get<ScriptValue>(values.back())};
   }
-  if (trace_) {
-    auto value = trace_->add(op, operands, std::move(attributes), origin);
-    if (!value) return std::unexpected(with_operands(value.error(), operands, origin, op));
-    return value;
-  }
-  auto value = apply_eagerly(op, operands, attributes, origin);
-  if (!value) return std::unexpected(with_operands(value.error(), operands, origin, op));
-  return value;
+  auto values = trace_ ? trace_->add(op, operands, std::move(attributes), origin)
+                       : apply_eagerly(op, operands, attributes, origin);
+  if (!values) return std::unexpected(with_operands(values.error(), operands, origin, op));
+  return values;
 }
 
-Result<ScriptValue> Session::apply_eagerly(Op op, const std::vector<Argument>& operands,
-                                           const Attributes& attributes, const Origin& origin) {
+Result<std::vector<ScriptValue>> Session::apply_eagerly(Op op, const std::vector<Argument>& operands,
+                                                        const Attributes& attributes, const Origin& origin) {
   const DType scalar = scalar_dtype(op, operands);
   std::vector<TensorType> types;
   std::vector<kernels::Tensor> tensors;
@@ -110,11 +112,17 @@ Result<ScriptValue> Session::apply_eagerly(Op op, const std::vector<Argument>& o
     if (value) tensors.push_back(value->tensor());
   }
   const Attributes completed = PERI_TRY(complete(op, attributes, types));
-  const TensorType type = PERI_TRY(infer(op, types, completed));
-  if (info(op).has(kPointwise)) return ScriptValue{PERI_TRY(pointwise(op, operands, type)), origin};
+  const ResultTypes made = PERI_TRY(infer_results(op, types, completed));
+  if (info(op).has(kPointwise))
+    return std::vector{ScriptValue{PERI_TRY(pointwise(op, operands, made[0])), origin}};
   if (tensors.size() != operands.size())
     return fail(Code::InvalidArgument, "takes tensors, not plain numbers");
-  return ScriptValue{PERI_TRY(compute(op, tensors, completed, type, origin)), origin};
+  if (made.size() == 1)
+    return std::vector{ScriptValue{PERI_TRY(compute(op, tensors, completed, made[0], origin)), origin}};
+  std::vector<ScriptValue> results;
+  for (kernels::Tensor& result : PERI_TRY(launch(op, tensors, completed, made)))
+    results.push_back({std::move(result), origin});
+  return results;
 }
 
 Result<kernels::Tensor> Session::pointwise(Op op, const std::vector<Argument>& operands,
@@ -158,16 +166,24 @@ Result<kernels::Tensor> Session::compute(Op op, const std::vector<kernels::Tenso
     return kernels::Tensor{packed.storage, type, *view};
   }
   if (row.has(kCollective)) return collective(op, operands[0], attributes, type, origin);
-  kernels::Tensor result = PERI_TRY(empty(type));
-  const kernels::Operand output = operand_of(result);
   if (op == Op::copy_to || op == Op::contiguous) {
-    PERI_TRY(backend_->copy(operand_of(operands[0]), output));
+    kernels::Tensor result = PERI_TRY(empty(type));
+    PERI_TRY(backend_->copy(operand_of(operands[0]), operand_of(result)));
     return result;
   }
-  std::vector<kernels::Operand> inputs;
+  std::vector<kernels::Tensor> results = PERI_TRY(launch(op, operands, attributes, type));
+  return std::move(results[0]);
+}
+
+Result<std::vector<kernels::Tensor>> Session::launch(Op op, const std::vector<kernels::Tensor>& operands,
+                                                     const Attributes& attributes, const ResultTypes& types) {
+  std::vector<kernels::Tensor> results;
+  for (size_t i = 0; i < types.size(); ++i) results.push_back(PERI_TRY(empty(types[i])));
+  std::vector<kernels::Operand> inputs, outputs;
   for (const kernels::Tensor& t : operands) inputs.push_back(operand_of(t));
-  PERI_TRY(backend_->launch({op, attributes, {}}, inputs, {&output, 1}));
-  return result;
+  for (const kernels::Tensor& t : results) outputs.push_back(operand_of(t));
+  PERI_TRY(backend_->launch({op, attributes, {}}, inputs, outputs));
+  return results;
 }
 
 // A copy of `operand` in the group's symmetric scratch memory, which grows as needed (on all members alike).

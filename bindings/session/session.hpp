@@ -32,8 +32,11 @@ class Session {
   Group world() const { return world_group(world_size()); }
 
   // Any op of the table, composite ones included. Errors carry `origin` and each operand's type and origin.
+  // The first result, or all of them.
   Result<ScriptValue> apply(Op op, const std::vector<Argument>& operands, Attributes attributes,
                             const Origin& origin);
+  Result<std::vector<ScriptValue>> apply_results(Op op, const std::vector<Argument>& operands,
+                                                 Attributes attributes, const Origin& origin);
   // Writes `value` into `target`'s memory, now or, while tracing, when the traced function is called. Errors:
   // other types; a target that repeats elements.
   Status assign(const ScriptValue& target, const ScriptValue& value, const Origin& origin);
@@ -75,8 +78,10 @@ class Session {
   const CompileOptions& compile_options() const { return compile_options_; }
 
  private:
-  Result<ScriptValue> apply_eagerly(Op op, const std::vector<Argument>& operands,
-                                    const Attributes& attributes, const Origin& origin);
+  Result<std::vector<ScriptValue>> apply_eagerly(Op op, const std::vector<Argument>& operands,
+                                                 const Attributes& attributes, const Origin& origin);
+  Result<std::vector<kernels::Tensor>> launch(Op op, const std::vector<kernels::Tensor>& operands,
+                                              const Attributes& attributes, const ResultTypes& types);
   Result<kernels::Tensor> compute(Op op, const std::vector<kernels::Tensor>& operands,
                                   const Attributes& attributes, const TensorType& type, const Origin& origin);
   Result<kernels::Tensor> pointwise(Op op, const std::vector<Argument>& operands, const TensorType& type);

@@ -150,20 +150,22 @@ Result<NodeId> Trace::node_of(const Argument& argument, DType scalar_dtype, cons
 
 // --- what a script does ---
 
-Result<ScriptValue> Trace::add(Op op, const std::vector<Argument>& operands, Attributes attributes,
-                               const Origin& origin) {
+Result<std::vector<ScriptValue>> Trace::add(Op op, const std::vector<Argument>& operands,
+                                            Attributes attributes, const Origin& origin) {
   const DType dtype = session::scalar_dtype(op, operands);
   std::vector<NodeId> nodes;
   for (const Argument& a : operands) nodes.push_back(PERI_TRY(node_of(a, dtype, origin)));
-  const NodeId node = PERI_TRY(graph_.add(op, std::move(nodes), std::move(attributes), origin));
-  const TensorType type = graph_.node(node).type;
-  TracedId id;
-  if (const auto* whole = operands.empty() ? nullptr : std::get_if<ScriptValue>(operands.data());
-      whole && info(op).has(kView))
-    id = add_view(PERI_TRY(id_of(*whole, origin)), node, origin);
-  else
-    id = add_storage(node, View::contiguous(type.shape), origin);
-  return ScriptValue{Symbol{shared_from_this(), id, type}, origin};
+  const NodeId first = PERI_TRY(graph_.add(op, std::move(nodes), std::move(attributes), origin));
+  const auto* whole = operands.empty() ? nullptr : std::get_if<ScriptValue>(operands.data());
+  std::vector<ScriptValue> results;
+  for (NodeId node : graph_.add_further_results(first)) {
+    const TensorType type = graph_.node(node).type;
+    const TracedId id = whole && info(op).has(kView)
+                            ? add_view(PERI_TRY(id_of(*whole, origin)), node, origin)
+                            : add_storage(node, View::contiguous(type.shape), origin);
+    results.push_back({Symbol{shared_from_this(), id, type}, origin});
+  }
+  return results;
 }
 
 Status Trace::assign(const ScriptValue& target, const ScriptValue& value, const Origin& origin) {

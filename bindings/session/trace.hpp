@@ -37,8 +37,9 @@ class Trace : public std::enable_shared_from_this<Trace> {
   Result<ScriptValue> input(const TensorType& type, const View& view, const Allocator& allocator,
                             const Origin& origin);
   // Appends an operation; tensors become captured constants, numbers become `full` of scalar_dtype.
-  Result<ScriptValue> add(Op op, const std::vector<Argument>& operands, Attributes attributes,
-                          const Origin& origin);
+  // Its results.
+  Result<std::vector<ScriptValue>> add(Op op, const std::vector<Argument>& operands, Attributes attributes,
+                                       const Origin& origin);
   // Writes `value` into `target`, whatever it is a view of. Arguments and captured tensors are written back
   // when the call ends.
   Status assign(const ScriptValue& target, const ScriptValue& value, const Origin& origin);

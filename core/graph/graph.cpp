@@ -72,7 +72,9 @@ Result<NodeId> Graph::add(Op op, std::vector<NodeId> operands, Attributes attrib
       return fail(Code::Unsupported,
                   "a graph does not hold composite operations; add what it decomposes into");
     attributes = PERI_TRY(complete(op, attributes, types));
-    return infer(op, types, attributes);
+    TensorType type = PERI_TRY(infer(op, types, attributes));
+    if (op == Op::result) PERI_TRY(check_further_result(*this, operands[0], attributes));
+    return type;
   };
   Result<TensorType> type = type_of_result();
   if (!type) return std::unexpected(describe(std::move(type).error(), *this, op, operands, origin));
@@ -91,6 +93,44 @@ Result<NodeId> Graph::add(Op op, std::vector<NodeId> operands, Attributes attrib
     sources.insert(at, id);
   }
   return id;
+}
+
+std::vector<NodeId> Graph::add_further_results(NodeId id) {
+  std::vector<NodeId> results = {id};
+  if (info(node(id).op).results == 1) return results;
+  const ResultTypes types = result_types(id);
+  for (size_t i = 1; i < types.size(); ++i) {
+    const Shape& shape = types[i].shape;
+    const AttributesOf<Op::result> attributes{static_cast<int64_t>(i), types[i].dtype,
+                                              Ints(shape.begin(), shape.end())};
+    Result<NodeId> added = add(Op::result, {id}, attributes, node(id).origin);
+    PERI_CHECK(added, "a result that its op has");
+    results.push_back(*added);
+  }
+  return results;
+}
+
+ResultTypes Graph::result_types(NodeId id) const {
+  const Node& of = node(id);
+  std::vector<TensorType> types;
+  for (NodeId operand : of.operands) types.push_back(node(operand).type);
+  Result<ResultTypes> results = infer_results(of.op, types, of.attributes);
+  PERI_CHECK(results, "a node's types were inferred when it was added");
+  return std::move(*results);
+}
+
+Status check_further_result(const Graph& graph, NodeId operand, const Attributes& attributes) {
+  const auto [index, dtype, dims] = attributes.as<Op::result>();
+  const ResultTypes types = graph.result_types(operand);
+  const std::string_view of = to_string(graph.node(operand).op);
+  if (index < 1 || index >= static_cast<int64_t>(types.size()))
+    return fail(Code::InvalidArgument, fmt::format("{} has {} result{}, and number {} is asked for", of,
+                                                   types.size(), types.size() == 1 ? "" : "s", index + 1));
+  const TensorType& type = types[static_cast<size_t>(index)];
+  const TensorType asked{dtype, PERI_TRY(make_shape(dims))};
+  if (type == asked) return {};
+  return fail(Code::InvalidArgument, fmt::format("result {} of {} is {}, not {}", index + 1, of,
+                                                 type.to_string(), asked.to_string()));
 }
 
 void Graph::set_outputs(std::vector<Output> outputs) {

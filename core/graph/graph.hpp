@@ -1,6 +1,7 @@
 // A Graph: operations and values, functional, no memory. Append-only; deleting is building a new one. Each
-// node makes one value. Kept in a Boost adjacency_list behind the implementation; edges are derived from
-// ordered operands.
+// node is one value: the first result of its op. Further results of an op that has several are nodes of their
+// own, of op `result`, with the first one's node as operand. Kept in a Boost adjacency_list behind the
+// implementation; edges are derived from ordered operands.
 #pragma once
 
 #include <memory>
@@ -47,10 +48,14 @@ class Graph {
   // type and origin.
   Result<NodeId> add(Op op, std::vector<NodeId> operands, Attributes attributes, Origin origin,
                      std::string name = {}, Allocator allocator = DefaultAllocator{});
+  // Appends the further results of the node added last. All its results, the node itself first.
+  std::vector<NodeId> add_further_results(NodeId id);
   void set_outputs(std::vector<Output> outputs);
 
   int size() const;
   const Node& node(NodeId id) const;
+  // The types of all results of the node's op.
+  ResultTypes result_types(NodeId id) const;
   const std::vector<Output>& outputs() const;
   std::vector<NodeId> inputs() const;          // `input` nodes by their index attribute
   std::vector<NodeId> constants() const;       // `constant` nodes by their index attribute
@@ -63,6 +68,9 @@ class Graph {
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
+
+// Whether a node of op `result` with these attributes names a result that its operand has.
+Status check_further_result(const Graph& graph, NodeId operand, const Attributes& attributes);
 
 // The world a program runs in: shard and collectives depend on it.
 struct World {

@@ -21,6 +21,7 @@ Status verify_node(const Graph& graph, NodeId id) {
   if (PERI_TRY(complete(node.op, node.attributes, types)) != node.attributes)
     return fail(Code::InvalidArgument, "the attributes are not complete");
   const TensorType type = PERI_TRY(infer(node.op, types, node.attributes));
+  if (node.op == Op::result) PERI_TRY(check_further_result(graph, node.operands[0], node.attributes));
   if (type != node.type)
     return fail(Code::InvalidArgument,
                 fmt::format("the type is {}, and {} is stored", type.to_string(), node.type.to_string()));

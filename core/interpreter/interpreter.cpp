@@ -98,6 +98,7 @@ struct Rank {
   std::vector<NodeId> order;
   size_t next = 0;
   Store<NodeId, Value> values;
+  std::map<NodeId, std::vector<Value>> further;  // further results
 
   bool is_done() const { return next == order.size(); }
   const Node& node() const { return program->node(order[next]); }
@@ -112,8 +113,12 @@ class Interpreter {
       : perturber_(perturbation) {
     for (size_t r = 0; r < programs.size(); ++r) {
       const Graph* program = programs[r];
-      ranks_.push_back(
-          {program, &arguments[r], program->topological_order(), 0, Store<NodeId, Value>(program->size())});
+      ranks_.push_back({program,
+                        &arguments[r],
+                        program->topological_order(),
+                        0,
+                        Store<NodeId, Value>(program->size()),
+                        {}});
     }
   }
 
@@ -170,6 +175,11 @@ Result<bool> Interpreter::advance(int r) {
     PERI_TRY(source(rank));
     return true;
   }
+  if (node.op == Op::result) {
+    const auto index = static_cast<size_t>(node.attributes.as<Op::result>().index);
+    rank.finish(rank.further.at(node.operands[0])[index - 1]);
+    return true;
+  }
   if (node.attributes.find<"group">()) PERI_TRY(check_group(r));
   if (info(node.op).family == Family::message) return pass_message(r);
   if (info(node.op).has(kCollective)) return meet(r);
@@ -223,9 +233,13 @@ void Interpreter::compute(int r) {
     if (perturber_.is_on() && accumulates(node)) perturbed.push_back(perturbed_operand(rank, i));
     operands.push_back(perturbed.empty() ? &rank.operand(i) : &perturbed.back());
   }
-  Value result = reference::compute({node.op, operands, node.attributes, node.type, r});
-  disturb_result(node, operands.empty() ? nullptr : operands[0], result);
-  rank.finish(std::move(result));
+  std::vector<Value> results = reference::compute_results({node.op, operands, node.attributes, node.type, r});
+  PERI_CHECK(results.size() == info(node.op).results, "an op means as many results as its family's row says");
+  disturb_result(node, operands.empty() ? nullptr : operands[0], results[0]);
+  if (results.size() > 1)
+    rank.further[rank.order[rank.next]].assign(std::move_iterator(results.begin() + 1),
+                                               std::move_iterator(results.end()));
+  rank.finish(std::move(results[0]));
 }
 
 // The numbers of the base's elements go through the views that made the operand `view`: where each comes out,

@@ -54,7 +54,10 @@ Result<std::vector<std::vector<Value>>> interpret(std::span<const Graph* const> 
 Result<std::vector<std::vector<Value>>> interpret(const Graph& program, std::span<const Arguments> arguments,
                                                   std::optional<Perturbation> perturbation = std::nullopt);
 // One op alone, composites included, not sources and collectives: completes the attributes, infers and
-// computes.
+// computes its first result.
 Result<Value> interpret(Op op, std::span<const Value> operands, const Attributes& attributes, int rank = 0);
+// All results of an op that has several.
+Result<std::vector<Value>> interpret_results(Op op, std::span<const Value> operands,
+                                             const Attributes& attributes, int rank = 0);
 
 }  // namespace peri

@@ -17,6 +17,12 @@ double store(DType t, double value) {
 }
 
 Result<Value> interpret(Op op, std::span<const Value> operands, const Attributes& attributes, int rank) {
+  std::vector<Value> results = PERI_TRY(interpret_results(op, operands, attributes, rank));
+  return std::move(results[0]);
+}
+
+Result<std::vector<Value>> interpret_results(Op op, std::span<const Value> operands,
+                                             const Attributes& attributes, int rank) {
   PERI_CHECK(!info(op).has(kSource) && !info(op).has(kCollective), "needs a program or a world");
   std::vector<TensorType> types;
   std::vector<const Value*> pointers;
@@ -26,10 +32,17 @@ Result<Value> interpret(Op op, std::span<const Value> operands, const Attributes
   }
   Attributes completed = PERI_TRY(complete(op, attributes, types));
   TensorType type = PERI_TRY(infer(op, types, completed));
-  return reference::compute({op, pointers, completed, type, rank});
+  return reference::compute_results({op, pointers, completed, type, rank});
 }
 
 namespace reference {
+
+std::vector<Value> compute_results(const OpCall& call) {
+  if (info(call.op).family == Family::sorting) return sorted(call);
+  std::vector<Value> only;
+  only.push_back(compute(call));
+  return only;
+}
 
 Value compute(const OpCall& call) {
   switch (info(call.op).family) {
@@ -41,6 +54,8 @@ Value compute(const OpCall& call) {
       return reduction(call);
     case Family::arg_reduction:
       return arg_reduction(call);
+    case Family::sorting:
+      return std::move(sorted(call)[0]);
     case Family::normalisation:
       return normalised(call);
     case Family::matmul:
@@ -63,6 +78,7 @@ Value compute(const OpCall& call) {
       return attention(call);
     case Family::source:
     case Family::window:
+    case Family::result:
     case Family::collective:
     case Family::message:
       break;

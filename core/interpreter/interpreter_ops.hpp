@@ -9,7 +9,8 @@
 
 namespace peri::reference {
 
-// The operands of one op, its completed attributes and inferred type, on rank `rank`.
+// The operands of one op, its completed attributes and the inferred type of its first result, on rank
+// `rank`.
 struct OpCall {
   Op op;
   std::span<const Value* const> operands;
@@ -21,7 +22,9 @@ struct OpCall {
   const Shape& shape(size_t i) const { return operands[i]->type.shape; }
 };
 
-// Every op but sources, windows and collectives.
+// Every result of an op that has several; of every other, but sources, windows and collectives, the one.
+std::vector<Value> compute_results(const OpCall& call);
+// The first result.
 Value compute(const OpCall& call);
 
 Value composite(const OpCall& call);
@@ -43,6 +46,7 @@ Value create(const OpCall& call);
 // interpreter_sums.cpp: whatever accumulates.
 Value reduction(const OpCall& call);
 Value arg_reduction(const OpCall& call);
+std::vector<Value> sorted(const OpCall& call);  // values, positions
 Value normalised(const OpCall& call);
 Value matmul(const OpCall& call);
 Value linear(const OpCall& call);

@@ -132,6 +132,37 @@ Value arg_reduction(const OpCall& call) {
   return result;
 }
 
+std::vector<Value> sorted(const OpCall& call) {
+  const auto dim = call.attributes.get<"dim">();
+  const bool descending = op_of<SortingOp>(call.op) == SortingOp::topk
+                              ? call.attributes.as<Op::topk>().largest
+                              : call.attributes.as<Op::sort>().descending;
+  Value values = zeros(call.type), positions = zeros({DType::i64, call.type.shape});
+  const int64_t kept = call.type.shape[dim];
+  auto sort_all = [&](const auto& in, auto& out) {
+    // NaN is the largest; the other values are as they are.
+    auto less = [&](int64_t a, int64_t b) {
+      const auto x = in[descending ? b : a], y = in[descending ? a : b];
+      return y != y ? x == x : x < y;
+    };
+    int64_t line = 0;
+    for_each_line(call.shape(0), dim, [&](int64_t offset, int64_t stride, int64_t length) {
+      std::vector<int64_t> elements;
+      for (int64_t i = 0; i < length; ++i) elements.push_back(offset + i * stride);
+      std::stable_sort(elements.begin(), elements.end(), less);
+      for (int64_t i = 0; i < kept; ++i) {
+        const int64_t to = line / stride * stride * kept + line % stride + i * stride;
+        out[to] = in[elements[i]];
+        integers(positions)[to] = (elements[i] - offset) / stride;
+      }
+      ++line;
+    });
+  };
+  std::visit([&](const auto& in) { sort_all(in, std::get<std::decay_t<decltype(in)>>(values.elements)); },
+             call.operand(0).elements);
+  return {std::move(values), std::move(positions)};
+}
+
 // (x - mean) / sqrt(mean of (x - mean)^2 + eps) * weight + bias, in place; the mean is 0 for rms_norm.
 static void scale_line(const OpCall& call, double mean, std::vector<double>& x) {
   double square = 0;

@@ -10,6 +10,10 @@ enum class SourceOp : uint8_t {
 #define PERI_OP_source(name) name = static_cast<uint8_t>(Op::name),
 #include "core/ops/ops.def"
 };
+enum class ResultOp : uint8_t {
+#define PERI_OP_result(name) name = static_cast<uint8_t>(Op::name),
+#include "core/ops/ops.def"
+};
 enum class CompositeOp : uint8_t {
 #define PERI_OP_composite(name) name = static_cast<uint8_t>(Op::name),
 #include "core/ops/ops.def"
@@ -50,6 +54,10 @@ enum class ArgReductionOp : uint8_t {
 #define PERI_OP_arg_reduction(name) name = static_cast<uint8_t>(Op::name),
 #include "core/ops/ops.def"
 };
+enum class SortingOp : uint8_t {
+#define PERI_OP_sorting(name) name = static_cast<uint8_t>(Op::name),
+#include "core/ops/ops.def"
+};
 enum class NormalisationOp : uint8_t {
 #define PERI_OP_normalisation(name) name = static_cast<uint8_t>(Op::name),
 #include "core/ops/ops.def"
@@ -81,8 +89,8 @@ enum class AttentionOp : uint8_t {
 
 template <class FamilyOp>
 inline constexpr Family kFamilyOf = Family::pointwise;
-#define PERI_FAMILY(name, Enum, traits) \
-  template <>                           \
+#define PERI_FAMILY(name, Enum, ...) \
+  template <>                        \
   inline constexpr Family kFamilyOf<Enum> = Family::name;
 #include "core/ops/families.def"
 

@@ -29,9 +29,19 @@ AttributeInfo argument(const char* name, Kind kind, std::string_view fallback) {
 
 uint32_t traits_of(Family family) {
   switch (family) {
-#define PERI_FAMILY(name, Enum, traits) \
-  case Family::name:                    \
+#define PERI_FAMILY(name, Enum, traits, ...) \
+  case Family::name:                         \
     return traits;
+#include "core/ops/families.def"
+  }
+  PERI_CHECK(false, "every family is a row");
+}
+
+size_t results_of(Family family) {
+  switch (family) {
+#define PERI_FAMILY(name, Enum, traits, results) \
+  case Family::name:                             \
+    return results;
 #include "core/ops/families.def"
   }
   PERI_CHECK(false, "every family is a row");
@@ -47,11 +57,11 @@ std::vector<OpInfo> build_table() {
                 documentation)                                                                               \
   table.push_back({Op::name, #name, Family::family, min_operands, max_operands, PERI_LIST attributes,        \
                    DTypes::dtypes, #rule, traits_of(Family::family), (tolerance) * kUnit, documentation, "", \
-                   ResultDType::same});
+                   ResultDType::same, results_of(Family::family)});
 #define PERI_POINTWISE(name, arity, attributes, dtypes, result, tolerance, expression, documentation)      \
   table.push_back({Op::name, #name, Family::pointwise, arity, arity, PERI_LIST attributes, DTypes::dtypes, \
                    "pointwise", kPointwise, (tolerance) * kUnit, documentation, #expression,               \
-                   ResultDType::result});
+                   ResultDType::result, 1});
 #include "core/ops/ops.def"
 #undef PERI_LIST
   return table;

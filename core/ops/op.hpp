@@ -79,6 +79,7 @@ struct OpInfo {
   std::string_view documentation;
   std::string_view expression;  // of a pointwise op, as source text; empty otherwise
   ResultDType result;           // of a pointwise op
+  size_t results;               // how many values it makes
   bool has(Trait t) const { return (traits & t) != 0; }
 };
 
@@ -102,10 +103,27 @@ Result<Reduce> parse_reduce(std::string_view name);
 // (with the nearest) and wrong types.
 Result<Attributes> complete(Op op, const Attributes& given, std::span<const TensorType> operands);
 
+// The types of an op's results, at least one.
+class ResultTypes {
+ public:
+  ResultTypes(TensorType only) : first_(std::move(only)) {}  // NOLINT: most ops have one
+  ResultTypes(TensorType first, std::vector<TensorType> further)
+      : first_(std::move(first)), further_(std::move(further)) {}
+
+  size_t size() const { return 1 + further_.size(); }
+  const TensorType& operator[](size_t i) const { return i == 0 ? first_ : further_[i - 1]; }
+
+ private:
+  TensorType first_;
+  std::vector<TensorType> further_;
+};
+
 // The shape and dtype rule of an op: checks count, dtypes, places and shapes of the operands against
 // completed attributes. Messages name dimensions 1-based and operands a, b, ...; they begin without the op's
 // name, and operands' origins are the caller's to add (Graph::add does both).
+// `infer` gives the first result's type, `infer_results` the types of all.
 Result<TensorType> infer(Op op, std::span<const TensorType> operands, const Attributes& attributes);
+Result<ResultTypes> infer_results(Op op, std::span<const TensorType> operands, const Attributes& attributes);
 
 // A composite op in terms of others: calls `emit` for each and returns the last one's value. V is a value
 // handle.

@@ -145,18 +145,24 @@ Status check_equal_dtypes(std::span<const TensorType> operands, size_t first) {
 
 // --- sources and creation ---
 
-Result<TensorType> source(const RuleCall& call) {
+Result<ResultTypes> source(const RuleCall& call) {
   const auto [index, dtype, dims, place] = call.attributes.as<Op::input, Op::constant>();
   if (index < 0) return fail(Code::InvalidArgument, "the index is negative");
   return TensorType{dtype, PERI_TRY(make_shape(dims)), place};
 }
 
-Result<TensorType> filled(const RuleCall& call) {
+// The graph compares it with what the operand's op gives.
+Result<ResultTypes> further_result(const RuleCall& call) {
+  const auto [index, dtype, dims] = call.attributes.as<Op::result>();
+  return TensorType{dtype, PERI_TRY(make_shape(dims))};
+}
+
+Result<ResultTypes> filled(const RuleCall& call) {
   Shape shape = PERI_TRY(make_shape(call.attributes.get<"shape">()));
   return TensorType{call.attributes.get<"dtype">(), shape};
 }
 
-Result<TensorType> arange(const RuleCall& call) {
+Result<ResultTypes> arange(const RuleCall& call) {
   const auto [count, start, step, dtype] = call.attributes.as<Op::arange>();
   if (count < 0) return fail(Code::InvalidArgument, fmt::format("count is {}; it cannot be negative", count));
   return TensorType{dtype, Shape{count}};
@@ -164,7 +170,7 @@ Result<TensorType> arange(const RuleCall& call) {
 
 // --- pointwise ---
 
-Result<TensorType> pointwise(const RuleCall& call) {
+Result<ResultTypes> pointwise(const RuleCall& call) {
   if (call.op == Op::where && call.type(0).dtype != DType::boolean)
     return fail(Code::DTypeMismatch,
                 fmt::format("the condition a must be bool, not {}", to_string(call.type(0).dtype)), {},
@@ -187,7 +193,7 @@ Result<TensorType> pointwise(const RuleCall& call) {
 
 // --- several families ---
 
-Result<TensorType> same_as_operand(const RuleCall& call) {
+Result<ResultTypes> same_as_operand(const RuleCall& call) {
   return call.type(0);
 }
 
@@ -217,26 +223,42 @@ static Result<Shape> reduce(const RuleCall& call, const Ints& dims, bool keepdim
   return result;
 }
 
-Result<TensorType> total(const RuleCall& call) {
+Result<ResultTypes> total(const RuleCall& call) {
   const auto [dims, keepdim] = call.attributes.as<Op::sum, Op::mean, Op::prod>();
   const DType t = call.type(0).dtype;
   Shape shape = PERI_TRY(reduce(call, dims, keepdim, true));
   return TensorType{is_float(t) ? t : DType::i64, shape};
 }
 
-Result<TensorType> extremum(const RuleCall& call) {
+Result<ResultTypes> extremum(const RuleCall& call) {
   const auto [dims, keepdim] = call.attributes.as<Op::max, Op::min>();
   return TensorType{call.type(0).dtype, PERI_TRY(reduce(call, dims, keepdim, false))};
 }
 
-Result<TensorType> arg_extremum(const RuleCall& call) {
+Result<ResultTypes> arg_extremum(const RuleCall& call) {
   const auto [dim, keepdim] = call.attributes.as<Op::argmax, Op::argmin>();
   return TensorType{DType::i64, PERI_TRY(reduce(call, Ints{dim}, keepdim, false))};
 }
 
+// --- sorting: values and positions ---
+
+Result<ResultTypes> sort(const RuleCall& call) {
+  return ResultTypes(call.type(0), {{DType::i64, call.shape(0)}});
+}
+
+Result<ResultTypes> topk(const RuleCall& call) {
+  Shape shape = call.shape(0);
+  const auto top = call.attributes.as<Op::topk>();
+  if (top.k < 0 || top.k > shape[top.dim])
+    return fail(Code::ShapeMismatch,
+                fmt::format("k is {}, and dim {} of a is {}", top.k, top.dim + 1, shape[top.dim]));
+  shape[top.dim] = top.k;
+  return ResultTypes({call.type(0).dtype, shape}, {{DType::i64, shape}});
+}
+
 // --- normalisation ---
 
-Result<TensorType> scaled_lines(const RuleCall& call) {
+Result<ResultTypes> scaled_lines(const RuleCall& call) {
   const int rank = call.shape(0).rank();
   if (rank == 0) return fail(Code::ShapeMismatch, "a needs at least one dimension");
   for (size_t i = 1; i < call.operands.size(); ++i) {
@@ -255,7 +277,7 @@ static Status inner_dimensions_differ(int64_t a, int a_dim, int64_t b, int b_dim
               {}, std::move(hint));
 }
 
-Result<TensorType> matmul(const RuleCall& call) {
+Result<ResultTypes> matmul(const RuleCall& call) {
   for (size_t i = 0; i < 2; ++i)
     if (call.shape(i).rank() < 2)
       return fail(
@@ -275,7 +297,7 @@ Result<TensorType> matmul(const RuleCall& call) {
   return TensorType{call.type(0).dtype, shape};
 }
 
-Result<TensorType> linear(const RuleCall& call) {
+Result<ResultTypes> linear(const RuleCall& call) {
   const Shape &x = call.shape(0), &weight = call.shape(1);
   if (x.rank() == 0) return fail(Code::ShapeMismatch, "a needs at least one dimension");
   PERI_TRY(check_rank(call, 1, 2));
@@ -292,7 +314,7 @@ Result<TensorType> linear(const RuleCall& call) {
 
 // --- lookups ---
 
-Result<TensorType> embedding(const RuleCall& call) {
+Result<ResultTypes> embedding(const RuleCall& call) {
   PERI_TRY(check_index_dtype(call, 0));
   PERI_TRY(check_rank(call, 1, 2));
   Ints dims(call.shape(0).begin(), call.shape(0).end());
@@ -300,7 +322,7 @@ Result<TensorType> embedding(const RuleCall& call) {
   return TensorType{call.type(1).dtype, PERI_TRY(make_shape(dims))};
 }
 
-Result<TensorType> index_select(const RuleCall& call) {
+Result<ResultTypes> index_select(const RuleCall& call) {
   PERI_TRY(check_index_dtype(call, 1));
   PERI_TRY(check_rank(call, 1, 1));
   TensorType result = call.type(0);
@@ -308,7 +330,7 @@ Result<TensorType> index_select(const RuleCall& call) {
   return result;
 }
 
-Result<TensorType> index_copy(const RuleCall& call) {
+Result<ResultTypes> index_copy(const RuleCall& call) {
   PERI_TRY(check_index_dtype(call, 1));
   PERI_TRY(check_rank(call, 1, 1));
   PERI_TRY(check_rank(call, 2, call.shape(0).rank()));
@@ -330,7 +352,7 @@ Result<TensorType> index_copy(const RuleCall& call) {
 
 // --- transformers ---
 
-Result<TensorType> rope(const RuleCall& call) {
+Result<ResultTypes> rope(const RuleCall& call) {
   const Shape& x = call.shape(0);
   if (!is_float(call.type(0).dtype))
     return fail(Code::DTypeMismatch, fmt::format("a must be a float, not {}", to_string(call.type(0).dtype)),
@@ -346,7 +368,7 @@ Result<TensorType> rope(const RuleCall& call) {
   return call.type(0);
 }
 
-Result<TensorType> attention(const RuleCall& call) {
+Result<ResultTypes> attention(const RuleCall& call) {
   if (!is_float(call.type(0).dtype))
     return fail(Code::DTypeMismatch, fmt::format("a must be a float, not {}", to_string(call.type(0).dtype)),
                 {}, "cast it: a:to(\"f32\")");
@@ -379,14 +401,20 @@ Result<TensorType> attention(const RuleCall& call) {
 }  // namespace shape_rules
 
 Result<TensorType> infer(Op op, std::span<const TensorType> operands, const Attributes& attributes) {
+  const ResultTypes types = PERI_TRY(infer_results(op, operands, attributes));
+  return types[0];
+}
+
+Result<ResultTypes> infer_results(Op op, std::span<const TensorType> operands, const Attributes& attributes) {
   const OpInfo& row = info(op);
   PERI_TRY(shape_rules::check_count(row, operands.size()));
   PERI_TRY(shape_rules::check_places(row, operands));
   PERI_TRY(shape_rules::check_dtypes(row, operands, attributes));
   PERI_TRY(shape_rules::check_group(attributes));
-  TensorType result = PERI_TRY(shape_rules::kRules[static_cast<size_t>(op)]({op, operands, attributes}));
-  PERI_TRY(checked_numel(result.shape));
-  return result;
+  ResultTypes results = PERI_TRY(shape_rules::kRules[static_cast<size_t>(op)]({op, operands, attributes}));
+  PERI_CHECK(results.size() == row.results, "a rule gives as many results as the family's row says");
+  for (size_t i = 0; i < results.size(); ++i) PERI_TRY(checked_numel(results[i].shape));
+  return results;
 }
 
 }  // namespace peri

@@ -16,10 +16,10 @@ struct RuleCall {
   const Shape& shape(size_t i) const { return operands[i].shape; }
 };
 
-using Rule = Result<TensorType> (*)(const RuleCall&);
+using Rule = Result<ResultTypes> (*)(const RuleCall&);
 
 #define PERI_OP(name, family, min_operands, max_operands, attributes, dtypes, rule, ...) \
-  Result<TensorType> rule(const RuleCall& call);
+  Result<ResultTypes> rule(const RuleCall& call);
 #include "core/ops/ops.def"
 
 Status check_count(const OpInfo& row, size_t operand_count);

@@ -57,26 +57,26 @@ Status multiply(const RuleCall& call, Shape& shape, int dim) {
 
 }  // namespace
 
-Result<TensorType> shard(const RuleCall& call) {
+Result<ResultTypes> shard(const RuleCall& call) {
   TensorType result = call.type(0);
   PERI_TRY(divide(call, result.shape, call.attributes.as<Op::shard>().dim));
   return result;
 }
 
-Result<TensorType> all_reduce(const RuleCall& call) {
+Result<ResultTypes> all_reduce(const RuleCall& call) {
   PERI_TRY(check_algorithm(call));
   PERI_TRY(check_reduce(call));
   return call.type(0);
 }
 
-Result<TensorType> all_gather(const RuleCall& call) {
+Result<ResultTypes> all_gather(const RuleCall& call) {
   PERI_TRY(check_algorithm(call));
   TensorType result = call.type(0);
   PERI_TRY(multiply(call, result.shape, call.attributes.as<Op::all_gather>().dim));
   return result;
 }
 
-Result<TensorType> reduce_scatter(const RuleCall& call) {
+Result<ResultTypes> reduce_scatter(const RuleCall& call) {
   PERI_TRY(check_algorithm(call));
   PERI_TRY(check_reduce(call));
   TensorType result = call.type(0);
@@ -84,7 +84,7 @@ Result<TensorType> reduce_scatter(const RuleCall& call) {
   return result;
 }
 
-Result<TensorType> all_to_all(const RuleCall& call) {
+Result<ResultTypes> all_to_all(const RuleCall& call) {
   PERI_TRY(check_algorithm(call));
   const auto given = call.attributes.as<Op::all_to_all>();
   TensorType result = call.type(0);
@@ -93,13 +93,13 @@ Result<TensorType> all_to_all(const RuleCall& call) {
   return result;
 }
 
-Result<TensorType> broadcast(const RuleCall& call) {
+Result<ResultTypes> broadcast(const RuleCall& call) {
   PERI_TRY(check_algorithm(call));
   PERI_TRY(check_member(call, "root", call.attributes.as<Op::broadcast>().root));
   return call.type(0);
 }
 
-Result<TensorType> message(const RuleCall& call) {
+Result<ResultTypes> message(const RuleCall& call) {
   PERI_TRY(check_member(call, "peer", call.attributes.as<Op::send, Op::recv>().peer));
   return call.type(0);
 }

@@ -7,7 +7,7 @@
 
 namespace peri::shape_rules {
 
-Result<TensorType> reshape(const RuleCall& call) {
+Result<ResultTypes> reshape(const RuleCall& call) {
   Ints dims = call.attributes.as<Op::reshape>().shape;
   const std::string wanted = to_string(dims);
   const int64_t count = numel(call.shape(0));
@@ -36,7 +36,7 @@ Result<TensorType> reshape(const RuleCall& call) {
   return result;
 }
 
-Result<TensorType> permute(const RuleCall& call) {
+Result<ResultTypes> permute(const RuleCall& call) {
   const Ints dims = call.attributes.as<Op::permute>().dims;
   const Shape& shape = call.shape(0);
   if (dims.size() != static_cast<size_t>(shape.rank()))
@@ -52,7 +52,7 @@ Result<TensorType> permute(const RuleCall& call) {
   return result;
 }
 
-Result<TensorType> slice(const RuleCall& call) {
+Result<ResultTypes> slice(const RuleCall& call) {
   const auto [dim, start, stop, step] = call.attributes.as<Op::slice>();
   const int64_t size = call.shape(0)[dim];
   if (step < 1) return fail(Code::InvalidArgument, fmt::format("step is {}; it must be at least 1", step));
@@ -67,7 +67,7 @@ Result<TensorType> slice(const RuleCall& call) {
   return result;
 }
 
-Result<TensorType> expand(const RuleCall& call) {
+Result<ResultTypes> expand(const RuleCall& call) {
   Ints dims = call.attributes.as<Op::expand>().shape;
   const Shape& shape = call.shape(0);
   const int added = static_cast<int>(std::min<size_t>(dims.size(), kMaxRank + 1)) - shape.rank();
@@ -88,27 +88,27 @@ Result<TensorType> expand(const RuleCall& call) {
   return result;
 }
 
-Result<TensorType> window_copy(const RuleCall& call) {
+Result<ResultTypes> window_copy(const RuleCall& call) {
   if (call.shape(1) != call.shape(2))
     return fail(Code::ShapeMismatch, fmt::format("the view is {}, and its new value {}",
                                                  call.shape(1).to_string(), call.shape(2).to_string()));
   return call.type(0);
 }
 
-Result<TensorType> transpose(const RuleCall& call) {
+Result<ResultTypes> transpose(const RuleCall& call) {
   const auto [dim0, dim1] = call.attributes.as<Op::transpose>();
   TensorType result = call.type(0);
   std::swap(result.shape[dim0], result.shape[dim1]);
   return result;
 }
 
-Result<TensorType> copy_to(const RuleCall& call) {
+Result<ResultTypes> copy_to(const RuleCall& call) {
   TensorType result = call.type(0);
   result.place = call.attributes.as<Op::copy_to>().place;
   return result;
 }
 
-Result<TensorType> cat(const RuleCall& call) {
+Result<ResultTypes> cat(const RuleCall& call) {
   const int dim = call.attributes.as<Op::cat>().dim;
   TensorType result = call.type(0);
   for (size_t i = 1; i < call.operands.size(); ++i) {
@@ -122,7 +122,7 @@ Result<TensorType> cat(const RuleCall& call) {
   return result;
 }
 
-Result<TensorType> stack(const RuleCall& call) {
+Result<ResultTypes> stack(const RuleCall& call) {
   for (size_t i = 1; i < call.operands.size(); ++i)
     if (call.shape(i) != call.shape(0))
       return fail(Code::ShapeMismatch,

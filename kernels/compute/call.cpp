@@ -21,18 +21,22 @@ Status check_layouts(const KernelCall& call) {
   return {};
 }
 
-// The attributes completed, the op's own rule kept, and the output what the rule says.
+// The attributes completed, the op's own rule kept, and the outputs what the rule says.
 Result<Attributes> check_types(const KernelCall& call) {
-  if (call.outputs.size() != 1)
-    return fail(Code::InvalidArgument, fmt::format("makes one output, not {}", call.outputs.size()));
+  if (const size_t results = info(call.spec.op).results; call.outputs.size() != results)
+    return fail(Code::InvalidArgument,
+                fmt::format("makes {} output{}, not {}", results == 1 ? "one" : fmt::to_string(results),
+                            results == 1 ? "" : "s", call.outputs.size()));
   std::vector<TensorType> types;
   for (const OperandType& input : call.inputs) types.push_back({input.dtype, input.view.shape});
   Attributes attributes = PERI_TRY(complete(call.spec.op, call.spec.attributes, types));
-  const TensorType rule = PERI_TRY(infer(call.spec.op, types, attributes)),
-                   made{call.dtype(), call.out().shape};
-  if (made.dtype != rule.dtype || made.shape != rule.shape)
-    return fail(made.dtype != rule.dtype ? Code::DTypeMismatch : Code::ShapeMismatch,
-                fmt::format("makes {}, and the output is {}", rule.to_string(), made.to_string()));
+  const ResultTypes rule = PERI_TRY(infer_results(call.spec.op, types, attributes));
+  for (size_t i = 0; i < rule.size(); ++i) {
+    const TensorType made{call.outputs[i].dtype, call.outputs[i].view.shape};
+    if (made.dtype != rule[i].dtype || made.shape != rule[i].shape)
+      return fail(made.dtype != rule[i].dtype ? Code::DTypeMismatch : Code::ShapeMismatch,
+                  fmt::format("makes {}, and the output is {}", rule[i].to_string(), made.to_string()));
+  }
   return attributes;
 }
 

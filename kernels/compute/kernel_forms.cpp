@@ -2,8 +2,11 @@
 
 #include <cmath>
 #include <cstdlib>
+#include <limits>
 #include <numbers>
 #include <utility>
+
+#include <fmt/format.h>
 
 #include "core/ops/attributes_of.hpp"
 
@@ -36,6 +39,32 @@ ReductionSpaces split_reduction(const KernelCall& call, const Ints& dims) {
   spaces.kept = reordered(std::move(spaces.kept));  // by the input's strides
   std::swap(spaces.kept.strides[0], spaces.kept.strides[1]);
   return spaces;
+}
+
+Result<SortedLines> sorted_lines(const KernelCall& call) {
+  const int dim = call.spec.attributes.get<"dim">();
+  const View &values = call.out(), &positions = call.outputs[1].view, &in = call.in(0);
+  SortedLines sorted{.lines = {in.shape, {values.strides, positions.strides, in.strides}},
+                     .length = in.shape[dim],
+                     .kept = values.shape[dim],
+                     .values_stride = values.strides[dim],
+                     .positions_stride = positions.strides[dim],
+                     .in_stride = in.strides[dim]};
+  if (sorted.length >= std::numeric_limits<uint32_t>::max())
+    return fail(Code::Unsupported, fmt::format("{}: dim {} has {} elements; fewer than 2^32 - 1 are sorted",
+                                               call.spec.name(), dim + 1, sorted.length));
+  switch (op_of<SortingOp>(call.spec.op)) {
+    case SortingOp::sort:
+      sorted.descending = call.spec.attributes.as<Op::sort>().descending;
+      break;
+    case SortingOp::topk:
+      sorted.descending = call.spec.attributes.as<Op::topk>().largest;
+      break;
+  }
+  sorted.lines.shape.erase(dim);
+  for (Strides& strides : sorted.lines.strides) strides.erase(dim);
+  sorted.lines = reordered(std::move(sorted.lines));
+  return sorted;
 }
 
 Lines normalised_lines(const KernelCall& call) {

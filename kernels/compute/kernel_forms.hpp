@@ -29,6 +29,16 @@ struct Lines {
 // Along the attribute `dim`, or the last dimension where there is none.
 Lines normalised_lines(const KernelCall& call);
 
+// The lines that sort and topk put in order; strides in elements. Unsupported: a line of 2^32 - 1 elements or
+// more.
+struct SortedLines {
+  Space lines;  // operands values, positions, in
+  int64_t length = 1, kept = 1;
+  int64_t values_stride = 1, positions_stride = 1, in_stride = 1;
+  bool descending = false;
+};
+Result<SortedLines> sorted_lines(const KernelCall& call);
+
 // Quarter turns per position of each pair: 2 / pi * base^(-j / half).
 std::vector<double> rope_frequencies(double base, int64_t half);
 

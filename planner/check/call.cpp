@@ -72,12 +72,16 @@ std::vector<BufferId> buffers_of(const Line& line) {
 
 std::string wrong_types(const Plan& plan, const KernelLine& line) {
   if (line.spec.is_fused()) return wrong_program(line.spec.fused, line);
-  if (line.outputs.size() != 1) return "a call of one op has one output";
+  if (line.outputs.size() != info(line.spec.op).results)
+    return "a call has another number of outputs than its op";
   std::vector<TensorType> types;
   for (const PlanOperand& in : line.inputs) types.push_back(type_of(plan, in));
-  const Result<TensorType> made = infer(line.spec.op, types, line.spec.attributes);
+  const Result<ResultTypes> made = infer_results(line.spec.op, types, line.spec.attributes);
   if (!made) return made.error().message;
-  return wrong_output(plan, line.spec.op, *made, line.outputs[0]);
+  for (size_t i = 0; i < line.outputs.size(); ++i)
+    if (std::string wrong = wrong_output(plan, line.spec.op, (*made)[i], line.outputs[i]); !wrong.empty())
+      return wrong;
+  return {};
 }
 
 std::string wrong_types(const Plan& plan, const CollectiveLine& line) {

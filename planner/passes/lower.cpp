@@ -2,6 +2,7 @@
 // what cannot share storage becomes a copy. Decides the rules of ownership: what a plan returns is its own,
 // each output in a buffer of its own.
 #include <algorithm>
+#include <map>
 
 #include <fmt/format.h>
 
@@ -87,6 +88,9 @@ class Lowerer {
       lower_view(id);
     else if (op.family == Family::window)
       lower_window(id);
+    else if (op.family == Family::result)
+      value(id) =
+          further_.at(node.operands[0])[static_cast<size_t>(node.attributes.as<Op::result>().index) - 1];
     else if (op.has(kCollective))
       lower_collective(id);
     else if (op.has(kPointwise))
@@ -178,6 +182,11 @@ class Lowerer {
     for (NodeId operand : node.operands) line.inputs.push_back(value(operand));
     value(id) = result(node.type);
     line.outputs.push_back(value(id));
+    if (info(node.op).results > 1) {
+      const ResultTypes types = graph_.result_types(id);
+      for (size_t i = 1; i < types.size(); ++i) line.outputs.push_back(result(types[i]));
+      further_[id].assign(line.outputs.begin() + 1, line.outputs.end());
+    }
     emit(std::move(line));
   }
 
@@ -261,7 +270,8 @@ class Lowerer {
   const Graph& graph_;
   Choices choices_;
   Store<NodeId, PlanOperand> values_;
-  Store<NodeId, bool> sharded_;  // whether the window's offset differs between ranks
+  std::map<NodeId, std::vector<PlanOperand>> further_;  // further results
+  Store<NodeId, bool> sharded_;                         // whether the window's offset differs between ranks
   Plan plan_;
   bool capture_ = true;  // of the lines emitted now
 };

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "core/ops/attributes_of.hpp"
 #include "core/store.hpp"
 #include "tests/core/random_graph.hpp"
 #include "tests/core/types.hpp"
@@ -166,6 +167,34 @@ TEST_CASE("verify accepts what was added and finds what was broken") {
   Graph gap;
   REQUIRE(gap.add(Op::input, {}, {{"index", int64_t{1}}, {"dtype", DType::f32}, {"shape", Ints{}}}, {}));
   CHECK(message(verify(gap)) == "the inputs' indices are not 0, 1, 2, ...: 1 where 0 is expected");
+}
+
+TEST_CASE("further results are nodes of their own, and name what their operand has") {
+  Graph graph;
+  const NodeId x = *graph.add(Op::input, {},
+                              AttributesOf<Op::input>{.index = 0, .dtype = DType::bf16, .shape = {4, 6}}, {});
+  const NodeId top = *graph.add(Op::topk, {x}, AttributesOf<Op::topk>{.k = 2}, {"a.lua", 3});
+  const std::vector<NodeId> results = graph.add_further_results(top);
+  REQUIRE(results.size() == 2);
+  CHECK(results[0] == top);
+  CHECK(graph.node(results[1]).type.to_string() == "i64[4,2]");
+  CHECK(graph.node(results[1]).origin == Origin{"a.lua", 3});
+  CHECK(graph.add_further_results(x) == std::vector{x});
+  auto refused = [&](NodeId of, int64_t index, DType dtype, const Ints& shape) {
+    auto added = graph.add(Op::result, {of}, AttributesOf<Op::result>{index, dtype, shape}, {});
+    return added ? "accepted" : added.error().message;
+  };
+  CHECK(refused(top, 1, DType::i64, {4, 2}) == "accepted");
+  CHECK(refused(top, 0, DType::bf16, {4, 2}) == "result: topk has 2 results, and number 1 is asked for");
+  CHECK(refused(top, 2, DType::i64, {4, 2}) == "result: topk has 2 results, and number 3 is asked for");
+  CHECK(refused(x, 1, DType::bf16, {4, 6}) == "result: input has 1 result, and number 2 is asked for");
+  CHECK(refused(top, 1, DType::i64, {4, 6}) == "result: result 2 of topk is i64[4,2], not i64[4,6]");
+  // The operation stays as long as any of its results is needed.
+  graph.set_outputs({{results[1]}});
+  CHECK(print(eliminate_dead_code(graph)) ==
+        "%0 = input(index=0, dtype=bf16, shape=[4,6], place=device) : bf16[4,6]\n"
+        "%1 = topk(%0, k=2, dim=2, largest=true) : bf16[4,2]  @ a.lua:3\n"
+        "%2 = result(%1, index=1, dtype=i64, shape=[4,2]) : i64[4,2]  @ a.lua:3\nreturn %2\n");
 }
 
 TEST_CASE("a graph draws itself") {

@@ -38,8 +38,9 @@ class GraphGenerator {
         if (below(2)) name = text();
         if (below(4) == 0) allocator = SymmetricAllocator{group()};
       }
-      if (graph.add(op, operands, attributes, origin(), name, allocator) && row.has(kSource))
-        ++(op == Op::input ? inputs : constants);
+      const Result<NodeId> added = graph.add(op, operands, attributes, origin(), name, allocator);
+      if (added && row.has(kSource)) ++(op == Op::input ? inputs : constants);
+      if (added) graph.add_further_results(*added);
     }
     std::vector<Output> outputs;
     for (int i = below(4); i > 0; --i)

@@ -131,9 +131,10 @@ inline Status launch(const KernelSpec& spec, std::span<const Window> inputs,
   return backend_launch(spec, inputs, outputs);
 }
 
-// One op on values in given layouts; the result's window.
-inline Result<Window> run_op(Op op, std::span<const Value> inputs, const Attributes& given,
-                             Style in = Style::plain, Style out = Style::plain) {
+// One op on values in given layouts; the results' windows.
+inline Result<std::vector<Window>> run_op_results(Op op, std::span<const Value> inputs,
+                                                  const Attributes& given, Style in = Style::plain,
+                                                  Style out = Style::plain) {
   std::vector<TensorType> types;
   std::vector<OperandType> operands;
   std::vector<Window> windows;
@@ -143,9 +144,17 @@ inline Result<Window> run_op(Op op, std::span<const Value> inputs, const Attribu
     operands.push_back(windows.back().type());
   }
   Attributes attributes = PERI_TRY(complete(op, given, types));
-  Window result = blank(PERI_TRY(infer(op, types, attributes)), out);
-  PERI_TRY(launch(spec_of(op, attributes, operands, result.dtype), windows, std::span(&result, 1)));
-  return result;
+  const ResultTypes made = PERI_TRY(infer_results(op, types, attributes));
+  std::vector<Window> results;
+  for (size_t i = 0; i < made.size(); ++i) results.push_back(blank(made[i], out));
+  PERI_TRY(launch(spec_of(op, attributes, operands, results[0].dtype), windows, results));
+  return results;
+}
+// The first result's.
+inline Result<Window> run_op(Op op, std::span<const Value> inputs, const Attributes& given,
+                             Style in = Style::plain, Style out = Style::plain) {
+  const std::vector<Window> results = PERI_TRY(run_op_results(op, inputs, given, in, out));
+  return results[0];
 }
 
 // Empty if the kernel agrees with the reference, within the op's tolerance, in all layouts; else what
@@ -165,7 +174,9 @@ inline std::string disagreement(Op op, const std::vector<Value>& inputs, const A
   }
   auto node = graph.add(op, operands, attributes, {});
   if (!node) return node.error().to_string();
-  graph.set_outputs({{*node}});
+  std::vector<Output> outputs;
+  for (NodeId result : graph.add_further_results(*node)) outputs.push_back({result});
+  graph.set_outputs(outputs);
   const Arguments arguments{inputs, {}};
   auto expected = expect(graph, std::span(&arguments, 1));
   if (!expected) return expected.error().to_string();
@@ -174,11 +185,13 @@ inline std::string disagreement(Op op, const std::vector<Value>& inputs, const A
       std::string where =
           fmt::format("{} of {} (styles {}, {}): ", to_string(op),
                       inputs.empty() ? "nothing" : inputs[0].type.to_string(), int(in), int(out));
-      Result<Window> result = run_op(op, inputs, attributes, in, out);
-      if (!result) return where + result.error().to_string();
-      if (std::string wrong = difference(read(*result), *expected, 0, 0); !wrong.empty())
-        return where + wrong;
-      if (!is_clean_outside(*result)) return where + "wrote outside its output";
+      const Result<std::vector<Window>> results = run_op_results(op, inputs, attributes, in, out);
+      if (!results) return where + results.error().to_string();
+      for (size_t i = 0; i < results->size(); ++i) {
+        if (std::string wrong = difference(read((*results)[i]), *expected, 0, i); !wrong.empty())
+          return where + wrong;
+        if (!is_clean_outside((*results)[i])) return where + "wrote outside its output";
+      }
     }
   return {};
 }

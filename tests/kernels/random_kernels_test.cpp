@@ -16,6 +16,7 @@ constexpr int kPrograms = 2000;
 // The windows of a program's outputs. One rank: collectives give their operand.
 Result<std::vector<Window>> run_program(const Graph& graph, const Arguments& arguments, Random& random) {
   std::map<int, Window> values;
+  std::map<int, Window> positions;  // of what a sorting op sorts: its second result
   for (NodeId id : graph.topological_order()) {
     const Node& node = graph.node(id);
     std::vector<Window> operands;
@@ -53,13 +54,20 @@ Result<std::vector<Window>> run_program(const Graph& graph, const Arguments& arg
       values[id.index] = result;
       continue;
     }
+    if (node.op == Op::result) {
+      values[id.index] = positions.at(node.operands[0].index);
+      continue;
+    }
     std::vector<OperandType> types;
     for (const Window& operand : operands) types.push_back(operand.type());
-    Window result =
-        blank(node.type, random.pick<Style>({Style::plain, Style::plain, Style::gapped, Style::mirrored}));
-    PERI_TRY(
-        launch(spec_of(node.op, node.attributes, types, node.type.dtype), operands, std::span(&result, 1)));
-    values[id.index] = result;
+    const ResultTypes made = graph.result_types(id);
+    std::vector<Window> results;
+    for (size_t i = 0; i < made.size(); ++i)
+      results.push_back(
+          blank(made[i], random.pick<Style>({Style::plain, Style::plain, Style::gapped, Style::mirrored})));
+    PERI_TRY(launch(spec_of(node.op, node.attributes, types, node.type.dtype), operands, results));
+    values[id.index] = results[0];
+    if (results.size() > 1) positions[id.index] = results[1];
   }
   std::vector<Window> outputs;
   for (const Output& output : graph.outputs()) outputs.push_back(values.at(output.value.index));

@@ -76,8 +76,9 @@ class Rank {
     std::vector<Value> registers;
     for (const planner::PlanOperand& in : line.inputs) registers.push_back(get(in));
     if (!line.spec.is_fused()) {
-      put(line.outputs[0],
-          PERI_TRY(interpret(line.spec.op, registers, line.spec.attributes, plan_.world.rank)));
+      const std::vector<Value> results =
+          PERI_TRY(interpret_results(line.spec.op, registers, line.spec.attributes, plan_.world.rank));
+      for (size_t i = 0; i < results.size(); ++i) put(line.outputs[i], results[i]);
       return {};
     }
     // Results are stored as soon as they are made and operands read anew by each instruction: the least

@@ -13,7 +13,6 @@
 namespace peri::testing {
 namespace {
 
-constexpr int64_t kMaxTensor = 2048;
 constexpr int kMaxRank = 4;
 constexpr int kAttempts = 6;  // at operands that suit an op
 
@@ -232,6 +231,10 @@ class Builder {
       case Family::reduction:
       case Family::arg_reduction:
         return try_reduction(op);
+      case Family::sorting:
+        return try_sorting(op_of<SortingOp>(op));
+      case Family::result:  // comes with its operand
+        return;
       case Family::collective:
         return try_collective(op);
       case Family::message:
@@ -359,6 +362,27 @@ class Builder {
       if (info(op).rule != "total" && has_empty_dim(x.type.shape)) continue;
       if (add(op, {x}, attributes)) return;
     }
+  }
+  void try_sorting(SortingOp op) {
+    Item x = find_or_make(DTypes::numeric, 1);
+    // Positions are what every implementation finds only if it has the values exactly.
+    if (!x.exact && random_.chance(60)) x = source(x.type.dtype, x.type.shape);
+    Attributes attributes = of_dim(x);
+    const int64_t given = attributes.get<"dim">(), rank = x.type.shape.rank();
+    const int dim = static_cast<int>(given < 0 ? given + rank : given);
+    switch (op) {
+      case SortingOp::sort:
+        attributes.set("descending", random_.chance(50));
+        break;
+      case SortingOp::topk:
+        attributes.set("k", random_.between(0, x.type.shape[dim]));
+        attributes.set("largest", random_.chance(50));
+        break;
+    }
+    const Found values = add(static_cast<Op>(op), {x}, attributes);
+    if (!values || !x.exact) return;
+    const Shape& shape = values->type.shape;
+    add(Op::result, {*values}, AttributesOf<Op::result>{1, DType::i64, to_ints(shape)});
   }
   static bool has_empty_dim(const Shape& shape) { return numel(shape) == 0; }
 

@@ -166,6 +166,7 @@ std::optional<Range> unlimited(Op op, std::span<const Item> operands, const Attr
                  std::max(operands[0].range.high, operands[2].range.high)};
   if (family == Family::composite || jumps) return std::nullopt;  // composites are decomposed first
   if (family == Family::pointwise) return pointwise_range(op, operands);
+  if (family == Family::result) return Range{0, kMaxTensor};  // the positions of what was sorted
   if (family == Family::arg_reduction) {
     const int dim = attributes.as<Op::argmax, Op::argmin>().dim;
     return Range{0, static_cast<double>(operands[0].type.shape[dim] - 1)};

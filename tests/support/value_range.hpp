@@ -10,6 +10,9 @@
 
 namespace peri::testing {
 
+// The most elements that a value of a random program has.
+inline constexpr int64_t kMaxTensor = 2048;
+
 struct Range {
   double low, high;
   double size() const { return std::max(std::fabs(low), std::fabs(high)); }

@@ -27,6 +27,8 @@ PERI_EMBED(creation, "kernels/cuda/compute/creation.cuh")
 PERI_EMBED(reduce, "kernels/cuda/compute/reduce.cuh")
 PERI_EMBED(normalisation, "kernels/cuda/compute/normalisation.cuh")
 PERI_EMBED(copy, "kernels/cuda/compute/copy.cuh")
+PERI_EMBED(sort, "kernels/cuda/compute/sort.cuh")
+PERI_EMBED(sort_order, "kernels/compute/sort_order.hpp")
 PERI_EMBED(gather, "kernels/cuda/compute/gather.cuh")
 PERI_EMBED(rope, "kernels/cuda/compute/rope.cuh")
 PERI_EMBED(attention, "kernels/cuda/compute/attention.cuh")
@@ -59,6 +61,8 @@ std::span<const Header> headers() {
       {"kernels/cuda/compute/reduce.cuh", peri_embedded_reduce},
       {"kernels/cuda/compute/normalisation.cuh", peri_embedded_normalisation},
       {"kernels/cuda/compute/copy.cuh", peri_embedded_copy},
+      {"kernels/cuda/compute/sort.cuh", peri_embedded_sort},
+      {"kernels/compute/sort_order.hpp", peri_embedded_sort_order},
       {"kernels/cuda/compute/gather.cuh", peri_embedded_gather},
       {"kernels/cuda/compute/rope.cuh", peri_embedded_rope},
       {"kernels/cuda/compute/attention.cuh", peri_embedded_attention},
