@@ -403,7 +403,7 @@ const Mutant kMutants[] = {
        planner::KernelLine& matmul = line<planner::KernelLine>(p, 0);
        matmul.outputs.push_back(matmul.outputs[0]);
      },
-     "has one output"},
+     "has another number of outputs than its op"},
     {"a device copy within a place", in_place_and_host, one_shot,
      [](planner::Plan& p) {
        const std::string to = p.buffer(line<planner::DeviceCopyLine>(p, 0).to.buffer).name;
