@@ -3,8 +3,8 @@
 -- run: peri run -n 2 $FILE >&-; echo $?
 -- run: peri run $FILE >&-; echo $?
 -- run: peri run $FILE >/dev/full; echo $?
--- run: peri run -n 2 $FILE <&- 2>&-; echo $?
--- run: (ulimit -Ss 200000000000 && peri run -n 2 $FILE); echo $?
+-- run: peri run -n 2 $FILE <&- 2>&- | sort; echo ${PIPESTATUS[0]}
+-- run: (ulimit -Ss 200000000000 && peri run -n 2 $FILE) | sort; echo ${PIPESTATUS[0]}
 -- run: peri explain --html /nowhere/a.html $FILE; echo $?
 -- run: peri explain --dot /nowhere/a.dot $FILE; echo $?
 -- run: peri run --trace /nowhere/a.json $FILE; echo $?
