@@ -7,10 +7,8 @@
 namespace peri::cudagraph {
 namespace {
 
-// Bytes of all sets before the caller's language is asked to collect: in turn they should not drive each
-// other from caches. And at most: beyond that, contents move.
-constexpr Bytes kCheapBytes(16 << 20);
-constexpr Bytes kMaxBytes(128 << 20);
+// Bytes of all sets: in turn they should not drive each other from caches.
+constexpr Bytes kMaxBytes(16 << 20);
 // Sets with a recording each, and calls in all those recordings.
 constexpr int64_t kMaxSets = 64;
 constexpr int64_t kMaxCalls = 128;
@@ -43,8 +41,7 @@ Outputs::Outputs(const planner::Plan& plan, PlanStorage& storage, kernels::Backe
   // A power of two: where one function's outputs are another's inputs, and both take their sets in turn, the
   // pairs that need a recording are then as few as the sets of the one that has more.
   const int64_t most = followed_ ? kMaxFollowed : std::min(kMaxSets, kMaxCalls / std::max<int64_t>(calls, 1));
-  cheap_sets_ = std::bit_floor(sets_in(kCheapBytes, bytes, most));
-  max_sets_ = followed_ ? cheap_sets_ : std::bit_floor(sets_in(kMaxBytes, bytes, most));
+  max_sets_ = std::bit_floor(sets_in(kMaxBytes, bytes, most));
 }
 
 bool Outputs::is_free(const Set& set) {

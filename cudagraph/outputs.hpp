@@ -23,8 +23,8 @@ class Outputs {
   // Makes the first set.
   Status allocate() { return add_set(); }
 
-  // Whether the next `choose` finds a set that nobody holds, or may make one that is cheap.
-  bool has_free() const { return sets_.size() < cheap_sets_ || find_free() < sets_.size(); }
+  // Whether the next `choose` finds a set that nobody holds, or may make one.
+  bool has_free() const { return sets_.size() < max_sets_ || find_free() < sets_.size(); }
   // A set is taken for the call: its blocks become the buffers'.
   Status choose();
   // What tells the recordings for the set from those for others: none does if recordings follow blocks.
@@ -53,7 +53,7 @@ class Outputs {
   std::vector<int> block_of_;
   std::vector<Set> sets_;
   bool followed_;
-  size_t cheap_sets_ = 1, max_sets_ = 1;
+  size_t max_sets_ = 1;
   size_t chosen_ = 0;
   // Where the search for a free one has come to.
   size_t looked_at_ = 0;

@@ -1,5 +1,6 @@
 -- run: peri run -n 1 $FILE 500 1 && peri run -n 2 $FILE 400 10001 && peri run -n 4 $FILE 200 20001
 -- within: 30
+-- within(cuda): 90
 -- Random programs of views, changes in place, nested compiled functions and captured tensors: compiled equal to
 -- eager bit by bit. Arguments: how many programs, the first one's seed.
 local peri = require "peri"
