@@ -217,7 +217,7 @@ static Result<Ints> read_per_dim(lua_State* L, int index, const char* what) {
     return fail(Code::InvalidArgument,
                 fmt::format("{} must be a table of whole numbers, not {}", what, type_name(L, index)),
                 origin(L));
-  const Ints list = PERI_TRY(read_list(L, index, Kind::shape, what));
+  Ints list = PERI_TRY(read_list(L, index, Kind::shape, what));
   if (list.size() > kMaxRank)
     return fail(Code::InvalidArgument,
                 fmt::format("{} has {} dimensions; at most {} are supported", what, list.size(), kMaxRank),

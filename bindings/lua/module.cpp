@@ -132,14 +132,6 @@ Result<Shape> nested_shape(lua_State* L, int index) {
   return shape;
 }
 
-// Whether the integer dtype has this number.
-bool holds(DType dtype, double value) {
-  if (value != std::floor(value)) return false;
-  if (dtype == DType::u8) return value >= 0 && value <= 255;
-  const double end = dtype == DType::i32 ? 0x1p31 : 0x1p63;
-  return value >= -end && value < end;
-}
-
 Status fill_nested(lua_State* L, const kernels::Tensor& t, int dim, int64_t& next) {
   const Shape& shape = t.type.shape;
   if (dim == shape.rank()) {
@@ -147,7 +139,7 @@ Status fill_nested(lua_State* L, const kernels::Tensor& t, int dim, int64_t& nex
     if (!lua_isboolean(L, -1)) value = PERI_TRY(to_number(L, -1, "tensor: an element"));
     if (is_integer(t.type.dtype) && !holds(t.type.dtype, value))
       return fail(Code::InvalidArgument,
-                  fmt::format("tensor: the element {} is none that {} holds", value, to_string(t.type.dtype)),
+                  fmt::format("tensor: {} cannot hold the element {}", to_string(t.type.dtype), value),
                   origin(L));
     session::write_element(t, next++, value);
     return {};

@@ -55,6 +55,21 @@ Result<kernels::Tensor> Session::readable(const kernels::Tensor& t) {
   return copy;
 }
 
+// A plain number takes the dtype of the tensors beside it, which must hold it.
+static Status check_numbers(Op op, const std::vector<Argument>& operands, const Origin& origin) {
+  const DType dtype = scalar_dtype(op, operands);
+  for (const Argument& operand : operands) {
+    const auto* number = std::get_if<double>(&operand);
+    if (!number || holds(dtype, *number)) continue;
+    Error error{Code::DTypeMismatch,
+                fmt::format("{} cannot hold {}, and a plain number takes the tensor's dtype",
+                            to_string(dtype), *number)};
+    error.hint = "cast the tensor: x:to(\"f32\")";
+    return std::unexpected(with_operands(std::move(error), operands, origin, op));
+  }
+  return {};
+}
+
 Result<ScriptValue> Session::apply(Op op, const std::vector<Argument>& operands, Attributes attributes,
                                    const Origin& origin) {
   std::vector<ScriptValue> results = PERI_TRY(apply_results(op, operands, std::move(attributes), origin));
@@ -70,6 +85,7 @@ Result<std::vector<ScriptValue>> Session::apply_results(Op op, const std::vector
       return std::unexpected(with_operands(
           {Code::InvalidArgument, not_in_group(*group, rank()) + ", and has no part"}, operands, origin, op));
   }
+  PERI_TRY(check_numbers(op, operands, origin));
   if (info(op).has(kComposite)) {
     std::vector<TensorType> types;
     for (const Argument& a : operands) {

@@ -106,9 +106,9 @@ Result<Attributes> complete(Op op, const Attributes& given, std::span<const Tens
 // The types of an op's results, at least one.
 class ResultTypes {
  public:
-  ResultTypes(TensorType only) : first_(std::move(only)) {}  // NOLINT: most ops have one
+  ResultTypes(TensorType only) : first_(only) {}  // NOLINT: most ops have one
   ResultTypes(TensorType first, std::vector<TensorType> further)
-      : first_(std::move(first)), further_(std::move(further)) {}
+      : first_(first), further_(std::move(further)) {}
 
   size_t size() const { return 1 + further_.size(); }
   const TensorType& operator[](size_t i) const { return i == 0 ? first_ : further_[i - 1]; }

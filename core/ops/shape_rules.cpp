@@ -3,6 +3,7 @@
 #include "core/ops/shape_rules.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 
 #include <fmt/format.h>
@@ -131,16 +132,26 @@ Status check_same_size(const RuleCall& call, size_t i, int dim, size_t expected_
                           operand_name(expected_i), size, dim + 1, operand_name(i)));
 }
 
+// "b:to("f32")": the cast that loses least.
+static std::string cast_to_wider(std::span<const TensorType> operands, size_t a, size_t b) {
+  const DType wide = wider(operands[a].dtype, operands[b].dtype);
+  return fmt::format("{}:to(\"{}\")", operand_name(operands[a].dtype == wide ? b : a), to_string(wide));
+}
+
 Status check_equal_dtypes(std::span<const TensorType> operands, size_t first) {
   for (size_t i = first + 1; i < operands.size(); ++i)
     if (operands[i].dtype != operands[first].dtype)
-      return fail(
-          Code::DTypeMismatch,
-          fmt::format("dtypes differ: {} ({}) and {} ({})", to_string(operands[first].dtype),
-                      operand_name(first), to_string(operands[i].dtype), operand_name(i)),
-          {},
-          fmt::format("cast one of them: {}:to(\"{}\")", operand_name(i), to_string(operands[first].dtype)));
+      return fail(Code::DTypeMismatch,
+                  fmt::format("dtypes differ: {} ({}) and {} ({})", to_string(operands[first].dtype),
+                              operand_name(first), to_string(operands[i].dtype), operand_name(i)),
+                  {}, fmt::format("cast one of them: {}", cast_to_wider(operands, first, i)));
   return {};
+}
+
+Status check_number(DType dtype, double value) {
+  if (holds(dtype, value)) return {};
+  return fail(Code::InvalidArgument, fmt::format("{} cannot hold {}", to_string(dtype), value), {},
+              is_float(dtype) || value == std::trunc(value) ? "" : "give dtype = \"f32\"");
 }
 
 // --- sources and creation ---
@@ -159,12 +170,21 @@ Result<ResultTypes> further_result(const RuleCall& call) {
 
 Result<ResultTypes> filled(const RuleCall& call) {
   Shape shape = PERI_TRY(make_shape(call.attributes.get<"shape">()));
-  return TensorType{call.attributes.get<"dtype">(), shape};
+  const DType dtype = call.attributes.get<"dtype">();
+  if (call.op == Op::full) PERI_TRY(check_number(dtype, call.attributes.as<Op::full>().value));
+  return TensorType{dtype, shape};
 }
 
 Result<ResultTypes> arange(const RuleCall& call) {
   const auto [count, start, step, dtype] = call.attributes.as<Op::arange>();
   if (count < 0) return fail(Code::InvalidArgument, fmt::format("count is {}; it cannot be negative", count));
+  if (!is_float(dtype) && count > 0) {
+    if (count > 1 && step != std::trunc(step))
+      return fail(Code::InvalidArgument, fmt::format("step is {}, and makes no {}", step, to_string(dtype)),
+                  {}, "give dtype = \"f32\"");
+    PERI_TRY(check_number(dtype, start));
+    PERI_TRY(check_number(dtype, start + static_cast<double>(count - 1) * step));
+  }
   return TensorType{dtype, Shape{count}};
 }
 

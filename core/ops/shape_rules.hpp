@@ -28,6 +28,8 @@ Status check_index_dtype(const RuleCall& call, size_t i);
 Status check_rank(const RuleCall& call, size_t i, int rank);
 // "dim 2 of b is 7, expected 8 (dim 1 of a)"; dims 0-based here.
 Status check_same_size(const RuleCall& call, size_t i, int dim, size_t expected_i, int expected_dim);
+// A number that becomes an element.
+Status check_number(DType dtype, double value);
 Status check_equal_dtypes(std::span<const TensorType> operands, size_t first);
 
 }  // namespace peri::shape_rules

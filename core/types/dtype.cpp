@@ -56,6 +56,50 @@ float f16_to_f32(uint16_t h) {
   return std::bit_cast<float>(sign | std::bit_cast<uint32_t>(static_cast<float>(magnitude) * 0x1p-24f));
 }
 
+bool holds(DType t, double value) {
+  auto whole_in = [&](double low, double end) {
+    return value == std::trunc(value) && value >= low && value < end;
+  };
+  switch (t) {
+    case DType::f32:
+    case DType::f16:
+    case DType::bf16:
+      return true;
+    case DType::i32:
+      return whole_in(-0x1p31, 0x1p31);
+    case DType::i64:
+      return whole_in(-0x1p63, 0x1p63);
+    case DType::u8:
+      return whole_in(0, 256);
+    case DType::boolean:
+      return whole_in(0, 2);
+  }
+  return false;
+}
+
+DType wider(DType a, DType b) {
+  auto place = [](DType t) {
+    switch (t) {
+      case DType::boolean:
+        return 0;
+      case DType::u8:
+        return 1;
+      case DType::i32:
+        return 2;
+      case DType::i64:
+        return 3;
+      case DType::f16:
+        return 4;
+      case DType::bf16:
+        return 5;
+      case DType::f32:
+        return 6;
+    }
+    return 0;
+  };
+  return place(a) < place(b) ? b : a;
+}
+
 double round_to(DType t, double value) {
   auto wrap = [&](int bits, bool is_signed) {
     if (!std::isfinite(value)) return 0.0;

@@ -57,6 +57,12 @@ inline float bf16_to_f32(uint16_t h) {
 uint16_t f32_to_f16(float f);
 float f16_to_f32(uint16_t h);
 
+// Whether a plain number can be an element of `t`: any for floats, which round it; whole numbers in range for
+// integers; 0 and 1 for bool.
+bool holds(DType t, double value);
+// Of two dtypes the one that a tensor of the other is cast to with the least loss.
+DType wider(DType a, DType b);
+
 // What a value becomes when it is stored as `t` and read back; the identity for f32, and integers wrap to
 // their width.
 double round_to(DType t, double value);

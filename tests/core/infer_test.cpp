@@ -400,6 +400,8 @@ TEST_CASE("mistakes are named") {
 TEST_CASE("hints say what to write") {
   CHECK(infer_call(Op::exp, {i64({2})}).error().hint == "cast it: a:to(\"f32\")");
   CHECK(infer_call(Op::add, {f32({2}), i64({2})}).error().hint == "cast one of them: b:to(\"f32\")");
+  CHECK(infer_call(Op::add, {i64({2}), f32({2})}).error().hint == "cast one of them: a:to(\"f32\")");
+  CHECK(infer_call(Op::add, {type(bf16, {2}), f32({2})}).error().hint == "cast one of them: a:to(\"f32\")");
   CHECK(infer_call(Op::exp, {type(DType::f32, {2}, Place::host)}).error().hint ==
         "copy it first: a:to(\"device\")");
 }

@@ -138,7 +138,7 @@ class ProgramValues {
     if (kind == 6) {
       attributes.set("value", dtype == DType::u8 || dtype == DType::boolean
                                   ? static_cast<double>(random_.below(2))
-                                  : static_cast<double>(random_.between(-8, 8)) / 4);
+                                  : static_cast<double>(random_.between(-8, 8)) / (is_float(dtype) ? 4 : 1));
       return *add(Op::full, {}, attributes);
     }
     attributes.set("seed", random_.below(1000));

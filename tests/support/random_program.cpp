@@ -129,11 +129,12 @@ class Builder : private ProgramValues {
     const double unit = is_float(dtype) ? 0.5 : 1;
     const int64_t least = dtype == DType::u8 || dtype == DType::boolean ? 0 : -4;
     Attributes attributes;
+    const int64_t most = dtype == DType::boolean ? 1 : 4;
     for (const AttributeInfo& attribute : info(op).attributes) {
       if (attribute.kind == Kind::shape) attributes.set(attribute.name, to_ints(random_shape()));
       if (attribute.kind == Kind::integer) attributes.set(attribute.name, random_size());
       if (attribute.kind == Kind::number)
-        attributes.set(attribute.name, static_cast<double>(random_.between(least, 4)) * unit);
+        attributes.set(attribute.name, static_cast<double>(random_.between(least, most)) * unit);
     }
     attributes.set("dtype", dtype);
     if (random_.chance(30)) add(op, {}, attributes);
