@@ -5,7 +5,8 @@ local check = dofile(arg[0]:match "^(.-)[^/]*$" .. "../check.lua")
 local i, u, s = peri.arange(4), peri.arange(4):to "u8", peri.arange(4):to "i32"
 local flags = i:gt(1)
 local function refused(dtype, number, f)
-  local wanted = "*: " .. dtype .. " cannot hold " .. number .. ", and a plain number takes the tensor's dtype*"
+  local wanted = "*: " .. dtype .. " cannot hold " .. number
+    .. ", and a plain number takes the tensor's dtype*"
     .. "hint: cast the tensor: x:to(\"f32\")*"
   check.raises(wanted, f)
   check.raises(wanted, peri.compile(function() return f() end))
