@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 #include <string>
+#include <tuple>
 
 namespace peri {
 
@@ -78,26 +79,8 @@ bool holds(DType t, double value) {
 }
 
 DType wider(DType a, DType b) {
-  auto place = [](DType t) {
-    switch (t) {
-      case DType::boolean:
-        return 0;
-      case DType::u8:
-        return 1;
-      case DType::i32:
-        return 2;
-      case DType::i64:
-        return 3;
-      case DType::f16:
-        return 4;
-      case DType::bf16:
-        return 5;
-      case DType::f32:
-        return 6;
-    }
-    return 0;
-  };
-  return place(a) < place(b) ? b : a;
+  auto width = [](DType t) { return std::tuple(is_float(t), is_integer(t), size_of(t)); };
+  return width(a) < width(b) ? b : a;
 }
 
 double round_to(DType t, double value) {

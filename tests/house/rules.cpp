@@ -227,8 +227,9 @@ void check_tests_clear_multicast(const std::string& path, std::string_view text,
                                  std::vector<Violation>& out) {
   const bool is_script =
       (path.starts_with("tests/cuda/") || path.starts_with("tests/e2e/")) && path.find('.') == path.npos;
-  const bool is_program = (path.starts_with("tests/cuda/") || path.starts_with("tests/kernels/cuda/")) &&
-                          text.contains("int main(");
+  const bool is_program = path == "tests/main.cpp" ||
+                          ((path.starts_with("tests/cuda/") || path.starts_with("tests/kernels/cuda/")) &&
+                           text.contains("int main("));
   if (!is_script && !is_program) return;
   for (std::string_view line : lines_of(text)) {
     line.remove_prefix(std::min(line.find_first_not_of(' '), line.size()));

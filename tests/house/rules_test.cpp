@@ -190,6 +190,7 @@ TEST_CASE("tests on GPUs clear the user's wish for multicast") {
     CHECK(broken({{path, "int main() {}\n"}}) == Places{std::string(path) + ":0"});
     CHECK(broken({{path, "int a;\n"}}).empty());
   }
+  CHECK(broken({{"tests/main.cpp", "#define CATCH_CONFIG_MAIN\n"}}) == Places{"tests/main.cpp:0"});
   CHECK(broken({{"tests/cuda/a.lua", ""}, {"tests/core/a.cpp", "int main() {}\n"}}).empty());
 }
 
