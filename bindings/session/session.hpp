@@ -40,7 +40,6 @@ class Session {
   // Writes `value` into `target`'s memory, now or, while tracing, when the traced function is called. Errors:
   // other types; a target that repeats elements.
   Status assign(const ScriptValue& target, const ScriptValue& value, const Origin& origin);
-  // A collective with its result written into `out` (eager), or assigned to it (traced).
   Result<kernels::Tensor> empty(const TensorType& type);
   Result<kernels::Tensor> empty_symmetric(const TensorType& type, const Group& group);
 
