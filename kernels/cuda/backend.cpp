@@ -142,7 +142,7 @@ class CudaBackend final : public Backend {
       : control_(std::move(control)),
         device_(std::move(device)),
         monitor_(std::move(monitor)),
-        allocator_(std::make_shared<Allocator>(device_)),
+        allocator_(make_allocator(device_)),
         clock_(device_),
         loading_(std::move(loading)),
         communicator_(*control_, *monitor_, device_, std::move(peers)) {}
@@ -327,7 +327,7 @@ class CudaBackend final : public Backend {
   std::unique_ptr<job::Control> control_;
   std::shared_ptr<Device> device_;  // shared with storages and recordings, which may outlive the backend
   std::unique_ptr<Monitor> monitor_;
-  std::shared_ptr<Allocator> allocator_;
+  std::shared_ptr<CachingAllocator> allocator_;
   EventClock clock_;
   std::jthread loading_;  // what the first product would wait for
   Communicator communicator_;

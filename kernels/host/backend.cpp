@@ -136,7 +136,7 @@ Result<PreparedMark<HostCall>> prepare_mark() {
 class HostBackend final : public Backend {
  public:
   explicit HostBackend(std::unique_ptr<job::Control> joined)
-      : communicator_(std::move(joined)), allocator_(std::make_shared<host::Allocator>(control().ledger())) {}
+      : communicator_(std::move(joined)), allocator_(make_allocator(control().ledger())) {}
   ~HostBackend() override { leave(); }
 
   std::string name() const override { return "host"; }
@@ -267,8 +267,8 @@ class HostBackend final : public Backend {
   }
 
   Communicator communicator_;
-  std::shared_ptr<host::Allocator> allocator_;  // shared with the storages, which may outlive the backend
-  Topology topology_;                           // one host
+  std::shared_ptr<CachingAllocator> allocator_;  // shared with the storages, which may outlive the backend
+  Topology topology_;                            // one host
 };
 
 }  // namespace

@@ -9,15 +9,66 @@
 
 using namespace peri;
 using namespace peri::kernels;
+using host::make_allocator;
 using job::MemoryLedger;
 
 namespace {
 
-std::shared_ptr<host::Allocator> make_allocator(const std::shared_ptr<job::MemoryLedger>& ledger) {
-  return std::make_shared<host::Allocator>(ledger);
-}
+// Whose freed blocks are in use until `finish`.
+class LateAllocator final : public CachingAllocator {
+ public:
+  LateAllocator()
+      : CachingAllocator({.min_block = Bytes(16),
+                          .page = Bytes(4096),
+                          .max_kept_block = Bytes(1024),
+                          .max_kept = Bytes(2048)}) {}
+  ~LateAllocator() override { free_cached(); }
+  void finish() {
+    for (auto& [data, block] : used_) keep(data, block);
+    used_.clear();
+  }
+  int got = 0, given_back = 0;
+
+ private:
+  Result<std::byte*> get(Block block) override {
+    ++got;
+    return new std::byte[block.bytes.count()];
+  }
+  void give_back(std::byte* data, Block) override {
+    ++given_back;
+    delete[] data;
+  }
+  void retire(std::byte* data, Block block) override { used_.push_back({data, block}); }
+
+  std::vector<std::pair<std::byte*, Block>> used_;
+};
 
 }  // namespace
+
+TEST_CASE("a freed block is handed out again when nobody uses it any more; what is too much goes back") {
+  auto allocator = std::make_shared<LateAllocator>();
+  std::byte* first = (*allocator->allocate(Bytes(1000), Place::device))->data();
+  auto second = *allocator->allocate(Bytes(1000), Place::device);
+  CHECK(second->data() != first);
+  allocator->finish();
+  CHECK((*allocator->allocate(Bytes(1000), Place::host))->data() != first);  // another place
+  auto third = *allocator->allocate(Bytes(1000), Place::device);
+  CHECK(third->data() == first);
+  CHECK(allocator->got == 3);
+  allocator->finish();
+  CHECK(allocator->given_back == 0);
+  second.reset();
+  allocator->finish();  // with the one of the host: as much as is kept
+  third.reset();
+  CHECK(allocator->given_back == 0);
+  allocator->finish();
+  CHECK(allocator->given_back == 1);
+  static_cast<void>(*allocator->allocate(Bytes(1025), Place::device));  // larger than what is kept
+  allocator->finish();
+  CHECK(allocator->given_back == 2);
+  allocator->free_cached();
+  CHECK(allocator->given_back == 4);
+}
 
 TEST_CASE("blocks are aligned, large enough and handed out again") {
   auto ledger = std::make_shared<job::MemoryLedger>();

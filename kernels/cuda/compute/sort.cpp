@@ -35,7 +35,7 @@ class Sort {
   };
   Launch launch(const char* entry, int64_t grid, const Step& step) const {
     Constants constants;
-    constants.add(sorted_.lines).add(sorted_.length).add(sorted_.kept);
+    constants.add(sorted_.lines).add(sorted_.kept);
     constants.add(sorted_.values_stride).add(sorted_.positions_stride).add(sorted_.in_stride);
     constants.add(step.items).add(step.tiles).add(step.from).add(step.to).add(step.size).add(step.distance);
     return {entry, grid, threads(), constants};

@@ -12,7 +12,7 @@ namespace peri::kernels::cuda {
 template <int rank>
 struct Sorting {
   Space<3, rank> lines;  // operands values, positions, in
-  int64_t length, kept;
+  int64_t kept;
   int64_t values_stride, positions_stride, in_stride;
   int64_t items;           // of a line that are left in scratch; in the first launch its elements
   int64_t tiles;           // of a line
