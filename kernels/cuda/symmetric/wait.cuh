@@ -48,17 +48,17 @@ __device__ inline void report_failure(const Watch& watch, Failure why, uint32_t 
   record->state = static_cast<uint32_t>(why);
 }
 
-// Which of the threads that wait look further than their own word. A look reads the clock and host memory. If
-// every thread of a grid looked, the reads would take a millisecond; this rank would be late by as much, its
-// peers would look in turn, and each of the following collectives would take as long. So one thread of those
-// that a warp waits with looks, and the first warp of a block more often than the others: a failure that one
-// thread notices is in `failed`, where all of them see it.
-__device__ inline bool is_looking(int round) {
-  constexpr int kRoundsOfOtherWarps = 32;
-  constexpr uint32_t kWarp = 32;
-  const uint32_t lane = threadIdx.x % kWarp;
-  const bool is_first_of_waiting = lane + 1 == static_cast<uint32_t>(__ffs(static_cast<int>(__activemask())));
-  return is_first_of_waiting && (threadIdx.x < kWarp || round % kRoundsOfOtherWarps == 0);
+// Which of the threads that wait look further than their own word. A look reads the clock and host memory, and
+// reads of host memory queue up: 128 at once take 90 us. If that were longer than what a peer waits before it
+// looks, too, each rank would keep the other: every following collective would be late by as much. So warps
+// take turns, and only the first of the grid looks after every round; of a warp, one thread of those that wait.
+// A failure that one thread notices is in `failed`, where all see it after their next round.
+__device__ inline bool is_looking(unsigned round) {
+  constexpr unsigned kTurns = 256, kWarp = 32;
+  const bool is_first_of_waiting =
+      threadIdx.x % kWarp + 1 == static_cast<unsigned>(__ffs(static_cast<int>(__activemask())));
+  const unsigned warp = (blockIdx.x * blockDim.x + threadIdx.x) / kWarp;
+  return is_first_of_waiting && (warp == 0 || round % kTurns == warp % kTurns);
 }
 
 // Polls until ready() or the bound; false means that it failed. Looks at the clock, at host memory and at
@@ -72,7 +72,7 @@ __device__ bool wait_until(const Watch& watch, uint32_t operation, int peer, Rea
   constexpr unsigned kPauseNs = 100;
   constexpr uint64_t kTellAfter = 1'000'000;  // ns: nobody needs to know of shorter waits
   uint64_t begun = 0;
-  for (int round = 1;; ++round) {
+  for (unsigned round = 1;; ++round) {
     for (int i = 0; i < kPollsPerRound; ++i) {
       if (ready()) return true;
       if (round > 1 || i >= kPollsAtOnce) __nanosleep(kPauseNs);
