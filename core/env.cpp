@@ -81,6 +81,7 @@ Environment read_environment(const std::function<const char*(const char*)>& get)
   env.timeout =
       variables.number<double>("PERI_TIMEOUT", 1e-3, "seconds, at least 0.001").value_or(env.timeout);
   env.threads = variables.number<int>("PERI_THREADS", 0, "a count of threads").value_or(env.threads);
+  env.check = variables.flag("PERI_CHECK").value_or(env.check);
   env.multicast = variables.flag("PERI_MULTICAST").value_or(env.multicast);
   env.p2p = variables.flag("PERI_P2P").value_or(env.p2p);
   env.nccl = variables.text("PERI_NCCL");

@@ -94,6 +94,26 @@ constexpr std::array kSections = {Section{"creation", kCreation}, Section{"point
 
 constexpr const char* kExitCodesTopic = "exit-codes";
 constexpr const char* kEnvironmentTopic = "environment";
+constexpr const char* kCompileTopic = "compile";
+
+constexpr const char* kCompile =
+    R"(peri.compile(f, {policy = ..., group = ..., check = false})
+    The function f, traced once for each signature of its arguments, planned, and replayed from then on.
+    policy       what the planner chooses by: a table
+    group        the ranks that must compile the same; the world if absent
+    check        true: every call is traced again and compared with what was compiled, and stops with the
+                 first line that differs; also PERI_CHECK=1, for all functions
+
+    What f captures may change. At each call the variables that f, and functions in such variables, use from
+    outside are compared with what they were: numbers, strings, booleans, nil, tensors, functions, and which
+    table it is. With another value f is traced and compiled anew; values that come again are not compiled
+    again (the last 8 for each signature are kept). A variable whose tensor is replaced by another of the same
+    type is passed like an argument and compiled once more only. A variable that f sets is set by every call.
+
+    NOT COMPARED: fields of captured tables, globals, metatables, and what functions in such fields capture.
+    They are read when f is traced and then stay as they are, until f is compiled for another signature.
+    Changing a tensor in place (model.w:copy_(new)) is always seen; model.w = new is not. `check` finds it.
+)";
 
 // What core/env.hpp reads, for users; tests/e2e/program/help.lua compares the names.
 constexpr const char* kEnvironment =
@@ -101,6 +121,8 @@ constexpr const char* kEnvironment =
 PERI_THREADS    threads of a rank; default: the cores over the ranks
 PERI_NCCL       the file of NCCL's library; default: the first libnccl.so.2 that is found
 PERI_P2P        0 treats GPUs as if none could reach another's memory, to try NCCL; default 1
+PERI_CHECK      1 traces every call of a compiled function and stops where it no longer does what was
+                compiled, as peri.compile(f, {check = true}); default 0
 PERI_MULTICAST  1 allows NVLink multicast, for the multimem algorithms; default 0. Only on a machine
                 that is yours alone: it can put GPUs out of service that others share. Tests clear
                 it, and benchmarks refuse to start.
@@ -125,6 +147,7 @@ std::string exit_codes() {
 Result<std::string> manual(const std::string& name) {
   if (name == kExitCodesTopic) return exit_codes();
   if (name == kEnvironmentTopic) return kEnvironment;
+  if (name == kCompileTopic) return kCompile;
   const auto op = find_op(name);
   if (!op || info(*op).has(kInternal)) {
     auto near = nearest(name, op_names());
@@ -162,8 +185,8 @@ std::string manual_index() {
     return true;
   });
   return text +
-         "`peri help OP` says more about one. Other pages: `peri help environment`, `peri help "
-         "exit-codes`.\n";
+         "`peri help OP` says more about one. Other pages: `peri help compile`, `peri help environment`, "
+         "`peri help exit-codes`.\n";
 }
 
 }  // namespace peri::commands

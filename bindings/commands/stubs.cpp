@@ -80,6 +80,7 @@ function File:names() end
 ---@class peri.CompileOptions
 ---@field policy? peri.Policy
 ---@field group? peri.Group|integer[] the ranks that must compile the same plan; default: the world
+---@field check? boolean every call is traced again and compared with what was compiled
 
 ---@class peri.Compiled
 ---@overload fun(...): ...

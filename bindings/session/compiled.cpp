@@ -20,23 +20,44 @@ std::vector<std::string> lines_of(const std::string& text) {
   return lines;
 }
 
+size_t first_difference(const std::vector<std::string>& a, const std::vector<std::string>& b) {
+  const auto end = std::min(a.size(), b.size());
+  size_t i = 0;
+  while (i < end && a[i] == b[i]) ++i;
+  return i;
+}
+
+// Why programs differ, perhaps: what the function captures on the group's first and another member.
+void show_captured(Error& error, const Group& group, size_t other, const std::vector<std::string>& a,
+                   const std::vector<std::string>& b) {
+  constexpr int kShown = 4;
+  int shown = 0;
+  for (size_t i = 0; i < std::min(a.size(), b.size()) && shown < kShown; ++i) {
+    if (a[i] == b[i]) continue;
+    error.context.push_back(fmt::format("captured : {} on rank {}, {} on rank {}", a[i], group.ranks[0], b[i],
+                                        group.ranks[other]));
+    ++shown;
+  }
+}
+
 // A difference is an error that names the first differing line on two ranks, not a hang later on.
-Status agree(kernels::Backend& backend, const planner::Plan& plan, const Group& group) {
+Status agree(kernels::Backend& backend, const planner::Plan& plan, const Agreement& agreement) {
+  const Group& group = agreement.group;
   if (group.size() < 2) return {};
   const std::string text = agreement_text(plan);
-  const std::string what = "compile: comparing the ranks' programs";
+  const std::string what = "compile: comparing the ranks' programs" + agreement.reason;
   const auto hashes = PERI_TRY(backend.exchange(group, std::to_string(Hash().mix(text).value()), what));
   if (std::all_of(hashes.begin(), hashes.end(), [&](const std::string& h) { return h == hashes[0]; }))
     return {};
   const auto texts = PERI_TRY(backend.exchange(group, text, what));
+  const auto captured = PERI_TRY(backend.exchange(group, agreement.captured, what));
   // Nobody fails, and thereby ends the others' waits, before all have the texts: so all tell the difference.
   [[maybe_unused]] const auto all_have_them = backend.exchange(group, "", what);
   const auto differs =
       std::find_if(texts.begin(), texts.end(), [&](const std::string& t) { return t != texts[0]; });
   const auto other = static_cast<size_t>(differs - texts.begin());
   const auto a = lines_of(texts[0]), b = lines_of(*differs);
-  size_t i = 0;
-  while (i < a.size() && i < b.size() && a[i] == b[i]) ++i;
+  const size_t i = first_difference(a, b);
   Error error{.code = Code::RankMismatch,
               .message = fmt::format(
                   "compile: ranks traced different programs; the first difference is line {}", i + 1),
@@ -47,6 +68,7 @@ Status agree(kernels::Backend& backend, const planner::Plan& plan, const Group& 
   };
   show(group.ranks[0], a);
   show(group.ranks[other], b);
+  show_captured(error, group, other, lines_of(captured[0]), lines_of(captured[other]));
   error.hint =
       "every rank must trace the same operations; what depends on the rank goes into the arguments, or "
       "through peri.shard";
@@ -56,7 +78,7 @@ Status agree(kernels::Backend& backend, const planner::Plan& plan, const Group& 
 }  // namespace
 
 Result<CompiledProgram> compile(Session& session, Graph graph, std::vector<kernels::Tensor> constants,
-                                const planner::Policy& policy, const Group& agreement) {
+                                const planner::Policy& policy, const Agreement& agreement) {
   const auto start = std::chrono::steady_clock::now();
   const CompileOptions& options = session.compile_options();
   planner::Policy effective = policy;

@@ -20,9 +20,18 @@ struct CompiledProgram {
   std::string explain() const;
 };
 
-// Plans `graph`, agrees with the other members of `agreement` that all compile the same, and prepares it to
-// run. Collective over `agreement`.
+// Who must compile the same.
+struct Agreement {
+  Group group;
+  // Behind the name of what the ranks do, where errors of waiting ranks show it: why it is compiled again.
+  std::string reason;
+  // What the function captures, a line each, to explain why programs differ.
+  std::string captured;
+};
+
+// Plans `graph`, agrees with the other members of the group that all compile the same, and prepares it to
+// run. Collective over the group.
 Result<CompiledProgram> compile(Session& session, Graph graph, std::vector<kernels::Tensor> constants,
-                                const planner::Policy& policy, const Group& agreement);
+                                const planner::Policy& policy, const Agreement& agreement);
 
 }  // namespace peri::session

@@ -27,6 +27,7 @@ TEST_CASE("an empty environment gives the defaults") {
   CHECK(!env.rank);
   CHECK(!env.allows_multicast());
   CHECK(env.p2p);
+  CHECK(!env.check);
   CHECK(!env.nccl);
   CHECK(env.malformed.empty());
 }
@@ -38,6 +39,7 @@ TEST_CASE("values are read") {
                                 {"PERI_TIMEOUT", "2.5"},
                                 {"PERI_THREADS", "3"},
                                 {"PERI_P2P", "0"},
+                                {"PERI_CHECK", "1"},
                                 {"PERI_TIMELINE", "5"},
                                 {"PERI_NCCL", "/opt/libnccl.so.2"},
                                 {"SLURM_PROCID", "7"},
@@ -50,6 +52,7 @@ TEST_CASE("values are read") {
   CHECK(env.timeout == 2.5);
   CHECK(env.threads == 3);
   CHECK(!env.p2p);
+  CHECK(env.check);
   CHECK(env.timeline == 5);
   CHECK(env.nccl == "/opt/libnccl.so.2");
   CHECK(env.slurm_rank == "7");
