@@ -71,30 +71,34 @@ bool make_metatable(lua_State* L) {
   return true;
 }
 
+// What a userdata of ours holds. The tag says so, not the metatable: debug.setmetatable may give that to any
+// userdata.
+template <class T>
+struct Box {
+  const void* tag;  // &T::kLuaName; nullptr once it is finalised
+  T object;
+};
+
 // Full userdata with T's metatable.
 template <class T, class... Args>
 T& push(lua_State* L, Args&&... args) {
-  void* memory = lua_newuserdata(L, sizeof(T));
-  T* object = new (memory) T{std::forward<Args>(args)...};
+  void* memory = lua_newuserdata(L, sizeof(Box<T>));
+  auto* box = new (memory) Box<T>{&T::kLuaName, T{std::forward<Args>(args)...}};
   push_metatable<T>(L);
   lua_setmetatable(L, -2);
-  return *object;
+  return box->object;
 }
 template <class T>
 T* test(lua_State* L, int index) {
-  void* memory = lua_touserdata(L, index);
-  if (!memory || !lua_getmetatable(L, index)) return nullptr;
-  push_metatable<T>(L);
-  const bool same = lua_rawequal(L, -1, -2) != 0;
-  lua_pop(L, 2);
-  return same ? static_cast<T*>(memory) : nullptr;
+  if (lua_type(L, index) != LUA_TUSERDATA || lua_objlen(L, index) != sizeof(Box<T>)) return nullptr;
+  auto* box = static_cast<Box<T>*>(lua_touserdata(L, index));
+  return box->tag == &T::kLuaName ? &box->object : nullptr;
 }
 template <class T>
 int collect(lua_State* L) {
   if (T* object = test<T>(L, 1)) {
+    static_cast<Box<T>*>(lua_touserdata(L, 1))->tag = nullptr;
     object->~T();
-    lua_pushnil(L);
-    lua_setmetatable(L, 1);  // a finalised object is no longer a T
   }
   return 0;
 }

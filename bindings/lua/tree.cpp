@@ -172,14 +172,11 @@ const Allocator& allocator_of(const session::ScriptValue& v) {
 template <class Leaf>
 class Matcher {
  public:
-  // Leaves the tensors' metatable on the stack: looking it up for each of them would take most of the time.
   Matcher(lua_State* state, const std::vector<Leaf>& leaves, std::vector<const kernels::Tensor*>& tensors)
-      : lua_(state), leaves_(leaves), tensors_(tensors) {
-    push_metatable<LuaTensor>(lua_);
-    metatable_ = lua_gettop(lua_);
+      : lua_(state), top_(lua_gettop(state)), leaves_(leaves), tensors_(tensors) {
     tensors_.resize(leaves.size());
   }
-  ~Matcher() { lua_settop(lua_, metatable_ - 1); }
+  ~Matcher() { lua_settop(lua_, top_); }
   Matcher(const Matcher&) = delete;
 
   // Leaves the stack as it was, except where it finds a difference.
@@ -208,10 +205,9 @@ class Matcher {
 
  private:
   bool matches_tensor(int index, size_t leaf) {
-    if (lua_type(lua_, index) != LUA_TUSERDATA || !lua_getmetatable(lua_, index)) return false;
-    if (!lua_rawequal(lua_, -1, metatable_)) return false;
-    lua_pop(lua_, 1);
-    const auto& value = static_cast<const LuaTensor*>(lua_touserdata(lua_, index))->value;
+    const auto* tensor = test<LuaTensor>(lua_, index);
+    if (!tensor) return false;
+    const session::ScriptValue& value = tensor->value;
     if (value.is_symbol() || value.type() != leaves_[leaf].type) return false;
     if (value.tensor().storage->allocator() != leaves_[leaf].allocator) return false;
     tensors_[leaf] = &value.tensor();
@@ -250,9 +246,9 @@ class Matcher {
   }
 
   lua_State* lua_;
+  int top_;
   const std::vector<Leaf>& leaves_;
   std::vector<const kernels::Tensor*>& tensors_;
-  int metatable_ = 0;
 };
 
 }  // namespace

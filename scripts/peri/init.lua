@@ -3,9 +3,24 @@
 local peri = require "peri.core"
 local methods = peri.methods
 
+-- A dimension of `count`, 1-based; from -1 at the last. Errors name the caller's line.
+local function position(name, what, dim, count)
+  if type(dim) ~= "number" or dim % 1 ~= 0 then
+    error(string.format("%s: %s must be a whole number, not %s", name, what, tostring(dim)), 3)
+  end
+  if dim == 0 or math.abs(dim) > count then
+    local range = "it counts to %d from 1, or from -1 at the last"
+    error(string.format("%s: %s %d is out of range: " .. range, name, what, dim, count), 3)
+  end
+  return dim < 0 and count + 1 + dim or dim
+end
+
 -- x:chunk(n, dim): n equal parts along one dimension (the last may be smaller), as a table.
 function peri.chunk(x, n, dim)
-  dim = dim or 1
+  dim = position("chunk", "dim", dim or 1, x:dim())
+  if type(n) ~= "number" or n < 1 or n % 1 ~= 0 then
+    error("chunk: n must be a positive whole number, not " .. tostring(n), 2)
+  end
   local size = x:size(dim)
   local step = math.max(math.ceil(size / n), 1)
   local parts = {}
@@ -17,7 +32,7 @@ end
 
 -- x:select(dim, i): position i of one dimension, which goes away.
 function peri.select(x, dim, i)
-  if dim < 0 then dim = x:dim() + 1 + dim end
+  dim = position("select", "dim", dim, x:dim())
   local shape = x:shape()
   table.remove(shape, dim)
   return x:slice(dim, i, i):reshape(shape)
@@ -26,7 +41,7 @@ end
 -- x:unsqueeze(dim): a new dimension of size 1 at dim.
 function peri.unsqueeze(x, dim)
   local shape = x:shape()
-  if dim < 0 then dim = #shape + 2 + dim end
+  dim = position("unsqueeze", "dim", dim, #shape + 1)
   table.insert(shape, dim, 1)
   return x:reshape(shape)
 end
@@ -34,7 +49,7 @@ end
 -- x:squeeze(dim): without that dimension, if its size is 1; without dim, without all such.
 function peri.squeeze(x, dim)
   local shape = {}
-  if dim and dim < 0 then dim = x:dim() + 1 + dim end
+  dim = dim and position("squeeze", "dim", dim, x:dim())
   for i, size in ipairs(x:shape()) do
     if size ~= 1 or (dim and dim ~= i) then shape[#shape + 1] = size end
   end
@@ -44,8 +59,10 @@ end
 -- x:flatten(first, last): the dimensions first to last joined into one.
 function peri.flatten(x, first, last)
   local old, shape = x:shape(), {}
-  first, last = first or 1, last or #old
-  if last < 0 then last = #old + 1 + last end
+  if #old == 0 then return x:reshape { 1 } end
+  first = position("flatten", "first", first or 1, #old)
+  last = position("flatten", "last", last or -1, #old)
+  if first > last then error(string.format("flatten: dim %d comes after dim %d", first, last), 2) end
   local joined = 1
   for i, size in ipairs(old) do
     if i < first or i > last then

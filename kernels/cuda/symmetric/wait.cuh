@@ -48,11 +48,11 @@ __device__ inline void report_failure(const Watch& watch, Failure why, uint32_t 
   record->state = static_cast<uint32_t>(why);
 }
 
-// Which of the threads that wait look further than their own word. A look reads the clock and host memory, and
-// reads of host memory queue up: 128 at once take 90 us. If that were longer than what a peer waits before it
-// looks, too, each rank would keep the other: every following collective would be late by as much. So warps
-// take turns, and only the first of the grid looks after every round; of a warp, one thread of those that wait.
-// A failure that one thread notices is in `failed`, where all see it after their next round.
+// Which of the threads that wait look further than their own word. A look reads the clock and host memory,
+// and reads of host memory queue up: 128 at once take 90 us. If that were longer than what a peer waits
+// before it looks, too, each rank would keep the other: every following collective would be late by as much.
+// So warps take turns, and only the first of the grid looks after every round; of a warp, one thread of those
+// that wait. A failure that one thread notices is in `failed`, where all see it after their next round.
 __device__ inline bool is_looking(unsigned round) {
   constexpr unsigned kTurns = 256, kWarp = 32;
   const bool is_first_of_waiting =
