@@ -3,7 +3,9 @@
 
 #include <cstddef>
 #include <memory>
+#include <span>
 #include <utility>
+#include <vector>
 
 #include "core/ops/kernel.hpp"
 #include "core/types/group.hpp"
@@ -67,6 +69,16 @@ struct Operand {
 };
 inline Operand operand_of(const Tensor& t) {
   return {t.data(), {t.type.dtype, {t.view.shape, t.view.strides, {}}}};
+}
+inline std::vector<OperandType> types_of(std::span<const Operand> operands) {
+  std::vector<OperandType> types;
+  for (const Operand& operand : operands) types.push_back(operand.type);
+  return types;
+}
+inline std::vector<std::byte*> addresses_of(std::span<const Operand> operands) {
+  std::vector<std::byte*> addresses;
+  for (const Operand& operand : operands) addresses.push_back(operand.data);
+  return addresses;
 }
 
 }  // namespace peri::kernels

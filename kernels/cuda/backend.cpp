@@ -6,7 +6,6 @@
 // copy to the host, by an exchange, or by the first call after it was noticed (monitor.hpp).
 #include <fmt/format.h>
 
-#include <cstring>
 #include <thread>
 
 #include "core/env.hpp"
@@ -18,8 +17,8 @@
 #include "kernels/cuda/matmul/matmul.hpp"
 #include "kernels/cuda/memory/memory.hpp"
 #include "kernels/cuda/symmetric/symmetric_memory.hpp"
+#include "kernels/job_backend.hpp"
 #include "kernels/plugin/plugin_entry.hpp"
-#include "kernels/prepare_steps.hpp"
 
 namespace peri::kernels::cuda {
 namespace {
@@ -38,9 +37,10 @@ class KernelCall final : public StreamCall {
  public:
   KernelCall(std::shared_ptr<const Kernel> kernel, cudaStream_t stream, std::span<const Operand> inputs,
              std::span<const Operand> outputs)
-      : kernel_(std::move(kernel)), stream_(stream) {
-    for (const Operand& operand : inputs) inputs_.push_back(operand.data);
-    for (const Operand& operand : outputs) outputs_.push_back(operand.data);
+      : kernel_(std::move(kernel)),
+        stream_(stream),
+        inputs_(addresses_of(inputs)),
+        outputs_(addresses_of(outputs)) {
     if (const int early = kernel_->early_operand(); early >= 0)
       early_ = memory_of(inputs[static_cast<size_t>(early)]);
   }
@@ -76,16 +76,12 @@ class MemoryCopy final : public StreamCall {
   cudaStream_t stream_;
 };
 
-class CudaRecording final : public Recording {
+class CudaRecording final : public PreparedRecording<StreamCall> {
  public:
   CudaRecording(PreparedSteps<StreamCall> prepared, size_t steps, std::shared_ptr<Device> device,
                 uint32_t generation)
-      : calls_(std::move(prepared.calls)),
-        marks_(std::move(prepared.marks)),
-        steps_(static_cast<int>(steps)),
-        device_(std::move(device)),
-        generation_(generation) {
-    for (const auto& call : calls_) {
+      : PreparedRecording(std::move(prepared), steps, generation), device_(std::move(device)) {
+    for (const auto& call : calls()) {
       if (!operation_) operation_ = call->operation();
       if (!nccl_work_) nccl_work_ = call->nccl_work();
     }
@@ -96,24 +92,21 @@ class CudaRecording final : public Recording {
       if (graph) cudaGraphExecDestroy(graph);
     });
   }
-  int step_count() const override { return steps_; }
-  std::span<const std::unique_ptr<Mark>> marks() const override { return marks_; }
   void move(std::span<std::byte* const>) override { PERI_CHECK(false, "a graph's addresses are fixed"); }
-  uint32_t generation() const { return generation_; }
   // Its first collective, which stands for it when peers ask what this rank is doing.
   const job::Operation* operation() const { return operation_; }
   const std::shared_ptr<const NcclWork>& nccl_work() const { return nccl_work_; }
 
   Status instantiate() {
-    for (size_t i = 1; i < calls_.size(); ++i)
-      if (const auto early = calls_[i]->early_operand();
-          !early.empty() && calls_[i - 1]->let_next_begin(early))
-        calls_[i]->begin_early();
+    for (size_t i = 1; i < calls().size(); ++i)
+      if (const auto early = calls()[i]->early_operand();
+          !early.empty() && calls()[i - 1]->let_next_begin(early))
+        calls()[i]->begin_early();
     cudaStream_t stream = device_->stream();
     // Relaxed: what other threads ask of CUDA meanwhile does not matter to this capture.
     PERI_TRY(check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeRelaxed), "begin_capture"));
     Status enqueued;
-    for (const auto& call : calls_)
+    for (const auto& call : calls())
       if (enqueued) enqueued = call->enqueue();
     cudaGraph_t graph = nullptr;
     Status ended = check(cudaStreamEndCapture(stream, &graph), "end_capture");
@@ -125,61 +118,27 @@ class CudaRecording final : public Recording {
   Status launch() const { return check(cudaGraphLaunch(graph_, device_->stream()), "replay"); }
 
  private:
-  std::vector<std::unique_ptr<StreamCall>> calls_;  // they keep the kernels
-  std::vector<std::unique_ptr<Mark>> marks_;
-  int steps_;
   std::shared_ptr<Device> device_;
-  uint32_t generation_;
   const job::Operation* operation_ = nullptr;
   std::shared_ptr<const NcclWork> nccl_work_;  // of its first call of NCCL, shared with what is issued
   cudaGraphExec_t graph_ = nullptr;
 };
 
-class CudaBackend final : public Backend {
+class CudaBackend final : public JobBackend {
  public:
-  CudaBackend(std::unique_ptr<job::Control> control, std::shared_ptr<Device> device,
+  CudaBackend(std::unique_ptr<job::Control> control, const std::shared_ptr<Device>& device,
               std::unique_ptr<Monitor> monitor, Peers peers, std::jthread loading)
-      : control_(std::move(control)),
-        device_(std::move(device)),
+      : JobBackend(std::move(control), make_allocator(device)),
+        device_(device),
         monitor_(std::move(monitor)),
-        allocator_(make_allocator(device_)),
-        clock_(device_),
+        clock_(device),
         loading_(std::move(loading)),
-        communicator_(*control_, *monitor_, device_, std::move(peers)) {}
+        communicator_(this->control(), blocks(), *monitor_, device, std::move(peers)) {}
   ~CudaBackend() override { leave(); }
 
   std::string name() const override { return "cuda"; }
-  const JobOptions& job() const override { return control_->options(); }
   std::string device_name() const override { return fmt::format("GPU {}", device_->index()); }
   const Topology& topology() const override { return communicator_.peers().topology(); }
-
-  Result<std::shared_ptr<Storage>> allocate(Bytes bytes, Place place) override {
-    return allocator_->allocate(bytes, place);
-  }
-
-  Result<std::shared_ptr<Storage>> allocate_symmetric(Bytes bytes, const Group& group) override {
-    PERI_TRY(check_usable());
-    GroupContext* context = PERI_TRY(communicator_.context(group));
-    job::Operation operation(
-        fmt::format("allocate_symmetric of {} bytes over {}", bytes.count(), group.to_string()), {});
-    PERI_TRY(communicator_.peers().check_memory(group, operation));
-    control_->enter(operation);
-    auto allocate = [&] {
-      return cuda::allocate_symmetric(*context, communicator_.blocks(), bytes, operation);
-    };
-    auto made = allocate();
-    if (made || made.error().code != Code::OutOfMemory) return made;
-    allocator_->free_cached();  // all members are told of it alike, and try again
-    return allocate();
-  }
-
-  const Group* symmetric_group(const std::byte* address) const override {
-    const SymmetricMemory* memory = communicator_.blocks()->find(address);
-    return memory ? &memory->group() : nullptr;
-  }
-  SymmetricMemory* symmetric_memory(const Storage& storage) const override {
-    return communicator_.blocks()->find(storage.data());
-  }
 
   Status launch(const KernelSpec& spec, std::span<const Operand> inputs,
                 std::span<const Operand> outputs) override {
@@ -223,12 +182,10 @@ class CudaBackend final : public Backend {
 
   Status replay(const Recording& recording) override {
     PERI_TRY(check_usable());
-    auto* ours = dynamic_cast<const CudaRecording*>(&recording);
-    if (!ours) return fail(Code::InvalidArgument, "the recording was made by another backend");
-    if (ours->generation() != generation()) return fail(Code::InvalidArgument, kOutdatedRecording);
+    const CudaRecording* ours = PERI_TRY(check_recording<CudaRecording>(recording));
     if (ours->operation()) {
       PERI_TRY(monitor_->can_communicate(*ours->operation()));
-      control_->enter(*ours->operation());
+      control().enter(*ours->operation());
     }
     return communicator_.issue(ours->nccl_work(), [&] { return ours->launch(); });
   }
@@ -253,45 +210,34 @@ class CudaBackend final : public Backend {
     return result;
   }
 
-  Result<std::vector<std::string>> exchange(const Group& group, const std::string& text,
-                                            const std::string& what) override {
-    PERI_TRY(check_usable());
-    PERI_TRY(check_group(group, control_->rank(), control_->options().world_size));
-    PERI_TRY(synchronize());
-    job::Operation operation(what, {});
-    control_->enter(operation);
-    return control_->exchange(group, text, operation);
-  }
-
-  std::atomic<bool>& interrupt_flag() override { return control_->interrupt_flag(); }
-  void abort(const Error& cause) override { control_->abort(cause); }
-  uint32_t generation() const override { return control_->generation(); }
-  Status recover() override {
-    if (control_->has_left()) return fail(Code::InvalidArgument, "this rank has left the job");
-    return communicator_.recover();
-  }
-
   void leave() override {
-    if (control_->has_left()) return;
+    if (control().has_left()) return;
     if (loading_.joinable()) loading_.join();
     static_cast<void>(device_->finish());  // what peers still wait for is on its way
     communicator_.close();
     monitor_->stop();
-    control_->leave();
+    control().leave();
   }
 
  private:
-  Status check_usable() {
-    if (control_->has_left()) return fail(Code::InvalidArgument, "this rank has left the job");
+  Status check_usable() const override {
+    PERI_TRY(JobBackend::check_usable());
     return monitor_->has_failure() ? monitor_->synchronize() : Status{};
   }
+  Result<std::unique_ptr<SymmetricMemory>> make_symmetric_memory(Bytes bytes, const Group& group,
+                                                                 const job::Operation& operation) override {
+    PERI_TRY(communicator_.peers().check_memory(group, operation));
+    GroupContext* context = PERI_TRY(communicator_.context(group));
+    auto made = cuda::make_symmetric_memory(*context, bytes, operation);
+    if (made || made.error().code != Code::OutOfMemory) return made;
+    allocator().free_cached();  // all members are told of it alike, and try again
+    return cuda::make_symmetric_memory(*context, bytes, operation);
+  }
+  Status begin_generation() override { return communicator_.recover(); }
 
   Result<std::unique_ptr<StreamCall>> prepare_launch(const KernelSpec& spec, std::span<const Operand> inputs,
                                                      std::span<const Operand> outputs) {
-    std::vector<OperandType> input_types, output_types;
-    for (const Operand& operand : inputs) input_types.push_back(operand.type);
-    for (const Operand& operand : outputs) output_types.push_back(operand.type);
-    auto kernel = PERI_TRY(compile_kernel(spec, input_types, output_types));
+    auto kernel = PERI_TRY(compile_kernel(spec, types_of(inputs), types_of(outputs)));
     return std::make_unique<KernelCall>(std::move(kernel), device_->stream(), inputs, outputs);
   }
 
@@ -320,14 +266,8 @@ class CudaBackend final : public Backend {
     return communicator_.issue(call->nccl_work(), [&] { return call->enqueue(); });
   }
 
-  Place place_of(const std::byte* address) const {
-    return symmetric_group(address) ? Place::device : allocator_->place_of(address);
-  }
-
-  std::unique_ptr<job::Control> control_;
   std::shared_ptr<Device> device_;  // shared with storages and recordings, which may outlive the backend
   std::unique_ptr<Monitor> monitor_;
-  std::shared_ptr<CachingAllocator> allocator_;
   EventClock clock_;
   std::jthread loading_;  // what the first product would wait for
   Communicator communicator_;
@@ -340,8 +280,8 @@ Result<std::unique_ptr<Backend>> create(const JobOptions& options) {
   auto control = PERI_TRY(job::Control::join(options));
   auto monitor = PERI_TRY(Monitor::start(*control, device));
   Peers peers = PERI_TRY(Peers::meet(*control, *device));
-  return std::make_unique<CudaBackend>(std::move(control), std::move(device), std::move(monitor),
-                                       std::move(peers), std::move(loading));
+  return std::make_unique<CudaBackend>(std::move(control), device, std::move(monitor), std::move(peers),
+                                       std::move(loading));
 }
 
 }  // namespace

@@ -1,14 +1,9 @@
 // The host backend: memory, kernels and collectives behind the contract of kernels/backend.hpp. Every call is
 // first prepared, then run at once or kept by a recording; so eager calls and replays go the same way.
-#include <fmt/format.h>
-
-#include <cstring>
-
-#include "kernels/backend.hpp"
 #include "kernels/host/collectives/collective.hpp"
 #include "kernels/host/compute/kernel.hpp"
 #include "kernels/host/memory.hpp"
-#include "kernels/prepare_steps.hpp"
+#include "kernels/job_backend.hpp"
 
 namespace peri::kernels::host {
 namespace {
@@ -17,10 +12,7 @@ class KernelCall final : public HostCall {
  public:
   KernelCall(std::shared_ptr<const Kernel> kernel, std::span<const Operand> inputs,
              std::span<const Operand> outputs)
-      : kernel_(std::move(kernel)) {
-    for (const Operand& operand : inputs) inputs_.push_back(operand.data);
-    for (const Operand& operand : outputs) outputs_.push_back(operand.data);
-  }
+      : kernel_(std::move(kernel)), inputs_(addresses_of(inputs)), outputs_(addresses_of(outputs)) {}
   Status run() override {
     kernel_->run(inputs_, outputs_);
     return {};
@@ -94,33 +86,20 @@ class Followers {
   std::vector<Block> blocks_;
 };
 
-class HostRecording final : public Recording {
+class HostRecording final : public PreparedRecording<HostCall> {
  public:
   HostRecording(PreparedSteps<HostCall> prepared, Followers followers, size_t steps, uint32_t generation)
-      : prepared_(std::move(prepared)),
-        followers_(std::move(followers)),
-        steps_(static_cast<int>(steps)),
-        generation_(generation) {}
-  int step_count() const override { return steps_; }
-  std::span<const std::unique_ptr<Mark>> marks() const override { return prepared_.marks; }
+      : PreparedRecording(std::move(prepared), steps, generation), followers_(std::move(followers)) {}
   void move(std::span<std::byte* const> blocks) override { followers_.move(blocks); }
-  std::span<const std::unique_ptr<HostCall>> calls() const { return prepared_.calls; }
-  uint32_t generation() const { return generation_; }
 
  private:
-  PreparedSteps<HostCall> prepared_;
   Followers followers_;
-  int steps_;
-  uint32_t generation_;
 };
 
 Result<std::unique_ptr<HostCall>> prepare_launch(const KernelSpec& spec, std::span<const Operand> inputs,
                                                  std::span<const Operand> outputs) {
-  std::vector<OperandType> input_types, output_types;
-  for (const Operand& operand : inputs) input_types.push_back(operand.type);
-  for (const Operand& operand : outputs) output_types.push_back(operand.type);
-  return std::make_unique<KernelCall>(PERI_TRY(compile_kernel(spec, input_types, output_types)), inputs,
-                                      outputs);
+  auto kernel = PERI_TRY(compile_kernel(spec, types_of(inputs), types_of(outputs)));
+  return std::make_unique<KernelCall>(std::move(kernel), inputs, outputs);
 }
 
 Result<std::unique_ptr<HostCall>> prepare_copy(const Operand& from, const Operand& to) {
@@ -133,38 +112,15 @@ Result<PreparedMark<HostCall>> prepare_mark() {
   return PreparedMark<HostCall>{std::make_unique<HostMark>(std::move(passed)), std::move(call)};
 }
 
-class HostBackend final : public Backend {
+class HostBackend final : public JobBackend {
  public:
-  explicit HostBackend(std::unique_ptr<job::Control> joined)
-      : communicator_(std::move(joined)), allocator_(make_allocator(control().ledger())) {}
+  HostBackend(std::unique_ptr<job::Control> control, std::shared_ptr<CachingAllocator> allocator)
+      : JobBackend(std::move(control), std::move(allocator)), communicator_(this->control(), blocks()) {}
   ~HostBackend() override { leave(); }
 
   std::string name() const override { return "host"; }
-  const JobOptions& job() const override { return control().options(); }
   std::string device_name() const override { return "host"; }
   const Topology& topology() const override { return topology_; }
-
-  Result<std::shared_ptr<Storage>> allocate(Bytes bytes, Place place) override {
-    return allocator_->allocate(bytes, place);
-  }
-
-  Result<std::shared_ptr<Storage>> allocate_symmetric(Bytes bytes, const Group& group) override {
-    PERI_TRY(check_present());
-    GroupContext* context = PERI_TRY(communicator_.context(group));
-    job::Operation operation(
-        fmt::format("allocate_symmetric of {} bytes over {}", bytes.count(), group.to_string()), {});
-    control().enter(operation);
-    return host::allocate_symmetric(*context, communicator_.blocks(), bytes, operation);
-  }
-
-  const Group* symmetric_group(const std::byte* address) const override {
-    const SymmetricMemory* memory = communicator_.blocks()->find(address);
-    return memory ? &memory->group() : nullptr;
-  }
-
-  SymmetricMemory* symmetric_memory(const Storage& storage) const override {
-    return communicator_.blocks()->find(storage.data());
-  }
 
   Status launch(const KernelSpec& spec, std::span<const Operand> inputs,
                 std::span<const Operand> outputs) override {
@@ -173,7 +129,7 @@ class HostBackend final : public Backend {
 
   Status collective(const CollectiveSpec& spec, std::span<const Operand> inputs,
                     std::span<const Operand> outputs) override {
-    PERI_TRY(check_present());
+    PERI_TRY(check_usable());
     return PERI_TRY(prepare_collective(communicator_, spec, inputs, outputs))->run();
   }
 
@@ -182,7 +138,7 @@ class HostBackend final : public Backend {
   }
 
   Result<std::unique_ptr<Recording>> prepare(std::span<const ProgramStep> steps, Marks marks) override {
-    PERI_TRY(check_present());
+    PERI_TRY(check_usable());
     using Prepared = Result<std::unique_ptr<HostCall>>;
     Followers followers;
     const auto following = [&](Prepared call, std::span<const Operand> inputs,
@@ -209,10 +165,8 @@ class HostBackend final : public Backend {
   }
 
   Status replay(const Recording& recording) override {
-    PERI_TRY(check_present());
-    auto* ours = dynamic_cast<const HostRecording*>(&recording);
-    if (!ours) return fail(Code::InvalidArgument, "the recording was made by another backend");
-    if (ours->generation() != generation()) return fail(Code::InvalidArgument, kOutdatedRecording);
+    PERI_TRY(check_usable());
+    const HostRecording* ours = PERI_TRY(check_recording<HostRecording>(recording));
     for (const auto& call : ours->calls()) PERI_TRY(call->run());
     return {};
   }
@@ -236,39 +190,17 @@ class HostBackend final : public Backend {
     return result;
   }
 
-  Result<std::vector<std::string>> exchange(const Group& group, const std::string& text,
-                                            const std::string& what) override {
-    PERI_TRY(check_present());
-    PERI_TRY(communicator_.context(group));
-    job::Operation operation(what, {});
-    control().enter(operation);
-    return control().exchange(group, text, operation);
-  }
-
-  std::atomic<bool>& interrupt_flag() override { return control().interrupt_flag(); }
-  void abort(const Error& cause) override { control().abort(cause); }
-  uint32_t generation() const override { return control().generation(); }
-  Status recover() override {
-    PERI_TRY(check_present());
-    return communicator_.recover();
-  }
   void leave() override { control().leave(); }
 
  private:
-  job::Control& control() const { return communicator_.control(); }
-
-  Status check_present() const {
-    if (control().has_left()) return fail(Code::InvalidArgument, "this rank has left the job");
-    return {};
+  Result<std::unique_ptr<SymmetricMemory>> make_symmetric_memory(Bytes bytes, const Group& group,
+                                                                 const job::Operation& operation) override {
+    return host::make_symmetric_memory(*PERI_TRY(communicator_.context(group)), bytes, operation);
   }
-
-  Place place_of(const std::byte* address) const {
-    return symmetric_group(address) ? Place::device : allocator_->place_of(address);
-  }
+  Status begin_generation() override { return communicator_.recover(); }
 
   Communicator communicator_;
-  std::shared_ptr<CachingAllocator> allocator_;  // shared with the storages, which may outlive the backend
-  Topology topology_;                            // one host
+  Topology topology_;  // one host
 };
 
 }  // namespace
@@ -278,7 +210,9 @@ namespace peri::kernels {
 
 Result<std::unique_ptr<Backend>> create_host_backend(const JobOptions& options) {
   host::set_thread_count(options.threads);
-  return std::make_unique<host::HostBackend>(PERI_TRY(job::Control::join(options)));
+  auto control = PERI_TRY(job::Control::join(options));
+  auto allocator = host::make_allocator(control->ledger());
+  return std::make_unique<host::HostBackend>(std::move(control), std::move(allocator));
 }
 
 }  // namespace peri::kernels

@@ -3,6 +3,25 @@
 #include <algorithm>
 
 namespace peri::kernels {
+namespace {
+
+class SymmetricStorage final : public Storage {
+ public:
+  SymmetricStorage(std::unique_ptr<SymmetricMemory> memory, std::shared_ptr<SymmetricBlocks> blocks)
+      : Storage(memory->buffer(memory->index()), memory->bytes(), Place::device,
+                SymmetricAllocator{memory->group()}),
+        memory_(std::move(memory)),
+        blocks_(std::move(blocks)) {
+    blocks_->insert(*memory_);
+  }
+  ~SymmetricStorage() override { blocks_->erase(*memory_); }
+
+ private:
+  std::unique_ptr<SymmetricMemory> memory_;
+  std::shared_ptr<SymmetricBlocks> blocks_;
+};
+
+}  // namespace
 
 SymmetricMemory* SymmetricBlocks::find(const std::byte* address) const {
   std::lock_guard lock(mutex_);
@@ -20,6 +39,11 @@ void SymmetricBlocks::insert(SymmetricMemory& memory) {
 void SymmetricBlocks::erase(const SymmetricMemory& memory) {
   std::lock_guard lock(mutex_);
   blocks_.erase(memory.buffer(memory.index()));
+}
+
+std::shared_ptr<Storage> symmetric_storage(std::unique_ptr<SymmetricMemory> memory,
+                                           std::shared_ptr<SymmetricBlocks> blocks) {
+  return std::make_shared<SymmetricStorage>(std::move(memory), std::move(blocks));
 }
 
 }  // namespace peri::kernels

@@ -1,10 +1,12 @@
-// Which symmetric memory of this rank an address lies in, on every backend.
+// Which symmetric memory of this rank an address lies in, and its storage, on every backend.
 #pragma once
 
 #include <map>
+#include <memory>
 #include <mutex>
 
 #include "kernels/symmetric/symmetric_memory.hpp"
+#include "kernels/tensor.hpp"
 
 namespace peri::kernels {
 
@@ -21,5 +23,9 @@ class SymmetricBlocks {
   mutable std::mutex mutex_;
   std::map<const std::byte*, SymmetricMemory*> blocks_;
 };
+
+// Owns the memory, which is found in `blocks` as long.
+std::shared_ptr<Storage> symmetric_storage(std::unique_ptr<SymmetricMemory> memory,
+                                           std::shared_ptr<SymmetricBlocks> blocks);
 
 }  // namespace peri::kernels

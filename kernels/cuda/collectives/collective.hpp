@@ -38,8 +38,13 @@ class StreamCall {
 // What a rank shares with its peers: the groups' contexts and the pairs' channels, made when first used.
 class Communicator {
  public:
-  Communicator(job::Control& control, Monitor& monitor, std::shared_ptr<Device> device, Peers peers)
-      : control_(control), monitor_(monitor), device_(std::move(device)), peers_(std::move(peers)) {}
+  Communicator(job::Control& control, std::shared_ptr<SymmetricBlocks> blocks, Monitor& monitor,
+               std::shared_ptr<Device> device, Peers peers)
+      : control_(control),
+        blocks_(std::move(blocks)),
+        monitor_(monitor),
+        device_(std::move(device)),
+        peers_(std::move(peers)) {}
   job::Control& control() const { return control_; }
   Monitor& monitor() const { return monitor_; }
   const std::shared_ptr<Device>& device() const { return device_; }
@@ -62,11 +67,11 @@ class Communicator {
 
  private:
   job::Control& control_;
+  std::shared_ptr<SymmetricBlocks> blocks_;
   Monitor& monitor_;
   std::shared_ptr<Device> device_;
   Peers peers_;
   std::unique_ptr<Nccl> nccl_;  // made when first used
-  std::shared_ptr<SymmetricBlocks> blocks_ = std::make_shared<SymmetricBlocks>();
   job::GroupTable<GroupContext> contexts_;
   std::map<std::tuple<Group, int, int>, std::unique_ptr<Channel>> channels_;
 };

@@ -2,8 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <limits>
-
 #include "kernels/cuda/collectives/collective.hpp"
 #include "kernels/cuda/collectives/launch.hpp"
 
@@ -60,37 +58,13 @@ Status CudaSymmetricMemory::fill(std::byte* to, uint32_t value, int64_t count) {
   return check(launch_memset32(to, value, count, context_.device()->stream()), "memset32");
 }
 
-namespace {
-
-class SymmetricStorage final : public Storage {
- public:
-  SymmetricStorage(std::unique_ptr<CudaSymmetricMemory> memory, std::shared_ptr<SymmetricBlocks> known)
-      : Storage(memory->buffer(memory->index()), memory->bytes(), Place::device,
-                SymmetricAllocator{memory->group()}),
-        memory_(std::move(memory)),
-        known_(std::move(known)) {
-    known_->insert(*memory_);
-  }
-  ~SymmetricStorage() override { known_->erase(*memory_); }
-
- private:
-  std::unique_ptr<CudaSymmetricMemory> memory_;
-  std::shared_ptr<SymmetricBlocks> known_;
-};
-
-}  // namespace
-
-Result<std::shared_ptr<Storage>> allocate_symmetric(GroupContext& context,
-                                                    std::shared_ptr<SymmetricBlocks> known, Bytes bytes,
-                                                    const job::Operation& operation) {
-  if (bytes < Bytes() || bytes > Bytes(std::numeric_limits<int64_t>::max() / (2 * context.size())))
-    return operation.fail(Code::InvalidArgument, fmt::format("an allocation of {} bytes", bytes.count()));
+Result<std::unique_ptr<SymmetricMemory>> make_symmetric_memory(GroupContext& context, Bytes bytes,
+                                                               const job::Operation& operation) {
   PERI_TRY(context.ensure(operation));  // so that signals need not, which are not collective
   std::shared_ptr<SymmetricPool> pool = PERI_TRY(context.pool());
   const Bytes offset(PERI_TRY(pool->take(context.control(), bytes.count(), operation)));
   const uint64_t id = job::next_allocation(context.control(), context.group());
-  auto memory = std::make_unique<CudaSymmetricMemory>(context, std::move(pool), offset, bytes, id);
-  return std::make_shared<SymmetricStorage>(std::move(memory), std::move(known));
+  return std::make_unique<CudaSymmetricMemory>(context, std::move(pool), offset, bytes, id);
 }
 
 }  // namespace peri::kernels::cuda

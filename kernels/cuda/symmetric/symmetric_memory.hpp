@@ -6,7 +6,7 @@
 
 #include "kernels/cuda/memory/device.hpp"
 #include "kernels/cuda/symmetric/group_context.hpp"
-#include "kernels/symmetric/symmetric_blocks.hpp"
+#include "kernels/symmetric/symmetric_memory.hpp"
 
 namespace peri::kernels::cuda {
 
@@ -43,8 +43,7 @@ class CudaSymmetricMemory final : public SymmetricMemory {
 };
 
 // Collective over the context's group.
-Result<std::shared_ptr<Storage>> allocate_symmetric(GroupContext& context,
-                                                    std::shared_ptr<SymmetricBlocks> known, Bytes bytes,
-                                                    const job::Operation& operation);
+Result<std::unique_ptr<SymmetricMemory>> make_symmetric_memory(GroupContext& context, Bytes bytes,
+                                                               const job::Operation& operation);
 
 }  // namespace peri::kernels::cuda

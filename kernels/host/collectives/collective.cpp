@@ -27,22 +27,22 @@ class CopyCall final : public HostCall {
 
 Result<GroupContext*> Communicator::context(const Group& group) {
   if (GroupContext* context = contexts_.find(group)) return context;
-  PERI_TRY(check_group(group, control_->rank(), control_->options().world_size));
-  return contexts_.insert(group, std::make_unique<GroupContext>(*control_, group));
+  PERI_TRY(check_group(group, control_.rank(), control_.options().world_size));
+  return contexts_.insert(group, std::make_unique<GroupContext>(control_, group));
 }
 
 Status Communicator::recover() {
-  PERI_TRY(control_->recover([this] {
+  PERI_TRY(control_.recover([this] {
     channels_.clear();
     return contexts_.reset();
   }));
-  return contexts_.settle(*control_);
+  return contexts_.settle(control_);
 }
 
 Result<Channel*> Communicator::channel(const Group& group, int from, int to,
                                        const job::Operation& operation) {
   auto& channel = channels_[{group, from, to}];
-  if (!channel) channel = PERI_TRY(Channel::open(*control_, group, from, to, operation));
+  if (!channel) channel = PERI_TRY(Channel::open(control_, group, from, to, operation));
   return channel.get();
 }
 

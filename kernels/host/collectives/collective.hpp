@@ -14,6 +14,7 @@
 #include "kernels/host/symmetric/signal.hpp"
 #include "kernels/host/symmetric/symmetric_memory.hpp"
 #include "kernels/job/group_table.hpp"
+#include "kernels/symmetric/symmetric_blocks.hpp"
 
 namespace peri::kernels::host {
 
@@ -26,12 +27,12 @@ class HostCall {
   virtual void move_operand(size_t operand, std::byte* data) = 0;
 };
 
-// What a rank shares with its peers: the control plane, the groups' contexts and the pairs' channels, made
-// when first used.
+// What a rank shares with its peers: the groups' contexts and the pairs' channels, made when first used.
 class Communicator {
  public:
-  explicit Communicator(std::unique_ptr<job::Control> control) : control_(std::move(control)) {}
-  job::Control& control() const { return *control_; }
+  Communicator(job::Control& control, std::shared_ptr<SymmetricBlocks> blocks)
+      : control_(control), blocks_(std::move(blocks)) {}
+  job::Control& control() const { return control_; }
   const std::shared_ptr<SymmetricBlocks>& blocks() const { return blocks_; }
   // InvalidArgument if this rank is no member, or if the members are not distinct ranks of the job.
   Result<GroupContext*> context(const Group& group);
@@ -40,8 +41,8 @@ class Communicator {
   Status recover();
 
  private:
-  std::unique_ptr<job::Control> control_;
-  std::shared_ptr<SymmetricBlocks> blocks_ = std::make_shared<SymmetricBlocks>();
+  job::Control& control_;
+  std::shared_ptr<SymmetricBlocks> blocks_;
   job::GroupTable<GroupContext> contexts_;
   std::map<std::tuple<Group, int, int>, std::unique_ptr<Channel>> channels_;
 };

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <limits>
 
 #include "kernels/host/collectives/collective_copy.hpp"
 
@@ -54,11 +53,16 @@ HostSymmetricMemory::HostSymmetricMemory(GroupContext& context, std::shared_ptr<
                                          Bytes bytes, uint64_t id)
     : context_(context),
       group_(context.group()),
+      ledger_(context.control().ledger()),
       index_(context.index()),
       mapping_(std::move(mapping)),
       bytes_(bytes),
       stride_(stride_of(bytes)),
       id_(id) {}
+
+HostSymmetricMemory::~HostSymmetricMemory() {
+  job::release_memory(*ledger_, stride_);
+}
 
 Status HostSymmetricMemory::barrier(std::string_view op) {
   job::Operation operation(fmt::format("{} over {}", op, group_.to_string()), {});
@@ -89,52 +93,22 @@ Status HostSymmetricMemory::fill(std::byte* to, uint32_t value, int64_t count) {
   return {};
 }
 
-namespace {
-
-class SymmetricStorage final : public Storage {
- public:
-  SymmetricStorage(std::unique_ptr<HostSymmetricMemory> memory, std::shared_ptr<SymmetricBlocks> blocks,
-                   std::shared_ptr<job::MemoryLedger> ledger)
-      : Storage(memory->buffer(memory->index()), memory->bytes(), Place::device,
-                SymmetricAllocator{memory->group()}),
-        memory_(std::move(memory)),
-        blocks_(std::move(blocks)),
-        ledger_(std::move(ledger)) {
-    blocks_->insert(*memory_);
-  }
-  ~SymmetricStorage() override {
-    blocks_->erase(*memory_);
-    job::release_memory(*ledger_, stride_of(bytes_));
-  }
-
- private:
-  std::unique_ptr<HostSymmetricMemory> memory_;
-  std::shared_ptr<SymmetricBlocks> blocks_;
-  std::shared_ptr<job::MemoryLedger> ledger_;
-};
-
-}  // namespace
-
-Result<std::shared_ptr<Storage>> allocate_symmetric(GroupContext& context,
-                                                    std::shared_ptr<SymmetricBlocks> blocks, Bytes bytes,
-                                                    const job::Operation& operation) {
-  if (bytes < Bytes() || bytes > Bytes(std::numeric_limits<int64_t>::max() / (2 * context.size())))
-    return operation.fail(Code::InvalidArgument, fmt::format("an allocation of {} bytes", bytes.count()));
+Result<std::unique_ptr<SymmetricMemory>> make_symmetric_memory(GroupContext& context, Bytes bytes,
+                                                               const job::Operation& operation) {
   job::Control& control = context.control();
-  std::shared_ptr<job::MemoryLedger> ledger = control.ledger();
+  job::MemoryLedger& ledger = *control.ledger();
   PERI_TRY(context.ensure(operation));  // so that signals need not, which are not collective
-  Status promised = job::promise_memory(*ledger, stride_of(bytes), "symmetric");
+  Status promised = job::promise_memory(ledger, stride_of(bytes), "symmetric");
   Status agreed = job::agree(control, context.group(), promised, operation);
   Result<std::shared_ptr<os::Mapping>> mapping =
       agreed ? share_memory(control, context.group(), stride_of(bytes) * context.size(), operation)
              : std::unexpected(agreed.error());
   if (!mapping) {
-    if (promised) job::release_memory(*ledger, stride_of(bytes));
+    if (promised) job::release_memory(ledger, stride_of(bytes));
     return std::unexpected(mapping.error());
   }
   uint64_t id = job::next_allocation(control, context.group());
-  auto memory = std::make_unique<HostSymmetricMemory>(context, std::move(*mapping), bytes, id);
-  return std::make_shared<SymmetricStorage>(std::move(memory), std::move(blocks), std::move(ledger));
+  return std::make_unique<HostSymmetricMemory>(context, std::move(*mapping), bytes, id);
 }
 
 }  // namespace peri::kernels::host

@@ -7,8 +7,7 @@
 
 #include "kernels/host/symmetric/signal.hpp"
 #include "kernels/os/shared_file.hpp"
-#include "kernels/symmetric/symmetric_blocks.hpp"
-#include "kernels/tensor.hpp"
+#include "kernels/symmetric/symmetric_memory.hpp"
 
 namespace peri::kernels::host {
 
@@ -17,10 +16,11 @@ namespace peri::kernels::host {
 Result<std::shared_ptr<os::Mapping>> share_memory(job::Control& control, const Group& group, Bytes bytes,
                                                   const job::Operation& operation);
 
-// A member's view of one allocation.
+// A member's view of one allocation, whose memory it has been promised.
 class HostSymmetricMemory final : public SymmetricMemory {
  public:
   HostSymmetricMemory(GroupContext& context, std::shared_ptr<os::Mapping> mapping, Bytes bytes, uint64_t id);
+  ~HostSymmetricMemory() override;
 
   const Group& group() const override { return group_; }
   Bytes bytes() const override { return bytes_; }
@@ -40,6 +40,7 @@ class HostSymmetricMemory final : public SymmetricMemory {
 
   GroupContext& context_;
   Group group_;  // a copy: the storage may outlive the backend and its contexts
+  std::shared_ptr<job::MemoryLedger> ledger_;
   int index_;
   std::shared_ptr<os::Mapping> mapping_;  // shared with ranks that are threads of this process
   Bytes bytes_, stride_;
@@ -47,8 +48,7 @@ class HostSymmetricMemory final : public SymmetricMemory {
 };
 
 // Collective over the context's group.
-Result<std::shared_ptr<Storage>> allocate_symmetric(GroupContext& context,
-                                                    std::shared_ptr<SymmetricBlocks> blocks, Bytes bytes,
-                                                    const job::Operation& operation);
+Result<std::unique_ptr<SymmetricMemory>> make_symmetric_memory(GroupContext& context, Bytes bytes,
+                                                               const job::Operation& operation);
 
 }  // namespace peri::kernels::host
