@@ -4,8 +4,8 @@
 #include <fcntl.h>
 #include <fmt/core.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -43,24 +43,10 @@ Result<SafetensorsFile> SafetensorsFile::open(const std::string& path) {
   struct stat info{};
   if (fstat(file.descriptor_.get(), &info) != 0) return system_error(path, "read it", errno);
   if (!S_ISREG(info.st_mode)) return fail(Code::IoError, fmt::format("{}: it is not a file", path));
-  const size_t size = static_cast<size_t>(info.st_size);
-  if (size > 0) {  // an empty file cannot be mapped; the parser refuses it
-    void* address = mmap(nullptr, size, PROT_READ, MAP_SHARED, file.descriptor_.get(), 0);
-    if (address == MAP_FAILED) return system_error(path, "map it", errno);
-    file.mapping_ = {static_cast<const std::byte*>(address), size};
-  }
-  file.header_ = PERI_TRY(parse_safetensors(file.mapping_, path));
+  file.bytes_ = static_cast<size_t>(info.st_size);
+  file.header_ = PERI_TRY(read_safetensors_header(
+      file.bytes_, [&](size_t offset, std::span<std::byte> to) { return file.read(offset, to); }, path));
   return file;
-}
-
-SafetensorsFile::SafetensorsFile(SafetensorsFile&& other) noexcept
-    : path_(std::move(other.path_)),
-      descriptor_(std::move(other.descriptor_)),
-      mapping_(std::exchange(other.mapping_, {})),
-      header_(std::move(other.header_)) {}
-
-SafetensorsFile::~SafetensorsFile() {
-  if (!mapping_.empty()) munmap(const_cast<std::byte*>(mapping_.data()), mapping_.size());
 }
 
 Result<const SafetensorsEntry*> SafetensorsFile::find(const std::string& name) const {
@@ -74,26 +60,26 @@ Result<const SafetensorsEntry*> SafetensorsFile::find(const std::string& name) c
               near ? fmt::format("did you mean '{}'?", *near) : "");
 }
 
-std::span<const std::byte> SafetensorsFile::bytes(const SafetensorsEntry& entry) const {
-  return mapping_.subspan(header_.data_begin + entry.offset, entry.bytes);
-}
-
-Status SafetensorsFile::still_whole() const {
-  struct stat info{};
-  if (fstat(descriptor_.get(), &info) != 0) return system_error(path_, "read it", errno);
-  if (static_cast<size_t>(info.st_size) >= mapping_.size()) return {};
-  return fail(Code::IoError,
-              fmt::format("{}: it has become shorter since it was opened ({} bytes, it had {})", path_,
-                          info.st_size, mapping_.size()));
+Status SafetensorsFile::read(size_t offset, std::span<std::byte> destination) const {
+  for (size_t done = 0; done < destination.size();) {
+    const ssize_t got = pread(descriptor_.get(), destination.data() + done, destination.size() - done,
+                              static_cast<off_t>(offset + done));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return system_error(path_, "read it", errno);
+    if (got == 0)
+      return fail(
+          Code::IoError,
+          fmt::format("{}: it has become shorter since it was opened (it had {} bytes)", path_, bytes_));
+    done += static_cast<size_t>(got);
+  }
+  return {};
 }
 
 Status SafetensorsFile::copy(const SafetensorsEntry& entry, std::span<std::byte> destination) const {
   if (destination.size() != entry.bytes)
     return fail(Code::InvalidArgument, fmt::format("{}: tensor '{}' has {} bytes, and its destination {}",
                                                    path_, entry.name, entry.bytes, destination.size()));
-  PERI_TRY(still_whole());
-  std::ranges::copy(bytes(entry), destination.begin());
-  return {};
+  return read(header_.data_begin + entry.offset, destination);
 }
 
 Status SafetensorsFile::copy_shard(const SafetensorsEntry& entry, int dim, int64_t index, int64_t count,
@@ -108,13 +94,26 @@ Status SafetensorsFile::copy_shard(const SafetensorsEntry& entry, int dim, int64
                 fmt::format("{}: a part of tensor '{}' has {} bytes, and its destination {}", path_,
                             entry.name, total, destination.size()));
   if (total == 0) return {};
-  PERI_TRY(still_whole());
-  // The part is one run of bytes for each index of the dimensions before `dim`.
+  // The part is one run of bytes of each slab: of each index of the dimensions before `dim`. Short runs are
+  // taken out of slabs that are read many at a time.
   size_t run = total;
   for (int i = 0; i < dim; ++i) run /= static_cast<size_t>(shape[i]);
-  const std::byte* source = bytes(entry).data() + static_cast<size_t>(index) * run;
-  for (size_t at = 0; at < total; at += run)
-    memcpy(destination.data() + at, source + at * static_cast<size_t>(count), run);
+  const size_t slab = run * static_cast<size_t>(count), within = static_cast<size_t>(index) * run;
+  const size_t begin = header_.data_begin + entry.offset, slabs = total / run;
+  constexpr size_t kShortRun = 16 << 10, kBuffer = 1 << 20;
+  const size_t at_once = run < kShortRun ? std::max<size_t>(kBuffer / slab, 1) : 1;
+  std::vector<std::byte> buffer;
+  for (size_t i = 0; i < slabs; i += at_once) {
+    if (run >= kShortRun) {
+      PERI_TRY(read(begin + i * slab + within, destination.subspan(i * run, run)));
+      continue;
+    }
+    buffer.resize(std::min(at_once, slabs - i) * slab);
+    PERI_TRY(read(begin + i * slab, buffer));
+    for (size_t k = 0; k * slab < buffer.size(); ++k)
+      std::ranges::copy(std::span(buffer).subspan(k * slab + within, run),
+                        destination.begin() + static_cast<std::ptrdiff_t>((i + k) * run));
+  }
   return {};
 }
 

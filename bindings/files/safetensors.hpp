@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <map>
 #include <span>
 #include <string>
@@ -32,22 +33,23 @@ struct SafetensorsHeader {
   size_t data_begin = 0;  // bytes from the start of the file
 };
 
-// Checks a whole file in memory against the format and against itself: `file` is its bytes, of which only the
-// header is read, `path` its name for messages. MalformedFile (one message: "path: tensor 'x': what is
-// wrong"), or Unsupported for a dtype or number of dimensions that Perilune does not have.
+// Reads bytes from an offset of a file, all of them or none.
+using ReadAt = std::function<Status(size_t offset, std::span<std::byte> destination)>;
+
+// Reads the header of a file of `file_bytes` bytes and checks it against the format and against the file's
+// size. `path`: its name for messages. MalformedFile (one message: "path: tensor 'x': what is wrong"),
+// Unsupported for a dtype or number of dimensions that Perilune does not have, and what `read` says.
+Result<SafetensorsHeader> read_safetensors_header(size_t file_bytes, const ReadAt& read,
+                                                  const std::string& path);
+// The same of a file in memory.
 Result<SafetensorsHeader> parse_safetensors(std::span<const std::byte> file, const std::string& path);
 
-// An open file, mapped into memory. Everything the header says was checked at open, so that nothing outside
-// the file is read. The limit of a mapping: a file that is cut short by someone while it is being read ends
-// the process with SIGBUS; copy_* check the size once more before they read, which leaves only the moment of
-// the copy itself.
+// An open file. Everything the header says was checked at open. Nothing is mapped into memory, as a file that
+// somebody cuts short would then end the process with SIGBUS.
 class SafetensorsFile {
  public:
   // NotFound (with the nearest name), IoError, and what parse_safetensors says.
   static Result<SafetensorsFile> open(const std::string& path);
-  SafetensorsFile(SafetensorsFile&& other) noexcept;
-  SafetensorsFile& operator=(SafetensorsFile&&) = delete;
-  ~SafetensorsFile();
 
   const std::vector<SafetensorsEntry>& entries() const { return header_.entries; }
   const std::map<std::string, std::string>& metadata() const { return header_.metadata; }
@@ -55,26 +57,24 @@ class SafetensorsFile {
   // The entry of that name; NotFound with the nearest. Valid as long as the file is.
   Result<const SafetensorsEntry*> find(const std::string& name) const;
 
-  // The tensor's bytes inside the mapping: contiguous, row-major, at any alignment; valid as long as the file
-  // is.
-  std::span<const std::byte> bytes(const SafetensorsEntry& entry) const;
-
-  // Copies the whole tensor; `destination` has entry.bytes bytes. IoError if the file has become shorter.
+  // Copies the whole tensor; `destination` has entry.bytes bytes. IoError if it cannot be read, or the file
+  // has become shorter.
   Status copy(const SafetensorsEntry& entry, std::span<std::byte> destination) const;
 
-  // Copies part `index` (from 0) of `count` equal parts along dimension `dim` (from 0), and reads only this
-  // part. `destination` has the bytes of shard_shape(entry, dim, count). Errors: those of shard_shape,
+  // Copies part `index` (from 0) of `count` equal parts along dimension `dim` (from 0), and reads little
+  // else. `destination` has the bytes of shard_shape(entry, dim, count). Errors: those of shard_shape,
   // InvalidArgument, IoError.
   Status copy_shard(const SafetensorsEntry& entry, int dim, int64_t index, int64_t count,
                     std::span<std::byte> destination) const;
 
  private:
   SafetensorsFile() = default;
-  Status still_whole() const;
+  // From the start of the file.
+  Status read(size_t offset, std::span<std::byte> destination) const;
 
   std::string path_;
   kernels::os::Fd descriptor_;
-  std::span<const std::byte> mapping_;
+  size_t bytes_ = 0;  // when it was opened
   SafetensorsHeader header_;
 };
 

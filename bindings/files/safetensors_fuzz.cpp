@@ -1,6 +1,6 @@
-// libFuzzer target for the safetensors reader: whatever the bytes, parse_safetensors returns, and what it
-// accepts lies inside of them. Seeds: `peri_test_bindings "[corpus]"` writes them to the build folder. By
-// hand:
+// libFuzzer target for the safetensors reader: whatever the bytes, peri::files::parse_safetensors returns,
+// and what it accepts lies inside of them. Seeds: `peri_test_bindings "[corpus]"` writes them to the build
+// folder. By hand:
 //   cmake --preset fuzz && cmake --build --preset fuzz --target safetensors_fuzz &&
 //   build/fuzz/safetensors_fuzz CORPUS
 #include <cstdlib>
@@ -9,7 +9,7 @@
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   std::span<const std::byte> file(reinterpret_cast<const std::byte*>(data), size);
-  auto header = peri::parse_safetensors(file, "fuzz");
+  auto header = peri::files::parse_safetensors(file, "fuzz");
   if (!header) {
     if (header.error().message.empty()) abort();
     return 0;

@@ -4,6 +4,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <array>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -223,29 +224,44 @@ class HeaderReader {
 
 }  // namespace
 
-Result<SafetensorsHeader> parse_safetensors(std::span<const std::byte> file, const std::string& path) {
+Result<SafetensorsHeader> read_safetensors_header(size_t file_bytes, const ReadAt& read,
+                                                  const std::string& path) {
   auto malformed = [&](const std::string& what) {
     return fail(Code::MalformedFile, fmt::format("{}: {}", path, what));
   };
-  if (file.size() < 8)
-    return malformed(fmt::format("{} bytes are too few for a safetensors file", file.size()));
+  constexpr size_t kSizeField = 8;
+  if (file_bytes < kSizeField)
+    return malformed(fmt::format("{} bytes are too few for a safetensors file", file_bytes));
+  std::array<std::byte, kSizeField> field;
+  PERI_TRY(read(0, field));
   uint64_t header_bytes = 0;
-  for (size_t i = 8; i-- > 0;) header_bytes = header_bytes << 8 | std::to_integer<uint64_t>(file[i]);
+  for (size_t i = kSizeField; i-- > 0;)
+    header_bytes = header_bytes << 8 | std::to_integer<uint64_t>(field[i]);
+  const size_t rest = file_bytes - kSizeField;
   if (header_bytes > kMaxHeaderBytes)
     return malformed(fmt::format("its header is said to have {} bytes; at most {} are allowed", header_bytes,
                                  kMaxHeaderBytes));
-  if (header_bytes > file.size() - 8)
-    return malformed(fmt::format("its header is said to have {} bytes, and only {} follow", header_bytes,
-                                 file.size() - 8));
+  if (header_bytes > rest)
+    return malformed(
+        fmt::format("its header is said to have {} bytes, and only {} follow", header_bytes, rest));
 
-  const auto text = file.subspan(8, header_bytes);
-  HeaderReader reader(path, file.size() - 8 - header_bytes);
-  const char* begin = reinterpret_cast<const char*>(text.data());
-  if (!nlohmann::json::sax_parse(begin, begin + text.size(), &reader) || !reader.end())
-    return std::unexpected(reader.take_error());
+  std::string text(header_bytes, '\0');
+  PERI_TRY(read(kSizeField, std::as_writable_bytes(std::span(text))));
+  HeaderReader reader(path, rest - header_bytes);
+  if (!nlohmann::json::sax_parse(text, &reader) || !reader.end()) return std::unexpected(reader.take_error());
   SafetensorsHeader header = reader.take_header();
-  header.data_begin = 8 + header_bytes;
+  header.data_begin = kSizeField + header_bytes;
   return header;
+}
+
+Result<SafetensorsHeader> parse_safetensors(std::span<const std::byte> file, const std::string& path) {
+  return read_safetensors_header(
+      file.size(),
+      [&](size_t offset, std::span<std::byte> destination) -> Status {
+        std::ranges::copy(file.subspan(offset, destination.size()), destination.begin());
+        return {};
+      },
+      path);
 }
 
 }  // namespace peri::files

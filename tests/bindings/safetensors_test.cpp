@@ -194,6 +194,13 @@ TEST_CASE("every truncation of a good file is refused") {
   CHECK(!files::parse_safetensors(as_bytes(kGood + "x"), "f"));
 }
 
+static std::vector<std::byte> contents(const files::SafetensorsFile& file,
+                                       const files::SafetensorsEntry& entry) {
+  std::vector<std::byte> bytes(entry.bytes);
+  REQUIRE(file.copy(entry, bytes));
+  return bytes;
+}
+
 TEST_CASE("a good file is read") {
   Folder folder;
   auto file = files::SafetensorsFile::open(folder.write("good.safetensors", kGood));
@@ -202,13 +209,10 @@ TEST_CASE("a good file is read") {
   CHECK(file->entries().size() == 5);
   const files::SafetensorsEntry* w = *file->find("w");
   CHECK((w->dtype == DType::f16 && w->shape == Shape{2, 3, 2} && w->bytes == 24));
-  CHECK(numbers(file->bytes(*w)).front() == 3);
-  CHECK(numbers(file->bytes(*w)).back() == 26);
-  CHECK(numbers(file->bytes(**file->find("s"))) == std::vector<int>{27, 28, 29, 30});
-  CHECK(file->bytes(**file->find("none")).empty());
-  std::vector<std::byte> whole(24);
-  CHECK(file->copy(*w, whole));
-  CHECK(numbers(whole) == numbers(file->bytes(*w)));
+  CHECK(numbers(contents(*file, *w)).front() == 3);
+  CHECK(numbers(contents(*file, *w)).back() == 26);
+  CHECK(numbers(contents(*file, **file->find("s"))) == std::vector<int>{27, 28, 29, 30});
+  CHECK(contents(*file, **file->find("none")).empty());
   auto missing = file->find("non");
   REQUIRE(!missing);
   CHECK(missing.error().code == Code::NotFound);
@@ -229,7 +233,7 @@ TEST_CASE("parts of a tensor are copied") {
   CHECK(part(1, 0, 3, 8) == std::vector<int>{3, 4, 5, 6, 15, 16, 17, 18});
   CHECK(part(1, 2, 3, 8) == std::vector<int>{11, 12, 13, 14, 23, 24, 25, 26});
   CHECK(part(2, 1, 2, 12) == std::vector<int>{5, 6, 9, 10, 13, 14, 17, 18, 21, 22, 25, 26});
-  CHECK(part(2, 0, 1, 24) == numbers(file->bytes(w)));
+  CHECK(part(2, 0, 1, 24) == numbers(contents(*file, w)));
   CHECK(*shard_shape(w, 1, 3) == Shape{2, 1, 2});
 
   std::vector<std::byte> destination(24);
@@ -245,6 +249,31 @@ TEST_CASE("parts of a tensor are copied") {
   CHECK(refused(0, 0, 0) == Code::InvalidArgument);
   CHECK(refused(0, 0, 2) == Code::InvalidArgument);  // the destination is too large
   CHECK(file->copy_shard(**file->find("none"), 1, 3, 7, {}));
+}
+
+TEST_CASE("parts of many short runs and of long runs are copied") {
+  const int sizes[][3] = {{2000, 3, 700}, {3, 2, 20000}, {1, 7, 3}, {300000, 4, 1}};
+  for (const auto& [slabs, count, run] : sizes) {
+    Folder folder;
+    const std::string shape = std::to_string(slabs) + "," + std::to_string(count) + "," + std::to_string(run);
+    const size_t bytes = static_cast<size_t>(slabs) * count * run;
+    auto file = files::SafetensorsFile::open(
+        folder.write("f", file_of(R"({"x":{"dtype":"U8","shape":[)" + shape + R"(],"data_offsets":[0,)" +
+                                      std::to_string(bytes) + "]}}",
+                                  bytes)));
+    REQUIRE(file);
+    const files::SafetensorsEntry& x = **file->find("x");
+    const std::vector<std::byte> whole = contents(*file, x);
+    for (int index = 0; index < count; ++index) {
+      std::vector<std::byte> part(bytes / count), wanted;
+      REQUIRE(file->copy_shard(x, 1, index, count, part));
+      for (int slab = 0; slab < slabs; ++slab) {
+        const auto begin = whole.begin() + (static_cast<int64_t>(slab) * count + index) * run;
+        wanted.insert(wanted.end(), begin, begin + run);
+      }
+      CHECK(part == wanted);
+    }
+  }
 }
 
 TEST_CASE("what is no file is said") {
@@ -294,9 +323,9 @@ TEST_CASE("what is written is read") {
   REQUIRE(file);
   CHECK(file->metadata().at("note") == "say \"hi\"\n");
   CHECK((*file->find("z"))->shape == Shape{2});
-  // A mapping of the old file survives a new one in its place.
+  // An open file survives a new one in its place.
   REQUIRE(files::write_safetensors(path, {}));
-  CHECK(numbers(file->bytes(**file->find("byte"))) == std::vector<int>{'a', 'b', 'c'});
+  CHECK(numbers(contents(*file, **file->find("byte"))) == std::vector<int>{'a', 'b', 'c'});
   CHECK(read_file(path) == size_field(8) + "{}      ");
   CHECK(folder.names() == std::vector<std::string>{"out.safetensors"});
 }
