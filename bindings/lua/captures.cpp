@@ -182,7 +182,7 @@ bool Captures::match(lua_State* L, std::vector<const kernels::Tensor*>& tensors)
     if (!c.is_input) return same = lua_type(L, at) == c.type && bits_at(L, at, c.type) == c.bits;
     const session::ScriptValue* now = tensor_at(L, at);
     // The tensor of the trace, which is kept, tells type and allocator.
-    same = now && same_type(*now, std::bit_cast<const LuaTensor*>(c.bits)->value);
+    same = now && same_type(*now, std::bit_cast<const Box<LuaTensor>*>(c.bits)->object.value);
     if (same) tensors.push_back(&now->tensor());
     return same;
   });
@@ -194,7 +194,8 @@ const Captured* Captures::first_change(lua_State* L) const {
   for_each(L, [&](const Captured& c, int at) {
     if (lua_type(L, at) == c.type && bits_at(L, at, c.type) == c.bits) return true;
     const session::ScriptValue* now = tensor_at(L, at);
-    if (c.is_input && now && same_type(*now, std::bit_cast<const LuaTensor*>(c.bits)->value)) return true;
+    if (c.is_input && now && same_type(*now, std::bit_cast<const Box<LuaTensor>*>(c.bits)->object.value))
+      return true;
     changed = &c;
     return false;
   });

@@ -40,15 +40,18 @@ void show_captured(Error& error, const Group& group, size_t other, const std::ve
   }
 }
 
-// A difference is an error that names the first differing line on two ranks, not a hang later on.
-Status agree(kernels::Backend& backend, const planner::Plan& plan, const Agreement& agreement) {
+// A difference is an error that names the first differing line on two ranks, not a hang later on. Returns a
+// number that all members have for this program, and for no other: `nth` tells one rank's programs apart.
+Result<uint64_t> agree(kernels::Backend& backend, const planner::Plan& plan, const Agreement& agreement,
+                       int64_t nth) {
   const Group& group = agreement.group;
-  if (group.size() < 2) return {};
+  if (group.size() < 2) return 0;
   const std::string text = agreement_text(plan);
   const std::string what = "compile: comparing the ranks' programs" + agreement.reason;
-  const auto hashes = PERI_TRY(backend.exchange(group, std::to_string(Hash().mix(text).value()), what));
-  if (std::all_of(hashes.begin(), hashes.end(), [&](const std::string& h) { return h == hashes[0]; }))
-    return {};
+  const std::string hash = std::to_string(Hash().mix(text).value());
+  const auto answers = PERI_TRY(backend.exchange(group, fmt::format("{} {}", hash, nth), what));
+  const auto is_same = [&](const std::string& answer) { return answer.starts_with(hash + " "); };
+  if (std::ranges::all_of(answers, is_same)) return Hash().mix(group.to_string()).mix(answers[0]).value();
   const auto texts = PERI_TRY(backend.exchange(group, text, what));
   const auto captured = PERI_TRY(backend.exchange(group, agreement.captured, what));
   // Nobody fails, and thereby ends the others' waits, before all have the texts: so all tell the difference.
@@ -75,6 +78,16 @@ Status agree(kernels::Backend& backend, const planner::Plan& plan, const Agreeme
   return std::unexpected(std::move(error));
 }
 
+// Messages of two ranks may be of two programs.
+void number_calls(planner::Plan& plan, const Group& members, uint64_t program) {
+  for (size_t i = 0; i < plan.lines.size(); ++i) {
+    auto* line = std::get_if<planner::CollectiveLine>(&plan.lines[i].line);
+    if (!line || line->spec.info().sources == Sources::peer) continue;
+    if (std::ranges::all_of(line->spec.group.ranks, [&](int r) { return members.index_of(r) >= 0; }))
+      line->spec.call = Hash().mix(program).mix(i).value();
+  }
+}
+
 }  // namespace
 
 Result<CompiledProgram> compile(Session& session, Graph graph, std::vector<kernels::Tensor> constants,
@@ -99,7 +112,8 @@ Result<CompiledProgram> compile(Session& session, Graph graph, std::vector<kerne
       previous = text;
     };
   planner::Plan planned = PERI_TRY(plan(graph, {session.rank(), session.world_size()}, effective, observe));
-  PERI_TRY(agree(session.backend(), planned, agreement));
+  const uint64_t program = PERI_TRY(agree(session.backend(), planned, agreement, session.count_program()));
+  number_calls(planned, agreement.group, program);
   auto executable =
       PERI_TRY(cudagraph::Executable::create(std::move(planned), session.backend(), std::move(constants)));
   const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - start;

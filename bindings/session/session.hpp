@@ -75,6 +75,8 @@ class Session {
   };
 
   const CompileOptions& compile_options() const { return compile_options_; }
+  // From 1: how many programs have been compiled, this one included.
+  int64_t count_program() { return ++programs_; }
 
  private:
   Result<std::vector<ScriptValue>> apply_eagerly(Op op, const std::vector<Argument>& operands,
@@ -90,6 +92,7 @@ class Session {
 
   std::unique_ptr<kernels::Backend> backend_;
   CompileOptions compile_options_;
+  int64_t programs_ = 0;
   std::shared_ptr<Trace> trace_;
   int depth_ = 0;
   // Symmetric scratch for operands that are not, per group.

@@ -91,6 +91,9 @@ struct CollectiveSpec {
   // False only where the planner proved that nobody overwrites what peers may still read.
   bool end_barrier = true;
   Epilogue epilogue;
+  // Which call of which compiled program it is, the same on all members: calls that look alike do not meet.
+  // 0: of none, or members need not have the same program.
+  uint64_t call = 0;
   Origin origin;  // for messages
 
   const CollectiveInfo& info() const { return collective_info(op); }

@@ -178,7 +178,7 @@ Result<CheckedCollective> check_collective(const CollectiveSpec& spec, std::span
                       .output = outputs.empty() ? nullptr : written.data,
                       .input_shape = read.type.view.shape,
                       .output_shape = written.type.view.shape};
-  c.signature = hash_of(c.operation.text());
+  c.signature = hash_of(c.operation.text()) + spec.call;
   PERI_TRY(find_symmetric(c, find));
   if (c.members() > 1) PERI_TRY(check_overlap(c));
   return c;

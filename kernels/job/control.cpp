@@ -173,7 +173,9 @@ std::unexpected<Error> Control::mismatch(int peer, const Operation& operation) c
   auto failure = operation.fail(Code::RankMismatch, "ranks issued different operations",
                                 {fmt::format("rank {} {}", low, last_entered(low)),
                                  fmt::format("rank {} {}", high, last_entered(high))});
-  failure.error().hint = "every member of a group issues the same collectives in the same order";
+  failure.error().hint =
+      "every member of a group issues the same collectives, and calls the same compiled functions, in the "
+      "same order";
   return failure;
 }
 

@@ -1,5 +1,5 @@
 -- run: peri run $FILE
--- within: 50
+-- within: 150
 -- stdout: * of 32 compile
 -- 32 first lines that scripts/train/lua_corpus.py writes with another seed are continued to programs of which nine of ten
 -- compile.
