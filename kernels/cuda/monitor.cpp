@@ -11,7 +11,7 @@ namespace peri::kernels::cuda {
 namespace {
 
 constexpr std::chrono::milliseconds kPeriod{2};
-constexpr uint64_t kSettled = 5'000'000;  // ns until what a peer wrote before it left is surely seen
+constexpr uint64_t kSettled = 5'000'000;  // ns until what a peer wrote before it stopped is surely seen
 
 constexpr uint64_t kRankMask = (uint64_t{1} << kRankBits) - 1;
 
@@ -64,20 +64,26 @@ void Monitor::run() {
   const job::Operation watching("waiting on the GPU", {});
   std::atomic_ref<uint32_t> abort(shared_->abort);
   std::atomic_ref<uint64_t> waiting(shared_->waiting);
-  uint64_t seen_since_left = 0;
+  uint64_t seen_since = 0;
   std::unique_lock lock(mutex_);
   while (!stopping_) {
-    const bool failed = !control_.check_job(watching);
+    const bool failed = !control_.check_job(watching) || awaited_by_ >= 0;
     abort.store(failed ? 1 : 0, std::memory_order_relaxed);
     for (const auto& watch : watchdogs_) watch(failed);
     const uint64_t wait = waiting.load(std::memory_order_relaxed);
     const int peer = static_cast<int>(wait & kRankMask) - 1;
-    if (peer < 0 || !control_.peer_has_left(peer))
-      seen_since_left = 0;
-    else if (seen_since_left == 0 || (seen_since_left & kRankMask) != (wait & kRankMask))
-      seen_since_left = wait;
-    else if ((wait - seen_since_left) >> kRankBits > kSettled)
-      static_cast<void>(control_.lost(peer, watching));  // all ranks are told; then check_job says so
+    const bool has_left = peer >= 0 && control_.peer_has_left(peer);
+    const bool is_awaited = peer >= 0 && !has_left && control_.is_awaited_by(peer);
+    if (!has_left && !is_awaited) {
+      seen_since = 0;
+    } else if (seen_since == 0 || (seen_since & kRankMask) != (wait & kRankMask)) {
+      seen_since = wait;
+    } else if ((wait - seen_since) >> kRankBits > kSettled) {
+      if (is_awaited)
+        awaited_by_ = peer;
+      else
+        static_cast<void>(control_.lost(peer, watching));  // all ranks are told; then check_job says so
+    }
     wake_.wait_for(lock, kPeriod);
   }
 }
@@ -119,6 +125,7 @@ Status Monitor::reset() {
   std::atomic_ref<uint32_t>(shared_->abort).store(0, std::memory_order_relaxed);
   std::atomic_ref<uint64_t>(shared_->waiting).store(0, std::memory_order_relaxed);
   shared_->record.state = 0;
+  awaited_by_ = -1;
   first_failure_.reset();
   PERI_TRY(
       check(cudaMemsetAsync(watch_.failed, 0, sizeof(uint32_t), device_->stream()), "memory of the GPU"));
@@ -133,6 +140,7 @@ Status Monitor::describe(const FailureRecord& record) {
     case Failure::mismatch:
       return control_.mismatch(record.peer, operation);
     case Failure::aborted:
+      if (awaited_by_ >= 0) return control_.mismatch(awaited_by_, operation);
       PERI_TRY(control_.check_job(operation));
       break;
     case Failure::none:

@@ -6,6 +6,7 @@
 // the job recovers.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <functional>
@@ -72,6 +73,8 @@ class Monitor {
   std::map<std::string, uint32_t> numbers_;
   std::deque<job::Operation> operations_;
   std::optional<Error> first_failure_;
+  // The peer whose exchange this rank keeps from ending while a kernel waits for that peer; -1: none.
+  std::atomic<int> awaited_by_{-1};
   std::vector<std::function<void(bool)>> watchdogs_;
   std::mutex mutex_;
   std::condition_variable wake_;

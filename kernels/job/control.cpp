@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <tuple>
 
 #include "core/hash.hpp"
 #include "core/thread.hpp"
@@ -119,9 +120,11 @@ Status Control::await_slowly(SharedWord& word, uint32_t target, int peer, const 
     if (left > Clock::duration::zero()) word.sleep(target, std::min<std::chrono::nanoseconds>(left, kSlice));
     // What a peer has done counts even if it has ended since; so its state is read before the word.
     bool peer_left = record(peer).state.load(std::memory_order_acquire) == RankState::left;
+    bool awaited = is_awaited_by(peer);
     Status job = check_job(operation);
     if (word.reached(target)) return {};
     PERI_TRY(job);
+    if (awaited) return mismatch(peer, operation);
     if (peer_left) return lost(peer, operation);
     if (left <= Clock::duration::zero()) return timeout({{peer}}, operation);
   }
@@ -211,6 +214,21 @@ Status Control::converse(const Operation& operation, const std::function<std::ve
   }
 }
 
+bool Control::is_awaited_by(int peer) const {
+  if (!block_) return false;
+  const RankRecord& theirs = record(peer);
+  const auto exchange = [&] {
+    return std::tuple(theirs.missed.load(std::memory_order_acquire),
+                      theirs.exchange_tag.load(std::memory_order_acquire),
+                      theirs.exchange_sequence.load(std::memory_order_acquire));
+  };
+  const auto [missed, tag, sequence] = exchange();
+  if (missed != rank() + 1 || exchange() != std::tuple(missed, tag, sequence)) return false;
+  std::lock_guard lock(sequences_mutex_);
+  const auto joined = sequences_.find(tag);
+  return joined == sequences_.end() || joined->second < sequence;
+}
+
 Result<std::vector<std::string>> Control::exchange(const Group& group, const std::string& text,
                                                    const Operation& operation) {
   const MessageKey key = next_key(tag_of(group, "exchange"));
@@ -218,7 +236,10 @@ Result<std::vector<std::string>> Control::exchange(const Group& group, const std
   std::vector<std::optional<Message>> messages(group.ranks.size());
   for (int peer : group.ranks)
     if (peer != rank()) transport_->post(peer, key, operation.text(), text, nullptr);
-  PERI_TRY(converse(operation, [&] {
+  std::atomic<int32_t>& missed = record(rank()).missed;
+  record(rank()).exchange_tag.store(key.tag, std::memory_order_release);
+  record(rank()).exchange_sequence.store(key.sequence, std::memory_order_release);
+  const Status met = converse(operation, [&] {
     std::vector<int> missing;
     for (size_t i = 0; i < group.ranks.size(); ++i) {
       int peer = group.ranks[i];
@@ -226,8 +247,11 @@ Result<std::vector<std::string>> Control::exchange(const Group& group, const std
       if (!messages[i]) messages[i] = transport_->take(peer, key);
       if (!messages[i] || !transport_->sent(peer)) missing.push_back(peer);
     }
+    missed.store(missing.empty() ? 0 : missing[0] + 1, std::memory_order_release);
     return missing;
-  }));
+  });
+  missed.store(0, std::memory_order_release);
+  PERI_TRY(met);
   for (size_t i = 0; i < group.ranks.size(); ++i) {
     if (group.ranks[i] == rank()) {
       texts[i] = text;

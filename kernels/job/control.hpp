@@ -58,6 +58,9 @@ struct alignas(64) RankRecord {
   std::atomic<RankState> state;
   std::atomic<uint64_t> sequence;  // of the operation that it last entered; 0: none yet
   std::array<std::atomic<uint64_t>, kStatusWords> status;
+  // The exchange that it is in, and 1 + the member that it misses there; 0 if it is in none.
+  std::atomic<uint64_t> exchange_tag, exchange_sequence;
+  std::atomic<int32_t> missed;
   std::atomic<uint32_t> heartbeat;  // counted up by its watcher
   SharedWord recovery;              // the steps towards next generations that it has taken, two for each
   // Why this rank says that the generation has failed. Plain memory: written before the rank's name is put
@@ -127,6 +130,10 @@ class Control {
     return record(peer).state.load(std::memory_order_acquire) == RankState::left;
   }
 
+  // Whether the peer is in an exchange that this rank has not joined, and waits there for this rank. So a
+  // rank that waits for something else of the peer waits in vain.
+  bool is_awaited_by(int peer) const;
+
   // Every member's text, in group order.
   Result<std::vector<std::string>> exchange(const Group& group, const std::string& text,
                                             const Operation& operation);
@@ -135,7 +142,10 @@ class Control {
               const Operation& operation);
   Result<Message> receive(int peer, const MessageKey& key, const Operation& operation);
   // The next key of a tag: members count alike because they do the same things in the same order.
-  MessageKey next_key(uint64_t tag) { return {generation_, tag, ++sequences_[tag]}; }
+  MessageKey next_key(uint64_t tag) {
+    std::lock_guard lock(sequences_mutex_);
+    return {generation_, tag, ++sequences_[tag]};
+  }
   // The key of a conversation that a generation has once.
   MessageKey only_key(uint64_t tag) const { return {generation_, tag, 0}; }
 
@@ -181,6 +191,7 @@ class Control {
   std::unique_ptr<Transport> transport_;
   uint32_t generation_ = 0;
   std::map<uint64_t, uint64_t> sequences_;  // conversations begun in this generation, by tag
+  mutable std::mutex sequences_mutex_;      // a backend's thread may ask what this rank has joined
   bool has_left_ = false;
   std::atomic<uint64_t> old_failure_{
       0};                    // a value of the block's `failed`, which the watcher has seen for long

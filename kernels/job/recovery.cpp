@@ -49,7 +49,10 @@ Status Control::recover(const std::function<Status()>& reset) {
   if (rank() == 0) block_->failed.store(begin_of(next), std::memory_order_seq_cst);
   PERI_TRY(take_step(2 * next, operation));
   generation_ = next;
-  sequences_.clear();
+  {
+    std::lock_guard lock(sequences_mutex_);
+    sequences_.clear();
+  }
   transport_->begin_generation(next);
   // A watcher that noticed an end while the old generation still had its failure could not report it.
   for (int peer = 0; peer < options_.world_size; ++peer)

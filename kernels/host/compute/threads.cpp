@@ -1,6 +1,7 @@
-// The pool. A run publishes a task under a new generation number; every worker acknowledges every generation,
-// whether it has a part of it or not, so none can miss one. Workers spin for some microseconds before they
-// sleep, as kernels come in bursts.
+// The pool. A run opens its parts under a new generation number, and whoever claims an open part does it: a
+// worker the one of its own number, so that data stays in its cache, and the caller those that no worker has
+// begun when it has done its own. So a run waits for a worker only while that computes, not while another
+// process has its core. Workers spin for some microseconds before they sleep, as kernels come in bursts.
 #include "kernels/host/compute/threads.hpp"
 
 #include <pthread.h>
@@ -32,7 +33,7 @@ void wait_while_equal(const std::atomic<T>& value, T old) {
 
 class Pool {
  public:
-  explicit Pool(int workers) {
+  explicit Pool(int workers) : open_(static_cast<size_t>(workers) + 1) {
     workers_.reserve(workers);
     for (int i = 0; i < workers; ++i) {
       Result<std::jthread> worker = start_thread([this, i] { work(i + 1); });
@@ -42,44 +43,56 @@ class Pool {
   }
   ~Pool() {
     stopping_ = true;
-    publish(0, nullptr, nullptr);
+    wake();
   }
 
-  int workers() const { return static_cast<int>(workers_.size()); }
-
+  // At most one part more than the pool was to have workers.
   void run(int parts, void (*task)(void*, int), void* context) {
-    publish(parts, task, context);
-    task(context, 0);
-    for (int part = workers() + 1; part < parts; ++part) task(context, part);
+    task_ = task;
+    context_ = context;
+    ++generation_;
+    pending_.store(parts, std::memory_order_relaxed);
+    for (int part = 0; part < parts; ++part)
+      open_[part].generation.store(generation_, std::memory_order_release);  // pairs with `try_part`
+    wake();
+    for (int part = 0; part < parts; ++part) try_part(part, generation_);
     // Pairs with the workers' release decrements: their writes are visible from here on.
     for (int left; (left = pending_.load(std::memory_order_acquire)) != 0;) wait_while_equal(pending_, left);
   }
 
  private:
-  void publish(int parts, void (*task)(void*, int), void* context) {
-    parts_ = parts;
-    task_ = task;
-    context_ = context;
-    pending_.store(workers(), std::memory_order_relaxed);
-    generation_.fetch_add(1, std::memory_order_release);  // pairs with the workers' acquire loads
-    generation_.notify_all();
+  void wake() {
+    runs_.fetch_add(1, std::memory_order_release);
+    runs_.notify_all();
+  }
+
+  // Does the part if it is open in this generation: then the run waits for it, and its task stays.
+  void try_part(int part, uint64_t generation) {
+    if (!open_[part].generation.compare_exchange_strong(generation, 0, std::memory_order_acquire)) return;
+    task_(context_, part);
+    if (pending_.fetch_sub(1, std::memory_order_release) == 1) pending_.notify_one();
   }
 
   void work(int part) {
-    for (uint32_t seen = 0;; ++seen) {
-      wait_while_equal(generation_, seen);
+    for (uint32_t seen = 0;; seen = runs_.load(std::memory_order_acquire)) {
       if (stopping_) return;
-      if (part < parts_) task_(context_, part);
-      if (pending_.fetch_sub(1, std::memory_order_release) == 1) pending_.notify_one();
+      if (const uint64_t open = open_[part].generation.load(std::memory_order_relaxed)) try_part(part, open);
+      wait_while_equal(runs_, seen);
     }
   }
 
-  std::atomic<uint32_t> generation_ = 0;
-  std::atomic<int> pending_ = 0;
-  bool stopping_ = false;  // this and the next three: written before a generation is published, read after
-  int parts_ = 0;
+  struct alignas(64) Part {
+    std::atomic<uint64_t> generation = 0;  // in which it is open; 0: in none
+  };
+
+  std::atomic<uint32_t> runs_ = 0;  // what workers wait on
+  std::atomic<int> pending_ = 0;    // parts that are not done
+  std::atomic<bool> stopping_ = false;
+  uint64_t generation_ = 0;
+  // Written before parts are opened, read by those who have claimed one.
   void (*task_)(void*, int) = nullptr;
   void* context_ = nullptr;
+  std::vector<Part> open_;             // by part
   std::vector<std::jthread> workers_;  // last: joined before what they use is gone
 };
 

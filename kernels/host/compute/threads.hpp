@@ -13,7 +13,8 @@ inline constexpr int kMaxThreads = 256;
 int thread_count();
 
 namespace detail {
-// Calls `task(context, part)` for part = 0 .. parts - 1, each on its own thread, part 0 on the caller's.
+// Calls `task(context, part)` for part = 0 .. parts - 1: part 0 on the caller's thread, each of the others on
+// its own, or on the caller's if that is done before the other has begun.
 void run_parts(int parts, void (*task)(void*, int), void* context);
 }  // namespace detail
 
