@@ -110,6 +110,10 @@ constexpr const char* kCompile =
     again (the last 8 for each signature are kept). A variable whose tensor is replaced by another of the same
     type is passed like an argument and compiled once more only. A variable that f sets is set by every call.
 
+    Arguments and results are tensors, plain values, groups, and tables of them, whose keys are numbers, strings
+    or booleans. Tables keep their holes and metatables. Fields that f sets in a table among its arguments are
+    set by every call; a table of the arguments that f returns is the caller's, others are new.
+
     NOT COMPARED: fields of captured tables, globals, metatables, and what functions in such fields capture.
     They are read when f is traced and then stay as they are, until f is compiled for another signature.
     Changing a tensor in place (model.w:copy_(new)) is always seen; model.w = new is not. `check` finds it.

@@ -13,10 +13,10 @@
 
 #include "bindings/commands/report.hpp"
 #include "bindings/commands/signals.hpp"
+#include "bindings/compiled/compile.hpp"
 #include "bindings/files/atomic_file.hpp"
 #include "bindings/launcher/exit_codes.hpp"
 #include "bindings/lua/chunk.hpp"
-#include "bindings/lua/compile.hpp"
 #include "bindings/lua/environment.hpp"
 #include "bindings/session/session.hpp"
 #include "core/env.hpp"
@@ -73,7 +73,7 @@ Status write_file(const std::string& path, const std::string& text) {
 }
 
 Status explain(lua_State* L, const ScriptOptions& options) {
-  const std::vector<ReportEntry> entries = lua::compiled_programs(L);
+  const std::vector<ReportEntry> entries = lua::compiled::compiled_programs(L);
   std::string dot;
   for (const ReportEntry& entry : entries) {
     fmt::print("== {}\n{}\n", entry.title, entry.program->explain());
@@ -88,7 +88,7 @@ Status explain(lua_State* L, const ScriptOptions& options) {
 Status run(lua_State* L, const ScriptOptions& options, session::Session& session) {
   lua::set_up_environment(L, options.path, options.arguments);
   if (!options.jit) luaJIT_setmode(L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF);
-  if (options.explain) lua::keep_compiled(L);
+  if (options.explain) lua::compiled::keep_compiled(L);
   PERI_TRY(lua::load_file(L, options.path));
   if (!lua_checkstack(L, static_cast<int>(options.arguments.size()) + 8))
     return fail(Code::InvalidArgument,

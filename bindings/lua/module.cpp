@@ -9,8 +9,8 @@
 #include <set>
 
 #include "bindings/commands/manual.hpp"
+#include "bindings/compiled/compile.hpp"
 #include "bindings/lua/arguments.hpp"
-#include "bindings/lua/compile.hpp"
 #include "bindings/lua/tensor.hpp"
 #include "bindings/session/print_tensor.hpp"
 #include "bindings/session/session.hpp"
@@ -315,7 +315,7 @@ void push_module(lua_State* L) {
       {{"__index", wrap<group_index>}, {"__tostring", wrap<group_to_string>}, {"__eq", wrap<group_equal>}});
   lua_newtable(L);
   register_tensor(L);
-  register_compile(L);
+  compiled::register_compile(L);
   register_files(L);
   lua_pushinteger(L, session(L).rank());
   lua_setfield(L, -2, "rank");

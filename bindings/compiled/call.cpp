@@ -6,37 +6,74 @@
 #include <cstdio>
 #include <memory>
 
+#include "bindings/compiled/function.hpp"
 #include "bindings/lua/collector.hpp"
-#include "bindings/lua/compiled_function.hpp"
 #include "bindings/lua/tensor.hpp"
 
-namespace peri::lua {
+namespace peri::lua::compiled {
 namespace {
 
 constexpr int kDeepest = 100;  // compiled functions inside one another: each takes some of the C stack
 
-// Runs the Lua function on the `count` values above the stack's `base`, which are popped; its results are
-// taken apart.
-Result<Tree> call_function(lua_State* L, int function, const Tree& arguments,
-                           std::vector<session::ScriptValue> leaves,
-                           std::vector<session::ScriptValue>& results) {
-  const session::Session::Nested nested(session(L));
-  if (nested.depth() > kDeepest)
-    return fail(Code::InvalidArgument,
-                fmt::format("compiled functions call each other more than {} deep", kDeepest), origin(L),
-                "a function that calls itself must end by its plain arguments, not by tensors' values");
-  const int base = lua_gettop(L);
-  lua_rawgeti(L, LUA_REGISTRYINDEX, function);
-  luaL_checkstack(L, static_cast<int>(arguments.items.size()) + 8, "too many arguments");
-  for (const auto& [key, item] : arguments.items) unflatten(L, item, leaves);
-  if (lua_pcall(L, static_cast<int>(arguments.items.size()), LUA_MULTRET, 0) != 0)
-    return std::unexpected(take_error(L));
-  Tree tree;
-  tree.kind = Tree::Kind::table;
+Status check_depth(lua_State* L, const session::Session::Nested& nested) {
+  if (nested.depth() <= kDeepest) return {};
+  return fail(Code::InvalidArgument,
+              fmt::format("compiled functions call each other more than {} deep", kDeepest), origin(L),
+              "a function that calls itself must end by its plain arguments, not by tensors' values");
+}
+
+// The values above the stack's `base`, as one table.
+Result<Tree> take_values(lua_State* L, int base, std::vector<session::ScriptValue>& leaves,
+                         MetTables& tables) {
+  Tree values;
+  values.kind = Tree::Kind::table;
   for (int i = base + 1; i <= lua_gettop(L); ++i)
-    tree.items.emplace_back(Tree{}, PERI_TRY(flatten(L, i, results)));
-  lua_settop(L, base);
-  return tree;
+    values.items.emplace_back(Tree{}, PERI_TRY(flatten(L, i, leaves, tables)));
+  return values;
+}
+
+Result<Tree> take_arguments(lua_State* L, std::vector<session::ScriptValue>& leaves) {
+  MetTables tables;
+  return take_values(L, 1, leaves, tables);
+}
+
+// What a trace leaves beside its graph.
+struct Outcome {
+  Tree results;
+  std::vector<Assigned> assigned;
+  std::vector<ChangedField> changed;
+};
+
+// Runs the function on `symbols` in place of the arguments' tensors; tensors of the outcome go to `leaves`.
+Result<Outcome> run_traced(lua_State* L, const LuaCompiled& compiled, const Tree& arguments,
+                           const Captures& captures, std::vector<session::ScriptValue> symbols,
+                           std::vector<session::ScriptValue>& leaves) {
+  const session::Session::Nested nested(session(L));
+  PERI_TRY(check_depth(L, nested));
+  luaL_checkstack(L, static_cast<int>(arguments.items.size()) + 8, "too many arguments");
+  TracedTables copies(L);
+  const int base = lua_gettop(L);
+  lua_rawgeti(L, LUA_REGISTRYINDEX, compiled.function);
+  for (const auto& [key, item] : arguments.items) unflatten(L, item, symbols, copies.index());
+  MetTables tables = copies.remember(L);
+  if (lua_pcall(L, static_cast<int>(arguments.items.size()), LUA_MULTRET, 0) != 0) {
+    captures.restore(L, Captures::Restore::symbols);
+    return std::unexpected(take_error(L));
+  }
+  Outcome outcome;
+  auto results = take_values(L, base, leaves, tables);
+  auto assigned = captures.assigned(L, leaves, tables);
+  captures.restore(L, Captures::Restore::all);
+  outcome.results = PERI_TRY(std::move(results));
+  outcome.assigned = PERI_TRY(std::move(assigned));
+  outcome.changed = PERI_TRY(copies.changed(L, leaves, tables));
+  lua_settop(L, base - 2);
+  return outcome;
+}
+
+bool repeats_tables(const Tree& tree) {
+  return tree.kind == Tree::Kind::same_table ||
+         std::ranges::any_of(tree.items, [](const Tree::Item& item) { return repeats_tables(item.value); });
 }
 
 // Traces the function on symbols of the arguments' types.
@@ -52,48 +89,40 @@ Result<Traced> trace(lua_State* L, const LuaCompiled& compiled, const Tree& argu
           PERI_TRY(trace->input(v.type(), v.tensor().view, v.tensor().storage->allocator(), v.made)));
     return symbols;
   };
-  Traced traced;
-  std::vector<session::ScriptValue> results;
+  std::vector<session::ScriptValue> leaves;
   std::vector<session::ScriptValue> symbols = PERI_TRY(symbols_of(inputs));
   captures.put(L, PERI_TRY(symbols_of(captures.inputs(L))));
-  auto tree = [&] {
+  Outcome outcome = PERI_TRY([&] {
     const session::Session::Tracing tracing(s, trace);
-    return call_function(L, compiled.function, arguments, std::move(symbols), results);
-  }();
-  if (!tree) {
-    captures.restore(L, Captures::Restore::symbols);
-    return std::unexpected(std::move(tree).error());
-  }
-  auto assigned = captures.assigned(L, results);
-  captures.restore(L, Captures::Restore::all);
-  traced.results = std::move(*tree);
-  traced.assigned = PERI_TRY(std::move(assigned));
-  traced.graph = PERI_TRY(trace->finish(results));
+    return run_traced(L, compiled, arguments, captures, std::move(symbols), leaves);
+  }());
+  Traced traced;
+  traced.graph = PERI_TRY(trace->finish(leaves));
   traced.constants = trace->constants();
   traced.written = trace->written();
   traced.returned = trace->returned();
+  traced.tables = paths_of(arguments, {&outcome.results}, outcome.changed);
+  traced.repeats_tables =
+      repeats_tables(outcome.results) ||
+      std::ranges::any_of(outcome.changed, [](const ChangedField& f) { return repeats_tables(f.value); });
+  traced.results = std::move(outcome.results);
+  traced.assigned = std::move(outcome.assigned);
+  traced.changed = std::move(outcome.changed);
   return traced;
-}
-
-Result<Tree> take_arguments(lua_State* L, std::vector<session::ScriptValue>& leaves) {
-  Tree arguments;
-  arguments.kind = Tree::Kind::table;
-  for (int i = 2; i <= lua_gettop(L); ++i)
-    arguments.items.emplace_back(Tree{}, PERI_TRY(flatten(L, i, leaves)));
-  return arguments;
-}
-
-int push_results(lua_State* L, const Tree& tree, std::vector<session::ScriptValue>& results) {
-  for (const auto& [key, item] : tree.items) unflatten(L, item, results);
-  return static_cast<int>(tree.items.size());
 }
 
 // Inside another compiled function: its operations join that function's.
 Result<int> inline_call(lua_State* L, const LuaCompiled& compiled) {
-  std::vector<session::ScriptValue> leaves, results;
-  const Tree arguments = PERI_TRY(take_arguments(L, leaves));
-  const Tree tree = PERI_TRY(call_function(L, compiled.function, arguments, std::move(leaves), results));
-  return push_results(L, tree, results);
+  const session::Session::Nested nested(session(L));
+  PERI_TRY(check_depth(L, nested));
+  std::vector<session::ScriptValue> leaves;
+  PERI_TRY(take_arguments(L, leaves));  // which may not be taken
+  lua_rawgeti(L, LUA_REGISTRYINDEX, compiled.function);
+  lua_replace(L, 1);
+  if (lua_pcall(L, lua_gettop(L) - 1, LUA_MULTRET, 0) != 0) return std::unexpected(take_error(L));
+  MetTables tables;
+  PERI_TRY(take_values(L, 0, leaves, tables));
+  return lua_gettop(L);
 }
 
 // --- which compilation ---
@@ -228,13 +257,25 @@ Result<std::vector<session::ScriptValue>> take_results(lua_State* L, const Speci
   return results;
 }
 
-// Pushes the results, and sets the captured variables that the function sets.
-int give_results(lua_State* L, const Specialisation& entry, std::vector<session::ScriptValue>& results) {
-  for (const Assigned& a : entry.traced.assigned) {
-    unflatten(L, a.value, results);
+// Pushes the results, and sets the captured variables and the fields of arguments that the function sets.
+int give_results(lua_State* L, const Specialisation& entry, std::vector<session::ScriptValue>& leaves) {
+  const Traced& traced = entry.traced;
+  TableIndex tables;
+  if (!traced.tables.empty()) {
+    push_tables(L, 2, traced.tables);
+    tables.arguments = lua_gettop(L);
+  }
+  if (traced.repeats_tables) {
+    lua_newtable(L);
+    tables.made = lua_gettop(L);
+  }
+  for (const auto& [key, item] : traced.results.items) unflatten(L, item, leaves, tables);
+  for (const Assigned& a : traced.assigned) {
+    unflatten(L, a.value, leaves, tables);
     entry.captures.assign(L, a.captured);
   }
-  return push_results(L, entry.traced.results, results);
+  for (const ChangedField& field : traced.changed) set_field(L, field, leaves, tables);
+  return static_cast<int>(traced.results.items.size());
 }
 
 }  // namespace
@@ -270,4 +311,4 @@ Result<int> call_compiled(lua_State* L) {
   return give_results(L, *entry, results);
 }
 
-}  // namespace peri::lua
+}  // namespace peri::lua::compiled

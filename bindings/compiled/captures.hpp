@@ -9,11 +9,11 @@
 #include <string>
 #include <vector>
 
+#include "bindings/compiled/tree.hpp"
 #include "bindings/lua/lua.hpp"
-#include "bindings/lua/tree.hpp"
 #include "bindings/session/value.hpp"
 
-namespace peri::lua {
+namespace peri::lua::compiled {
 
 // Variables, by the address of the cell that closures share, whose tensors are replaced from call to call.
 using ReplacedTensors = std::set<const void*>;
@@ -61,7 +61,8 @@ class Captures {
   void restore(lua_State* L, Restore which) const;
   // Variables that the traced function has set; their tensors go to `leaves`. Error: set to something that
   // cannot be set again at each call.
-  Result<std::vector<Assigned>> assigned(lua_State* L, std::vector<session::ScriptValue>& leaves) const;
+  Result<std::vector<Assigned>> assigned(lua_State* L, std::vector<session::ScriptValue>& leaves,
+                                         MetTables& tables) const;
   // Sets a variable to the value at the stack's top, which is popped.
   void assign(lua_State* L, size_t captured) const;
 
@@ -89,4 +90,4 @@ class Captures {
   std::vector<const void*> symbols_;
 };
 
-}  // namespace peri::lua
+}  // namespace peri::lua::compiled

@@ -4,10 +4,10 @@
 #include <algorithm>
 #include <sstream>
 
-#include "bindings/lua/compiled_function.hpp"
+#include "bindings/compiled/function.hpp"
 #include "core/ops/attributes_of.hpp"
 
-namespace peri::lua {
+namespace peri::lua::compiled {
 namespace {
 
 std::unexpected<Error> differs(const LuaCompiled& compiled, const std::string& what,
@@ -90,4 +90,4 @@ Status check_traced(const LuaCompiled& compiled, const Specialisation& entry, co
   return {};
 }
 
-}  // namespace peri::lua
+}  // namespace peri::lua::compiled

@@ -6,7 +6,7 @@
 #include "bindings/commands/report.hpp"
 #include "bindings/lua/lua.hpp"
 
-namespace peri::lua {
+namespace peri::lua::compiled {
 
 // For `peri explain`: from here on every compiled function is kept, and what they compiled to can be listed,
 // one entry for each input signature.
@@ -16,4 +16,4 @@ std::vector<commands::ReportEntry> compiled_programs(lua_State* L);
 // Adds `compile` to the table at the top of the stack and registers the metatable of compiled functions.
 void register_compile(lua_State* L);
 
-}  // namespace peri::lua
+}  // namespace peri::lua::compiled

@@ -5,21 +5,27 @@
 #include <string>
 #include <vector>
 
-#include "bindings/lua/captures.hpp"
-#include "bindings/lua/tree.hpp"
+#include "bindings/compiled/argument_tables.hpp"
+#include "bindings/compiled/captures.hpp"
+#include "bindings/compiled/signature.hpp"
 #include "bindings/session/compiled.hpp"
 
-namespace peri::lua {
+namespace peri::lua::compiled {
 
 // What a function does with symbols of its arguments' types.
 struct Traced {
   Graph graph;
   // The tensors of its constants, and the captured ones that it changes in place.
   std::vector<kernels::Tensor> constants, written;
-  // Leaves by position in `returned`, also those of `assigned`.
+  // Leaves by position in `returned`, also those of `assigned` and `changed`.
   Tree results;
   std::vector<session::Returned> returned;
   std::vector<Assigned> assigned;
+  std::vector<ChangedField> changed;
+  // The tables of the arguments that are changed or returned.
+  std::vector<TablePath> tables;
+  // Whether a new table stands in several places of the results.
+  bool repeats_tables = false;
 };
 
 struct Specialisation {
@@ -60,4 +66,4 @@ Result<int> call_compiled(lua_State* L);
 // differs.
 Status check_traced(const LuaCompiled& compiled, const Specialisation& entry, const Traced& now);
 
-}  // namespace peri::lua
+}  // namespace peri::lua::compiled

@@ -1,5 +1,5 @@
 // See captures.hpp.
-#include "bindings/lua/captures.hpp"
+#include "bindings/compiled/captures.hpp"
 
 #include <fmt/format.h>
 
@@ -7,10 +7,10 @@
 #include <bit>
 #include <utility>
 
-#include "bindings/lua/compiled_function.hpp"
+#include "bindings/compiled/function.hpp"
 #include "bindings/lua/tensor.hpp"
 
-namespace peri::lua {
+namespace peri::lua::compiled {
 namespace {
 
 uint64_t bits_at(lua_State* L, int index, int type) {
@@ -39,7 +39,7 @@ bool same_type(const session::ScriptValue& a, const session::ScriptValue& b) {
 }
 
 // The value, as errors show it.
-std::string describe(lua_State* L, int index) {
+std::string text_of(lua_State* L, int index) {
   if (const auto* tensor = tensor_at(L, index)) return tensor->type().to_string();
   switch (lua_type(L, index)) {
     case LUA_TNUMBER:
@@ -219,7 +219,7 @@ void Captures::find_replaced(lua_State* L, ReplacedTensors& replaced) const {
 std::string Captures::describe(lua_State* L) const {
   std::string text;
   for_each(L, [&](const Captured& c, int at) {
-    text += fmt::format("{} = {}\n", c.name, peri::lua::describe(L, at));
+    text += fmt::format("{} = {}\n", c.name, text_of(L, at));
     return true;
   });
   return text;
@@ -263,8 +263,8 @@ void Captures::restore(lua_State* L, Restore which) const {
   lua_pop(L, 1);
 }
 
-Result<std::vector<Assigned>> Captures::assigned(lua_State* L,
-                                                 std::vector<session::ScriptValue>& leaves) const {
+Result<std::vector<Assigned>> Captures::assigned(lua_State* L, std::vector<session::ScriptValue>& leaves,
+                                                 MetTables& tables) const {
   std::vector<Assigned> list;
   Status status;
   size_t inputs = 0;
@@ -281,7 +281,7 @@ Result<std::vector<Assigned>> Captures::assigned(lua_State* L,
                     origin(L), "return it, or set the variable outside");
       return false;
     }
-    auto value = flatten(L, at, leaves);
+    auto value = flatten(L, at, leaves, tables);
     if (value)
       list.push_back({static_cast<size_t>(&c - captured_.data()), std::move(*value)});
     else
@@ -301,4 +301,4 @@ void Captures::assign(lua_State* L, size_t captured) const {
   lua_pop(L, 3);
 }
 
-}  // namespace peri::lua
+}  // namespace peri::lua::compiled

@@ -1,15 +1,15 @@
 // See compile.hpp.
-#include "bindings/lua/compile.hpp"
+#include "bindings/compiled/compile.hpp"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "bindings/lua/compiled_function.hpp"
+#include "bindings/compiled/function.hpp"
 #include "bindings/lua/policy.hpp"
 #include "bindings/lua/tensor.hpp"
 #include "core/env.hpp"
 
-namespace peri::lua {
+namespace peri::lua::compiled {
 namespace {
 
 constexpr const char* kAllCompiled = "peri.all_compiled";
@@ -174,4 +174,4 @@ void register_compile(lua_State* L) {
   lua_setfield(L, -2, "compile");
 }
 
-}  // namespace peri::lua
+}  // namespace peri::lua::compiled
