@@ -112,6 +112,20 @@ std::vector<int64_t> cat_offsets(const KernelCall& call) {
   return offsets;
 }
 
+Space batch_of_products(const KernelCall& call) {
+  auto leading = [](View view) {
+    for (int i = 0; i < 2; ++i) {
+      view.shape.erase(view.shape.rank() - 1);
+      view.strides.erase(view.strides.rank() - 1);
+    }
+    return view;
+  };
+  const View batch = leading(call.out());
+  return simplified({batch.shape,
+                     {batch.strides, broadcast_to(leading(call.in(0)), batch.shape).strides,
+                      broadcast_to(leading(call.in(1)), batch.shape).strides}});
+}
+
 std::optional<BatchRows> rows_of_batch(const Space& batch, int64_t rows, int64_t c_row, int64_t a_row) {
   if (batch.shape.rank() == 0 || batch.shape.rank() == kMaxRank) return std::nullopt;
   for (int64_t stride : batch.strides[2])

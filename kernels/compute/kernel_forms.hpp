@@ -48,6 +48,9 @@ double attention_scale(const KernelCall& call);
 // Where each operand's part begins in the output of a cat, in bytes.
 std::vector<int64_t> cat_offsets(const KernelCall& call);
 
+// Of a matmul: the products of the batch, operands c, a, b, without the dimensions of the matrices.
+Space batch_of_products(const KernelCall& call);
+
 // A batch of products whose b is the same for all, as more rows of a and of c: how many, and how far apart
 // they are. Nothing if b differs, if there is no batch, or if the rows are not evenly spaced.
 struct BatchRows {

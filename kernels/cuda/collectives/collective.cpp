@@ -224,40 +224,34 @@ Result<std::byte*> multicast_address(GroupContext& context, const CheckedCollect
 
 }  // namespace
 
-Result<GroupContext*> Communicator::context(const Group& group) {
-  if (GroupContext* context = contexts_.find(group)) return context;
-  PERI_TRY(check_group(group, control_.rank(), control_.options().world_size));
-  return contexts_.insert(group, std::make_unique<GroupContext>(control_, monitor_, device_, group,
-                                                                peers_.multicast_refusal(group)));
+std::unique_ptr<GroupContext> Communicator::make_context(const Group& group) {
+  return std::make_unique<GroupContext>(control(), monitor_, device_, group, peers_.multicast_refusal(group));
+}
+
+Result<std::unique_ptr<Channel>> Communicator::open_channel(const Group& group, int from, int to,
+                                                            const job::Operation& operation) {
+  return Channel::open(control(), device_, group, from, to, operation);
 }
 
 // A rank says that it has stopped only when its device has: kernels of ours see that the generation has ended
 // and give up, those of NCCL are aborted by the monitor.
 Status Communicator::recover() {
-  control_.stop_generation();
+  control().stop_generation();
   PERI_TRY(device_->finish());
   auto paused = monitor_.pause();
-  PERI_TRY(control_.recover([this]() -> Status {
-    channels_.clear();
+  PERI_TRY(control().recover([this]() -> Status {
     if (nccl_) nccl_->reset();
     PERI_TRY(monitor_.reset());
-    return contexts_.reset();
+    return reset();
   }));
   paused.unlock();
-  return contexts_.settle(control_);
+  return settle();
 }
 
 Result<Nccl*> Communicator::nccl(const Group& group, const job::Operation& operation) {
   PERI_TRY(peers_.check_nccl(group, operation));
-  if (!nccl_) nccl_ = PERI_TRY(Nccl::create(control_, monitor_, device_));
+  if (!nccl_) nccl_ = PERI_TRY(Nccl::create(control(), monitor_, device_));
   return nccl_.get();
-}
-
-Result<Channel*> Communicator::channel(const Group& group, int from, int to,
-                                       const job::Operation& operation) {
-  auto& channel = channels_[{group, from, to}];
-  if (!channel) channel = PERI_TRY(Channel::open(control_, device_, group, from, to, operation));
-  return channel.get();
 }
 
 Result<std::unique_ptr<StreamCall>> prepare_collective(Communicator& communicator, const CollectiveSpec& spec,

@@ -2,16 +2,13 @@
 // enqueued, in the stream or into a graph that captures it.
 #pragma once
 
-#include <map>
 #include <memory>
 #include <span>
-#include <tuple>
 
+#include "kernels/collectives/communicator.hpp"
 #include "kernels/cuda/nccl/nccl.hpp"
 #include "kernels/cuda/peers.hpp"
 #include "kernels/cuda/symmetric/group_context.hpp"
-#include "kernels/job/group_table.hpp"
-#include "kernels/symmetric/symmetric_blocks.hpp"
 
 namespace peri::kernels::cuda {
 
@@ -35,20 +32,16 @@ class StreamCall {
   virtual void begin_early() {}
 };
 
-// What a rank shares with its peers: the groups' contexts and the pairs' channels, made when first used.
-class Communicator {
+class Communicator final : public CommunicatorOf<GroupContext, Channel> {
  public:
   Communicator(job::Control& control, std::shared_ptr<SymmetricBlocks> blocks, Monitor& monitor,
                std::shared_ptr<Device> device, Peers peers)
-      : control_(control),
-        blocks_(std::move(blocks)),
+      : CommunicatorOf(control, std::move(blocks)),
         monitor_(monitor),
         device_(std::move(device)),
         peers_(std::move(peers)) {}
-  job::Control& control() const { return control_; }
   Monitor& monitor() const { return monitor_; }
   const std::shared_ptr<Device>& device() const { return device_; }
-  const std::shared_ptr<SymmetricBlocks>& blocks() const { return blocks_; }
   const Peers& peers() const { return peers_; }
   // Unsupported if the group's members cannot use it.
   Result<Nccl*> nccl(const Group& group, const job::Operation& operation);
@@ -59,21 +52,19 @@ class Communicator {
   void close() {
     if (nccl_) nccl_->close();
   }
-  // Collective over the world: begins the job's next generation. Channels and NCCL's communicators are made
-  // anew when next needed.
+  // Collective over the world: begins the job's next generation. NCCL's communicators are made anew when
+  // next needed.
   Status recover();
-  Result<GroupContext*> context(const Group& group);
-  Result<Channel*> channel(const Group& group, int from, int to, const job::Operation& operation);
 
  private:
-  job::Control& control_;
-  std::shared_ptr<SymmetricBlocks> blocks_;
+  std::unique_ptr<GroupContext> make_context(const Group& group) override;
+  Result<std::unique_ptr<Channel>> open_channel(const Group& group, int from, int to,
+                                                const job::Operation& operation) override;
+
   Monitor& monitor_;
   std::shared_ptr<Device> device_;
   Peers peers_;
   std::unique_ptr<Nccl> nccl_;  // made when first used
-  job::GroupTable<GroupContext> contexts_;
-  std::map<std::tuple<Group, int, int>, std::unique_ptr<Channel>> channels_;
 };
 
 // Collective over the group when the group (for a message: the pair) is new. `now`: it will be enqueued at

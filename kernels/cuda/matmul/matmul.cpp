@@ -26,14 +26,6 @@ std::optional<Matrix> matrix_of(const View& view) {
                    view.strides[rank - 1]);
 }
 
-View leading_dimensions(View view) {
-  for (int i = 0; i < 2; ++i) {
-    view.shape.erase(view.shape.rank() - 1);
-    view.strides.erase(view.strides.rank() - 1);
-  }
-  return view;
-}
-
 void fold_batch_into_rows(BlasGemm& p) {
   if (p.a.transposed || p.c.transposed) return;
   const std::optional<BatchRows> rows = rows_of_batch(p.batch, p.a.rows, p.c.leading, p.a.leading);
@@ -128,15 +120,7 @@ static CompiledCudaKernel make_gemm(const KernelCall& call) {
   if (a.shape[a.shape.rank() - 1] == 0) return compile_zeros(call);
   const std::optional<Matrix> of_a = matrix_of(a), of_b = matrix_of(b), of_c = matrix_of(c);
   if (!of_a || !of_b || !of_c) return compile_copying(call);
-  const View batch = leading_dimensions(c);
-  BlasGemm product{call.dtype(),
-                   simplified({batch.shape,
-                               {batch.strides, broadcast_to(leading_dimensions(a), batch.shape).strides,
-                                broadcast_to(leading_dimensions(b), batch.shape).strides}}),
-                   *of_c,
-                   *of_a,
-                   *of_b,
-                   false};
+  BlasGemm product{call.dtype(), batch_of_products(call), *of_c, *of_a, *of_b, false};
   fold_batch_into_rows(product);
   if (product.c.transposed) product = transposed(product);
   if (const auto skinny = skinny_gemm_of(product, multiprocessors()))

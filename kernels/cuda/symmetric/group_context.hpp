@@ -42,7 +42,7 @@ class GroupContext {
     return set_up(operation);
   }
 
-  // For job::GroupTable. Symmetric memory of a pool that is dropped lives on; only what is allocated later
+  // For CommunicatorOf. Symmetric memory of a pool that is dropped lives on; only what is allocated later
   // comes from another.
   bool is_ready() const { return blocks_ != nullptr; }
   std::string shape() const;

@@ -25,25 +25,18 @@ class CopyCall final : public HostCall {
 
 }  // namespace
 
-Result<GroupContext*> Communicator::context(const Group& group) {
-  if (GroupContext* context = contexts_.find(group)) return context;
-  PERI_TRY(check_group(group, control_.rank(), control_.options().world_size));
-  return contexts_.insert(group, std::make_unique<GroupContext>(control_, group));
+std::unique_ptr<GroupContext> Communicator::make_context(const Group& group) {
+  return std::make_unique<GroupContext>(control(), group);
+}
+
+Result<std::unique_ptr<Channel>> Communicator::open_channel(const Group& group, int from, int to,
+                                                            const job::Operation& operation) {
+  return Channel::open(control(), group, from, to, operation);
 }
 
 Status Communicator::recover() {
-  PERI_TRY(control_.recover([this] {
-    channels_.clear();
-    return contexts_.reset();
-  }));
-  return contexts_.settle(control_);
-}
-
-Result<Channel*> Communicator::channel(const Group& group, int from, int to,
-                                       const job::Operation& operation) {
-  auto& channel = channels_[{group, from, to}];
-  if (!channel) channel = PERI_TRY(Channel::open(control_, group, from, to, operation));
-  return channel.get();
+  PERI_TRY(control().recover([this] { return reset(); }));
+  return settle();
 }
 
 void copy_window(std::byte* to, const Window& to_window, const std::byte* from, const Window& from_window,

@@ -3,18 +3,14 @@
 // workspace) and collective_direct.cpp (symmetric memory, read and written in place).
 #pragma once
 
-#include <map>
 #include <memory>
 #include <span>
-#include <tuple>
 #include <utility>
 
-#include "kernels/collectives/collective_call.hpp"
+#include "kernels/collectives/communicator.hpp"
 #include "kernels/host/collectives/collective_reduce.hpp"
 #include "kernels/host/symmetric/signal.hpp"
 #include "kernels/host/symmetric/symmetric_memory.hpp"
-#include "kernels/job/group_table.hpp"
-#include "kernels/symmetric/symmetric_blocks.hpp"
 
 namespace peri::kernels::host {
 
@@ -27,24 +23,16 @@ class HostCall {
   virtual void move_operand(size_t operand, std::byte* data) = 0;
 };
 
-// What a rank shares with its peers: the groups' contexts and the pairs' channels, made when first used.
-class Communicator {
+class Communicator final : public CommunicatorOf<GroupContext, Channel> {
  public:
-  Communicator(job::Control& control, std::shared_ptr<SymmetricBlocks> blocks)
-      : control_(control), blocks_(std::move(blocks)) {}
-  job::Control& control() const { return control_; }
-  const std::shared_ptr<SymmetricBlocks>& blocks() const { return blocks_; }
-  // InvalidArgument if this rank is no member, or if the members are not distinct ranks of the job.
-  Result<GroupContext*> context(const Group& group);
-  Result<Channel*> channel(const Group& group, int from, int to, const job::Operation& operation);
-  // Collective over the world: begins the job's next generation. Channels are opened anew when next needed.
+  using CommunicatorOf::CommunicatorOf;
+  // Collective over the world: begins the job's next generation.
   Status recover();
 
  private:
-  job::Control& control_;
-  std::shared_ptr<SymmetricBlocks> blocks_;
-  job::GroupTable<GroupContext> contexts_;
-  std::map<std::tuple<Group, int, int>, std::unique_ptr<Channel>> channels_;
+  std::unique_ptr<GroupContext> make_context(const Group& group) override;
+  Result<std::unique_ptr<Channel>> open_channel(const Group& group, int from, int to,
+                                                const job::Operation& operation) override;
 };
 
 // Checks the operands against the op's shape rule and the algorithm's row. The call refers to the

@@ -50,18 +50,7 @@ static CompiledHostKernel compile_gemm(const KernelCall& call) {
   p.a_column = a.strides[ra - 1];
   p.b_row = b.strides[rb - 2];
   p.b_column = b.strides[rb - 1];
-  auto leading = [](const View& view) {
-    View batch = view;
-    for (int i = 0; i < 2; ++i) {
-      batch.shape.erase(batch.shape.rank() - 1);
-      batch.strides.erase(batch.strides.rank() - 1);
-    }
-    return batch;
-  };
-  const View batch = leading(c);
-  p.batch = simplified({batch.shape,
-                        {batch.strides, broadcast_to(leading(a), batch.shape).strides,
-                         broadcast_to(leading(b), batch.shape).strides}});
+  p.batch = batch_of_products(call);
   fold_batch_into_rows(p);
   if (p.k == 0 || numel(c.shape) == 0) return compile_skinny_gemm(p);
   const int64_t skinny_rows = !onednn_multiplies(p.dtype) ? kSkinnyRowsConverted

@@ -36,7 +36,7 @@ class GroupContext {
     return set_up(operation);
   }
 
-  // For job::GroupTable: the shared part has the same shape wherever it is set up.
+  // For CommunicatorOf: the shared part has the same shape wherever it is set up.
   bool is_ready() const { return mapping_ != nullptr; }
   std::string shape() const { return "ready"; }
   Status reset();
