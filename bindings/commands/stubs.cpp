@@ -201,6 +201,9 @@ function peri.barrier(group) end
 function peri.clock() end
 ---Begins anew with the other ranks after a failed collective that pcall caught; all ranks call it.
 function peri.recover() end
+---Random tensors made without a seed from here on are those that follow n, on each rank others.
+---@param n integer
+function peri.seed(n) end
 ---A page of the manual.
 ---@param name string
 ---@return string

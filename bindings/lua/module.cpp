@@ -11,6 +11,7 @@
 #include "bindings/commands/manual.hpp"
 #include "bindings/compiled/compile.hpp"
 #include "bindings/lua/arguments.hpp"
+#include "bindings/lua/random.hpp"
 #include "bindings/lua/tensor.hpp"
 #include "bindings/session/print_tensor.hpp"
 #include "bindings/session/session.hpp"
@@ -337,6 +338,7 @@ void push_module(lua_State* L) {
   set_function(L, "clock", wrap<clock_seconds>);
   set_function(L, "recover", wrap<recover>);
   set_function(L, "help", wrap<help>);
+  set_function(L, "seed", wrap<set_seed>);
   push_metatable<LuaTensor>(L);
   lua_getfield(L, -1, "methods");
   lua_setfield(L, -3, "methods");  // scripts/peri/init.lua adds to it

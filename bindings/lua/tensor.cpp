@@ -6,6 +6,7 @@
 
 #include "bindings/lua/arguments.hpp"
 #include "bindings/lua/collector.hpp"
+#include "bindings/lua/random.hpp"
 #include "bindings/session/print_tensor.hpp"
 #include "bindings/session/session.hpp"
 #include "core/ops/attributes_of.hpp"
@@ -21,6 +22,8 @@ Op op_of(lua_State* L) {
 Result<std::vector<session::ScriptValue>> apply_from_stack(lua_State* L, Op op, const std::string& name) {
   auto arguments = read_arguments(L, op, 1);
   if (!arguments) return std::unexpected(named(arguments.error(), name));
+  if (Status drawn = draw_seed(L, op, arguments->attributes); !drawn)
+    return std::unexpected(named(drawn.error(), name));
   return session(L).apply_results(op, arguments->operands, std::move(arguments->attributes), origin(L));
 }
 

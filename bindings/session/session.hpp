@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "bindings/session/random_seeds.hpp"
 #include "bindings/session/trace.hpp"
 #include "bindings/session/value.hpp"
 #include "kernels/backend.hpp"
@@ -24,7 +25,9 @@ struct CompileOptions {
 class Session {
  public:
   explicit Session(std::unique_ptr<kernels::Backend> backend, CompileOptions compile_options = {})
-      : backend_(std::move(backend)), compile_options_(std::move(compile_options)) {}
+      : backend_(std::move(backend)),
+        compile_options_(std::move(compile_options)),
+        random_seeds_(0, backend_->job().rank) {}
 
   kernels::Backend& backend() { return *backend_; }
   int rank() const { return backend_->job().rank; }
@@ -75,6 +78,8 @@ class Session {
   };
 
   const CompileOptions& compile_options() const { return compile_options_; }
+  // Of this rank; a script that sets no seed gets the same numbers each time that it runs.
+  RandomSeeds& random_seeds() { return random_seeds_; }
   // From 1: how many programs have been compiled, this one included.
   int64_t count_program() { return ++programs_; }
 
@@ -92,6 +97,7 @@ class Session {
 
   std::unique_ptr<kernels::Backend> backend_;
   CompileOptions compile_options_;
+  RandomSeeds random_seeds_;
   int64_t programs_ = 0;
   std::shared_ptr<Trace> trace_;
   int depth_ = 0;
