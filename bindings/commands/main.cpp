@@ -243,7 +243,7 @@ int run(int argc, char** argv) {
   add_bench_options(bench, options);
   auto* doctor = app.add_subcommand("doctor", "What this machine has and what peri will use");
   auto* help = app.add_subcommand("help", "The reference manual of Lua's functions: peri help [all_reduce]");
-  help->add_option("topic", options.topic, "An op, compile, exit-codes or environment");
+  help->add_option("topic", options.topic, "An op, compile, seed, errors, exit-codes or environment");
   help->add_flag("--stubs", options.stubs,
                  "Annotations for lua-language-server, which make an editor complete and check peri.*");
 

@@ -63,6 +63,7 @@ const char* dtypes_name(DTypes dtypes) {
 std::string shown_default(const AttributeInfo& a) {
   if (a.kind == Kind::group) return "";
   if (!a.fallback) return ", required";
+  if (a.name == "seed") return ", drawn anew if absent: `peri help seed`";
   if (const auto* dim = std::get_if<int64_t>(&*a.fallback);
       dim && (a.kind == Kind::dim || a.kind == Kind::index))
     return fmt::format(", default {}", *dim >= 0 ? *dim + 1 : *dim);
@@ -93,8 +94,28 @@ constexpr std::array kSections = {Section{"creation", kCreation}, Section{"point
                                   Section{"collectives", kCollective}};
 
 constexpr const char* kExitCodesTopic = "exit-codes";
-constexpr const char* kEnvironmentTopic = "environment";
-constexpr const char* kCompileTopic = "compile";
+
+constexpr const char* kSeed =
+    R"(peri.seed(n)
+    rand and randn without a seed give other numbers at each call and on each rank, from a sequence that n
+    decides: the same program with the same n gives the same numbers. Without peri.seed, n is 0. With a seed
+    (peri.randn(shape, {seed = 1})) they depend on the seed alone, on all ranks. A compiled function needs a
+    seed, and gives the same numbers at each call: make others outside and pass them as arguments.
+)";
+
+constexpr const char* kErrors =
+    R"(Errors that peri raises are tables with these fields; tostring, .. and string's methods (err:find "shape")
+work on their text. What a script raises itself, error{code = 5}, arrives as it was, also through compiled
+functions.
+    code         "InvalidArgument", "ShapeMismatch", "DTypeMismatch", "NotFound", "Unsupported", "MalformedFile",
+                 "IoError", "OutOfMemory", "PeerLost", "Timeout", "RankMismatch", "Interrupted", "ScriptError",
+                 "PlanInvalid"
+    message      what is wrong, without place and hint
+    at           the script's line, "file.lua:12"
+    hint         a sentence, or ""
+    text         all of it, as tostring gives it
+    rank         the rank on which it was raised
+)";
 
 constexpr const char* kCompile =
     R"(peri.compile(f, {policy = ..., group = ..., check = false})
@@ -139,6 +160,12 @@ RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT, TORCHELASTIC_RUN_ID; OMP
 `peri run` tells its ranks theirs by PERI_JOB, PERI_RANK, PERI_WORLD_SIZE and PERI_TIMELINE.
 )";
 
+struct Page {
+  const char *name, *text;
+};
+constexpr Page kPages[] = {
+    {"compile", kCompile}, {"seed", kSeed}, {"errors", kErrors}, {"environment", kEnvironment}};
+
 std::string exit_codes() {
   std::string text;
   for (const launcher::ExitCode& row : launcher::kExitCodes)
@@ -150,11 +177,14 @@ std::string exit_codes() {
 
 Result<std::string> manual(const std::string& name) {
   if (name == kExitCodesTopic) return exit_codes();
-  if (name == kEnvironmentTopic) return kEnvironment;
-  if (name == kCompileTopic) return kCompile;
+  for (const Page& page : kPages)
+    if (name == page.name) return page.text;
   const auto op = find_op(name);
   if (!op || info(*op).has(kInternal)) {
-    auto near = nearest(name, op_names());
+    std::vector<std::string> known = op_names();
+    known.emplace_back(kExitCodesTopic);
+    for (const Page& page : kPages) known.emplace_back(page.name);
+    auto near = nearest(name, known);
     return fail(Code::NotFound, fmt::format("no op '{}'", name), {},
                 near ? fmt::format("did you mean '{}'?", *near) : "`peri help` lists them all");
   }
@@ -189,8 +219,7 @@ std::string manual_index() {
     return true;
   });
   return text +
-         "`peri help OP` says more about one. Other pages: `peri help compile`, `peri help environment`, "
-         "`peri help exit-codes`.\n";
+         "`peri help OP` says more about one. Other pages: compile, seed, errors, environment, exit-codes.\n";
 }
 
 }  // namespace peri::commands

@@ -62,7 +62,9 @@ Result<int> read_global(lua_State* L) {
     if (lua_type(L, -2) == LUA_TSTRING) known.emplace_back(lua_tostring(L, -2));
     lua_pop(L, 1);
   }
-  return std::unexpected(unknown("global", name, known, origin(L)));
+  Error error = unknown("global", name, known, origin(L));
+  if (!nearest(name, known)) error.hint = "set it in the main chunk, or write 'local' where it is made";
+  return std::unexpected(std::move(error));
 }
 
 Result<int> write_global(lua_State* L) {
@@ -74,6 +76,34 @@ Result<int> write_global(lua_State* L) {
                 "write 'local' in front of it, or set it in the main chunk first");
   }
   lua_rawset(L, 1);
+  return 0;
+}
+
+// print(...), which writes its text at once: written in pieces, as Lua's own does, it would be torn by what
+// other ranks print.
+int print_whole(lua_State* L) {
+  const int count = lua_gettop(L);
+  luaL_Buffer text;
+  lua_getglobal(L, "tostring");
+  for (int i = 1; i <= count; ++i) {
+    lua_pushvalue(L, count + 1);
+    lua_pushvalue(L, i);
+    lua_call(L, 1, 1);
+    if (!lua_isstring(L, -1)) return luaL_error(L, "'tostring' must return a string to 'print'");
+    lua_replace(L, i);
+  }
+  lua_settop(L, count);
+  luaL_buffinit(L, &text);
+  for (int i = 1; i <= count; ++i) {
+    if (i > 1) luaL_addchar(&text, '\t');
+    lua_pushvalue(L, i);
+    luaL_addvalue(&text);
+  }
+  luaL_addchar(&text, '\n');
+  luaL_pushresult(&text);
+  size_t length = 0;
+  const char* whole = lua_tolstring(L, -1, &length);
+  std::fwrite(whole, 1, length, stdout);
   return 0;
 }
 
@@ -174,6 +204,8 @@ void set_up_environment(lua_State* L, const std::string& script, const std::vect
   }
   lua_setglobal(L, "arg");
   register_results(L);
+  lua_pushcfunction(L, print_whole);
+  lua_setglobal(L, "print");
   lua_getglobal(L, "os");
   lua_pushcfunction(L, wrap<exit_script>);
   lua_setfield(L, -2, "exit");

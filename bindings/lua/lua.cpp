@@ -2,6 +2,7 @@
 #include "bindings/lua/lua.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <cmath>
 #include <cstring>
@@ -283,7 +284,13 @@ Error named(Error error, const std::string& name) {
 Error unknown(const std::string& noun, const std::string& word, const std::vector<std::string>& known,
               Origin origin) {
   Error error{Code::NotFound, fmt::format("unknown {} '{}'", noun, word), std::move(origin)};
-  if (auto near = nearest(word, known)) error.hint = fmt::format("did you mean '{}'?", *near);
+  constexpr size_t kShown = 8;
+  if (auto near = nearest(word, known))
+    error.hint = fmt::format("did you mean '{}'?", *near);
+  else if (known.empty() || known.size() > kShown)
+    error.hint = "`peri help` lists what there is";
+  else
+    error.hint = fmt::format("there is {}", fmt::join(known, ", "));
   return error;
 }
 

@@ -27,6 +27,15 @@ near("policy.all_reduce: unknown algorithm of all_reduce 'one_shoot'", "one_shot
      "peri.compile(print, {policy = {all_reduce = 'one_shoot'}})")
 near("all_reduce: unknown algorithm of all_reduce 'too_shot'", "two_shot",
      "x:all_reduce{algorithm = 'too_shot'}")
+local function far(wanted, hint, text) raises("x:1: " .. wanted .. "\n   hint: " .. hint, x .. text) end
+far("unknown field of peri 'qqqqqq'", "`peri help` lists what there is", "peri.qqqqqq(x)")
+far("unknown field of peri.symm 'qqqqqq'", "`peri help` lists what there is", "peri.symm.qqqqqq(x)")
+far("unknown tensor method 'qqqqqq'", "`peri help` lists what there is", "x:qqqqqq()")
+far("unknown global 'qqqqqq'", "set it in the main chunk, or write 'local' where it is made", "qqqqqq(1)")
+far("compile: unknown option 'qqqqqq'", "there is policy, group, check", "peri.compile(print, {qqqqqq = 1})")
+far("sum: unknown option 'qqqqqq'", "there is dims, keepdim", "x:sum{qqqqqq = 1}")
+raises("x:1: no op 'qqqqqq'\n   hint: `peri help` lists them all", x .. "peri.help 'qqqqqq'")
+near("no op 'compil'", "compile", "peri.help 'compil'")
 raises("x:1: ones: no such dtype: f23\n   hint: the dtypes are *", x .. "peri.ones({1}, {dtype = 'f23'})")
 raises("x:1: all_reduce: no such reduction: sun\n   hint: the reductions are *", x .. "x:all_reduce 'sun'")
 raises("x:1: policy.lowering must be a string, not the number 1",
