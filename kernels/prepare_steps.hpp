@@ -1,5 +1,6 @@
 // What all backends do alike with the steps of a recording (Backend::prepare): each becomes a call of the
-// backend's own, in order; an error names the step's line; marks stand between the calls.
+// backend's own, a collective with an epilogue several, in order; an error names the step's line; marks stand
+// between the steps.
 #pragma once
 
 #include <memory>
@@ -8,6 +9,7 @@
 
 #include "core/overloaded.hpp"
 #include "kernels/backend.hpp"
+#include "kernels/collectives/epilogue.hpp"
 #include "kernels/step.hpp"
 
 namespace peri::kernels {
@@ -36,14 +38,22 @@ Result<PreparedSteps<Call>> prepare_steps(std::span<const ProgramStep> steps, Ma
     return {};
   };
   PERI_TRY(add_mark());
+  auto add = [&](const ProgramStep& step) -> Status {
+    prepared.calls.push_back(PERI_TRY(std::visit(prepare, step)));
+    return {};
+  };
+  auto add_parts = [&](const CollectiveStep& step) -> Status {
+    for (const ProgramStep& part : PERI_TRY(without_epilogue(step))) PERI_TRY(add(part));
+    return {};
+  };
   for (const ProgramStep& step : steps) {
-    Result<std::unique_ptr<Call>> call = std::visit(prepare, step);
-    if (!call) {
-      Error error = std::move(call).error();
+    const auto* collective = std::get_if<CollectiveStep>(&step);
+    const bool is_several = collective && !collective->spec.epilogue.empty();
+    if (Status added = is_several ? add_parts(*collective) : add(step); !added) {
+      Error error = std::move(added).error();
       if (!error.where.known()) error.where = origin_of(step);
       return std::unexpected(std::move(error));
     }
-    prepared.calls.push_back(std::move(*call));
     PERI_TRY(add_mark());
   }
   return prepared;

@@ -17,6 +17,7 @@ enum class Pass : uint8_t {
   select_algorithms,
   lower,
   fuse,
+  fuse_epilogues,
   realize,
   write_in_place,
   memory,
@@ -28,10 +29,15 @@ struct PassRow {
   bool optional;  // may be skipped: the plan is then larger or slower, but right
 };
 constexpr PassRow kPasses[] = {
-    {Pass::dead_code, "dead_code", true}, {Pass::select_algorithms, "select_algorithms", false},
-    {Pass::lower, "lower", false},        {Pass::fuse, "fuse", true},
-    {Pass::realize, "realize", false},    {Pass::write_in_place, "write_in_place", true},
-    {Pass::memory, "memory", false},      {Pass::check, "check", true},
+    {Pass::dead_code, "dead_code", true},
+    {Pass::select_algorithms, "select_algorithms", false},
+    {Pass::lower, "lower", false},
+    {Pass::fuse, "fuse", true},
+    {Pass::fuse_epilogues, "fuse_epilogues", true},
+    {Pass::realize, "realize", false},
+    {Pass::write_in_place, "write_in_place", true},
+    {Pass::memory, "memory", false},
+    {Pass::check, "check", true},
 };
 const char* name_of(Pass pass) {
   return std::ranges::find(kPasses, pass, &PassRow::pass)->name;
@@ -109,6 +115,12 @@ Result<Plan> plan(const Graph& program, const World& world, const Policy& policy
   // symmetric memory.
   if (runs(Pass::fuse)) result = fuse(std::move(result));
   PERI_TRY(passed(Pass::fuse, result));
+
+  // What follows a collective may be done while its result is still in cache. From here on a collective may
+  // have further operands, its epilogue's. After `fuse`, so that the program is a whole one; before
+  // `realize`, which decides where those operands lie.
+  if (policy.epilogues && runs(Pass::fuse_epilogues)) result = fuse_epilogues(std::move(result));
+  PERI_TRY(passed(Pass::fuse_epilogues, result));
 
   // From here on every operand that an algorithm wants in symmetric memory of its group lies there. Buffers
   // may be written twice now: by an algorithm that overwrites its operand.

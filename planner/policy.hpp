@@ -55,6 +55,9 @@ struct Policy {
   bool auto_select = true;
   Lowering lowering = Lowering::out_variant;
   Planning planning = Planning::reuse;
+  // True: pointwise work and a norm on a collective's result become the call's epilogue. Off, as no backend
+  // has a kernel yet that gains by it.
+  bool epilogues = false;
   bool capture = true;
   // True: this op is not captured.
   Choice<bool> split;

@@ -73,6 +73,7 @@ function File:names() end
 ---@field lowering? "out_variant"|"fallback"
 ---@field planning? "reuse"|"separate" separate: every buffer has its own memory
 ---@field barriers? "full"
+---@field epilogues? boolean true: what follows a collective is done in its call, where it may be
 ---@field capture? boolean
 ---@field split? boolean|fun(op: peri.OpContext): boolean? true: this operation is not captured
 ---@field skip? string[] names of passes left out, such as "fuse"

@@ -171,6 +171,7 @@ std::map<std::string, Reader> make_readers() {
                           p.planning);
        }},
       {"barriers", [](lua_State* L, planner::Policy&) { return read_only_word(L, "barriers", "full"); }},
+      {"epilogues", [](lua_State* L, planner::Policy& p) { return read_bool(L, "epilogues", p.epilogues); }},
       {"capture", [](lua_State* L, planner::Policy& p) { return read_bool(L, "capture", p.capture); }},
       {"split", [](lua_State* L, planner::Policy& p) { return read_choice(L, "split", p.split); }},
       {"skip", [](lua_State* L, planner::Policy& p) { return read_skip(L, p.skip); }},

@@ -118,11 +118,66 @@ std::vector<kernels::Operand> operands_of(const std::vector<kernels::Tensor>& te
   return operands;
 }
 
+// "add f32 1 2": an op, its result's dtype, the registers it reads (from 1); "full f32 0.5": an immediate.
+Result<FusedInstruction> read_instruction(lua_State* L, const std::string& text, const std::string& call) {
+  std::istringstream words(text);
+  std::string name, dtype, number;
+  words >> name >> dtype;
+  const auto op = find_op(name);
+  if (!op || (*op != Op::full && !info(*op).has(kPointwise)))
+    return std::unexpected(unknown("pointwise op", name, op_names(), origin(L)));
+  FusedInstruction instruction{*op, {}, PERI_TRY(parse_dtype(dtype))};
+  while (words >> number) {
+    char* end = nullptr;
+    const double value = std::strtod(number.c_str(), &end);  // reads inf and nan too, which streams do not
+    if (*end)
+      return fail(Code::InvalidArgument, fmt::format("{}: '{}' is not a number in '{}'", call, number, text),
+                  origin(L));
+    if (*op == Op::full)
+      instruction.value = value;
+    else
+      instruction.operands.push_back(static_cast<int>(value) - 1);
+  }
+  return instruction;
+}
+
+// {operands = {"f32"}, "exp f32 1", ..., results = {2}}, at the absolute `index`; `name` is the call's.
+Result<FusedProgram> read_program(lua_State* L, int index, const std::string& name) {
+  if (!lua_istable(L, index))
+    return fail(Code::InvalidArgument, name + ": the program must be a table", origin(L));
+  FusedProgram program;
+  for (int i = 1; i <= static_cast<int>(lua_objlen(L, index)); ++i) {
+    lua_rawgeti(L, index, i);
+    const std::string text = PERI_TRY(to_text(L, -1, (name + ": an instruction").c_str()));
+    lua_pop(L, 1);
+    program.instructions.push_back(PERI_TRY(read_instruction(L, text, name)));
+  }
+  lua_getfield(L, index, "operands");
+  for (int i = 1; lua_istable(L, -1) && i <= static_cast<int>(lua_objlen(L, -1)); ++i) {
+    lua_rawgeti(L, -1, i);
+    program.operand_dtypes.push_back(
+        PERI_TRY(parse_dtype(PERI_TRY(to_text(L, -1, (name + ": an operand's dtype").c_str())))));
+    lua_pop(L, 1);
+  }
+  lua_getfield(L, index, "results");
+  if (!lua_istable(L, -1))
+    return fail(Code::InvalidArgument, name + ": results must be a table of registers", origin(L));
+  for (int i = 1; i <= static_cast<int>(lua_objlen(L, -1)); ++i) {
+    lua_rawgeti(L, -1, i);
+    program.results.push_back(static_cast<int>(PERI_TRY(to_integer(L, -1, (name + ": a result").c_str()))) -
+                              1);
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 2);
+  return program;
+}
+
 // Tensors from the stack's beginning, then the options table, if there is one.
 struct CallArguments {
   std::vector<kernels::Tensor> tensors;
   Attributes attributes;
   bool end_barrier = true;
+  Epilogue epilogue;
 };
 Result<CallArguments> read_call(lua_State* L, Op op, const std::string& name) {
   CallArguments call;
@@ -142,6 +197,10 @@ Result<CallArguments> read_call(lua_State* L, Op op, const std::string& name) {
       call.end_barrier = lua_toboolean(L, -1) != 0;
     else if (field == "algorithm" && row.has(kCollective))
       call.attributes.set(field, PERI_TRY(to_text(L, -1, "algorithm")));
+    else if (field == "epilogue" && row.has(kCollective))
+      call.epilogue.program = PERI_TRY(read_program(L, lua_gettop(L), name));
+    else if (field == "rms_norm_eps" && row.has(kCollective))
+      call.epilogue.rms_norm_eps = PERI_TRY(to_number(L, -1, "rms_norm_eps"));
     else if (found == row.attributes.end())
       return std::unexpected(named(unknown("option", field, {}, origin(L)), name));
     else
@@ -177,7 +236,7 @@ Result<Attributes> check_call(Op op, const CallArguments& call, std::span<const 
 }
 
 Status communicate(lua_State* L, Op op, const CallArguments& call, const Attributes& attributes,
-                   const kernels::Operand& in, const kernels::Operand& out) {
+                   std::span<const kernels::Operand> inputs, std::span<const kernels::Operand> outputs) {
   const AlgorithmInfo* algorithm = find_algorithm(op, Algorithm::ll);
   if (const auto name = call.attributes.find<"algorithm">()) {
     auto row = parse_algorithm(op, *name);
@@ -186,33 +245,52 @@ Status communicate(lua_State* L, Op op, const CallArguments& call, const Attribu
   }
   CollectiveSpec spec = collective_spec(op, attributes, *algorithm, origin(L));
   spec.end_barrier = call.end_barrier;
-  return session(L).backend().collective(spec, {&in, static_cast<size_t>(spec.info().inputs)},
-                                         {&out, static_cast<size_t>(spec.info().outputs)});
+  spec.epilogue = call.epilogue;
+  return session(L).backend().collective(spec, inputs, outputs);
+}
+
+// The outputs of an _out call, its last `count` tensors, which are taken from the others.
+Result<std::vector<kernels::Tensor>> take_outputs(lua_State* L, CallArguments& call, size_t count,
+                                                  const std::string& name) {
+  if (call.tensors.size() < count)
+    return fail(Code::InvalidArgument,
+                count == 1 ? name + ": the last operand is the output"
+                           : fmt::format("{}: the last {} operands are the outputs", name, count),
+                origin(L));
+  const auto first = call.tensors.end() - static_cast<int>(count);
+  std::vector<kernels::Tensor> outputs(first, call.tensors.end());
+  call.tensors.erase(first, call.tensors.end());
+  return outputs;
 }
 
 // rt.<op>_out(inputs..., outputs..., {options})
-Result<int> call_out(lua_State* L) {
+Result<int> kernel_out(lua_State* L) {
   const Op op = static_cast<Op>(lua_tointeger(L, lua_upvalueindex(1)));
   const std::string name = std::string(to_string(op)) + "_out";
   CallArguments call = PERI_TRY(read_call(L, op, name));
-  const size_t results = info(op).results;
-  if (call.tensors.size() < results)
-    return fail(Code::InvalidArgument,
-                results == 1 ? name + ": the last operand is the output"
-                             : fmt::format("{}: the last {} operands are the outputs", name, results),
-                origin(L));
-  const std::vector<kernels::Tensor> outputs(call.tensors.end() - static_cast<int>(results),
-                                             call.tensors.end());
-  call.tensors.resize(call.tensors.size() - results);
-  if (info(op).has(kCollective) && collective_info(op).inputs == 0 && call.tensors.empty())
-    call.tensors.push_back(outputs[0]);  // its operand only names the type
+  const auto outputs = PERI_TRY(take_outputs(L, call, info(op).results, name));
   const Attributes attributes = PERI_TRY(check_call(op, call, call.tensors, outputs, name));
-  if (info(op).has(kCollective)) {
-    PERI_TRY(communicate(L, op, call, attributes, operand_of(call.tensors[0]), operand_of(outputs[0])));
-    return 0;
-  }
   PERI_TRY(
       session(L).backend().launch({op, attributes, {}}, operands_of(call.tensors), operands_of(outputs)));
+  return 0;
+}
+
+// rt.<collective>_out(input, output, {options}); with an epilogue: (input, its inputs..., outputs...,
+// {options})
+Result<int> collective_out(lua_State* L) {
+  const Op op = static_cast<Op>(lua_tointeger(L, lua_upvalueindex(1)));
+  const std::string name = std::string(to_string(op)) + "_out";
+  CallArguments call = PERI_TRY(read_call(L, op, name));
+  const auto outputs =
+      PERI_TRY(take_outputs(L, call, static_cast<size_t>(call.epilogue.output_count()), name));
+  const CollectiveInfo& row = collective_info(op);
+  if (row.inputs == 0 && call.tensors.empty()) call.tensors.push_back(outputs[0]);  // it only names the type
+  std::span<const kernels::Tensor> operands = call.tensors;
+  if (!call.epilogue.empty()) operands = operands.first(std::min<size_t>(operands.size(), 1));
+  const Attributes attributes = PERI_TRY(check_call(op, call, operands, std::span(outputs).first(1), name));
+  PERI_TRY(communicate(L, op, call, attributes,
+                       row.inputs > 0 ? operands_of(call.tensors) : std::vector<kernels::Operand>(),
+                       row.outputs > 0 ? operands_of(outputs) : std::vector<kernels::Operand>()));
   return 0;
 }
 
@@ -227,12 +305,14 @@ Result<int> call_fallback(lua_State* L) {
   const Attributes attributes = PERI_TRY(check_call(op, call, call.tensors, {}, name));
   const kernels::Operand in = operand_of(call.tensors[0]);
   if (collective_info(op).outputs == 0) {
-    PERI_TRY(communicate(L, op, call, attributes, in, in));
+    PERI_TRY(communicate(L, op, call, attributes, {&in, 1}, {}));
     return 0;
   }
   const TensorType type = PERI_TRY(infer(op, {&call.tensors[0].type, 1}, attributes));
   kernels::Tensor output = PERI_TRY(s.empty(type));
-  PERI_TRY(communicate(L, op, call, attributes, in, operand_of(output)));
+  const kernels::Operand out = operand_of(output);
+  PERI_TRY(communicate(L, op, call, attributes, {&in, static_cast<size_t>(collective_info(op).inputs)},
+                       {&out, 1}));
   lua_newtable(L);
   push_tensor(L, {std::move(output), origin(L)});
   lua_rawseti(L, -2, 1);
@@ -252,51 +332,14 @@ Result<std::vector<kernels::Tensor>> read_tensors(lua_State* L, int index, const
   return tensors;
 }
 
-// "add f32 1 2": an op, its result's dtype, the registers it reads (from 1); "full f32 0.5": an immediate.
-Result<FusedInstruction> read_instruction(lua_State* L, const std::string& text) {
-  std::istringstream words(text);
-  std::string name, dtype, number;
-  words >> name >> dtype;
-  const auto op = find_op(name);
-  if (!op || (*op != Op::full && !info(*op).has(kPointwise)))
-    return std::unexpected(unknown("pointwise op", name, op_names(), origin(L)));
-  FusedInstruction instruction{*op, {}, PERI_TRY(parse_dtype(dtype))};
-  while (words >> number) {
-    char* end = nullptr;
-    const double value = std::strtod(number.c_str(), &end);  // reads inf and nan too, which streams do not
-    if (*end)
-      return fail(Code::InvalidArgument, fmt::format("fused_out: '{}' is not a number in '{}'", number, text),
-                  origin(L));
-    if (*op == Op::full)
-      instruction.value = value;
-    else
-      instruction.operands.push_back(static_cast<int>(value) - 1);
-  }
-  return instruction;
-}
-
 // rt.fused_out({inputs}, {outputs}, {operands = {"f32"}, "exp f32 1", ..., results = {2}})
 Result<int> fused_out(lua_State* L) {
   const auto inputs = PERI_TRY(read_tensors(L, 1, "fused_out: the inputs"));
   const auto outputs = PERI_TRY(read_tensors(L, 2, "fused_out: the outputs"));
-  if (!lua_istable(L, 3))
-    return fail(Code::InvalidArgument, "fused_out: the program must be a table", origin(L));
   KernelSpec spec;
+  spec.fused = PERI_TRY(read_program(L, 3, "fused_out"));
+  spec.fused.operand_dtypes.clear();  // the inputs' own
   for (const kernels::Tensor& t : inputs) spec.fused.operand_dtypes.push_back(t.type.dtype);
-  for (int i = 1; i <= static_cast<int>(lua_objlen(L, 3)); ++i) {
-    lua_rawgeti(L, 3, i);
-    const std::string text = PERI_TRY(to_text(L, -1, "fused_out: an instruction"));
-    lua_pop(L, 1);
-    spec.fused.instructions.push_back(PERI_TRY(read_instruction(L, text)));
-  }
-  lua_getfield(L, 3, "results");
-  if (!lua_istable(L, -1))
-    return fail(Code::InvalidArgument, "fused_out: results must be a table of registers", origin(L));
-  for (int i = 1; i <= static_cast<int>(lua_objlen(L, -1)); ++i) {
-    lua_rawgeti(L, -1, i);
-    spec.fused.results.push_back(static_cast<int>(PERI_TRY(to_integer(L, -1, "fused_out: a result"))) - 1);
-    lua_pop(L, 1);
-  }
   PERI_TRY(session(L).backend().launch(spec, operands_of(inputs), operands_of(outputs)));
   return 0;
 }
@@ -328,8 +371,9 @@ void push_runtime(lua_State* L) {
   for (int i = 0; i < kOpCount; ++i) {
     const OpInfo& row = info(static_cast<Op>(i));
     if (row.has(kInternal) || row.has(kComposite) || row.has(kView)) continue;
-    add(L, std::string(row.name) + "_out", wrap<call_out>, row.op);
-    if (row.has(kCollective)) add(L, std::string(row.name), wrap<call_fallback>, row.op);
+    const bool communicates = row.has(kCollective);
+    add(L, std::string(row.name) + "_out", communicates ? wrap<collective_out> : wrap<kernel_out>, row.op);
+    if (communicates) add(L, std::string(row.name), wrap<call_fallback>, row.op);
   }
 }
 

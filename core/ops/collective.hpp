@@ -66,15 +66,25 @@ std::vector<std::string> algorithm_names(Op op);
 // NotFound, with the names that there are.
 Result<const AlgorithmInfo*> parse_algorithm(Op op, std::string_view name);
 
-// What is done to a collective's result before it is stored. A backend that cannot do it says Unsupported.
+// What is done to a collective's result before its call ends: `h = all_reduce(x) + r; n = rms_norm(h, w)`.
+// First a program, whose registers are the collective's result and then the call's inputs after the first,
+// all of one shape. The call's outputs are the program's results in order; without instructions, the
+// collective's result. Then a norm: one output more, the first one normalised.
+//
+// It needs no memory but the outputs': the collective's result lies in the first output until the program
+// overwrites it there, element by element. So the first result has its dtype, and no instruction after the
+// one that makes the first result reads the collective's. Other outputs and inputs lie apart from it.
 struct Epilogue {
-  // Registers: the result, then the call's inputs after the first. Without instructions: the result as it is.
   FusedProgram program;
-  // If set: the first result of the program, normalised over its last dimension (rms_norm); the last input is
-  // the weight.
+  // If set: rms_norm over the last dimension. Its weight is the call's last input.
   std::optional<double> rms_norm_eps;
 
   bool empty() const { return program.instructions.empty() && !rms_norm_eps; }
+  // How many inputs it adds to the call, and how many outputs the call has with it.
+  int input_count() const;
+  int output_count() const;
+  // "{(f32, f32) r2 = add(r0, r1) : f32 -> r2} rms_norm {eps = 1e-05}".
+  std::string to_string() const;
   bool operator==(const Epilogue&) const = default;
 };
 
@@ -97,6 +107,9 @@ struct CollectiveSpec {
   Origin origin;  // for messages
 
   const CollectiveInfo& info() const { return collective_info(op); }
+  // Of the call, with those of the epilogue.
+  int input_count() const { return info().inputs + epilogue.input_count(); }
+  int output_count() const { return epilogue.empty() ? info().outputs : epilogue.output_count(); }
   bool operator==(const CollectiveSpec&) const = default;
 };
 
@@ -104,7 +117,12 @@ struct CollectiveSpec {
 CollectiveSpec collective_spec(Op op, const Attributes& attributes, const AlgorithmInfo& algorithm,
                                Origin origin);
 Attributes attributes_of(const CollectiveSpec& spec);
-// The type of the result. `operand`: of the input, or, where none is read (recv), of the output.
+// The type of the collective's own result. `operand`: of the input, or, where none is read (recv), of the
+// output.
 Result<TensorType> infer(const CollectiveSpec& spec, const TensorType& operand);
+// The types of a call's outputs, those of its epilogue included: the one rule by which planner and backends
+// check calls. `operands`: of its inputs, or, where none is read, of its output.
+Result<std::vector<TensorType>> infer_outputs(const CollectiveSpec& spec,
+                                              std::span<const TensorType> operands);
 
 }  // namespace peri

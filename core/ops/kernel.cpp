@@ -1,8 +1,10 @@
-// How a kernel call is named and how a fused program prints.
+// How a kernel call is named, how a fused program prints, and what types its registers have.
 #include "core/ops/kernel.hpp"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+
+#include "core/ops/attributes_of.hpp"
 
 namespace peri {
 
@@ -27,6 +29,36 @@ std::string FusedProgram::to_string() const {
                         peri::to_string(instruction.op), arguments, peri::to_string(instruction.dtype));
   }
   return text + (results.empty() ? " ->" : fmt::format(" -> r{}", fmt::join(results, ", r")));
+}
+
+Result<std::vector<DType>> infer(const FusedProgram& program) {
+  std::vector<TensorType> registers;  // as scalars: shapes are the call's
+  for (DType dtype : program.operand_dtypes) registers.push_back({dtype, {}});
+  auto type_of = [&](int number) -> Result<TensorType> {
+    if (number < 0 || static_cast<size_t>(number) >= registers.size())
+      return fail(Code::InvalidArgument, fmt::format("no register {}", number));
+    return registers[static_cast<size_t>(number)];
+  };
+  for (const FusedInstruction& instruction : program.instructions) {
+    std::vector<TensorType> operands;
+    for (int number : instruction.operands) operands.push_back(PERI_TRY(type_of(number)));
+    const bool is_immediate = instruction.op == Op::full && operands.empty();
+    if (!is_immediate && !info(instruction.op).has(kPointwise))
+      return fail(Code::InvalidArgument, fmt::format("{} is not pointwise", peri::to_string(instruction.op)));
+    if (!is_immediate) {
+      Attributes attributes;
+      if (instruction.op == Op::cast) attributes = AttributesOf<Op::cast>{.dtype = instruction.dtype};
+      if (const TensorType made = PERI_TRY(infer(instruction.op, operands, attributes));
+          made.dtype != instruction.dtype)
+        return fail(Code::DTypeMismatch,
+                    fmt::format("{} makes {}, not {}", peri::to_string(instruction.op),
+                                peri::to_string(made.dtype), peri::to_string(instruction.dtype)));
+    }
+    registers.push_back({instruction.dtype, {}});
+  }
+  std::vector<DType> results;
+  for (int number : program.results) results.push_back(PERI_TRY(type_of(number)).dtype);
+  return results;
 }
 
 std::string KernelSpec::name() const {

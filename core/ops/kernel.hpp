@@ -35,6 +35,9 @@ struct FusedProgram {
   bool operator==(const FusedProgram&) const = default;
   std::string to_string() const;
 };
+// The dtypes of a program's results. Errors: a register that is not made yet, an instruction that is not
+// pointwise, a dtype that its op does not make.
+Result<std::vector<DType>> infer(const FusedProgram& program);
 
 // One kernel call. A pointwise call is always a fused program, of one instruction or more; any other is an
 // op.

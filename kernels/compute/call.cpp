@@ -48,29 +48,10 @@ Status check_program(const KernelCall& call) {
                 fmt::format("{}: the program has {} operands and {} results, the call {} and {}",
                             call.spec.name(), program.operand_dtypes.size(), program.results.size(),
                             call.inputs.size(), call.outputs.size()));
-  std::vector<TensorType> types;  // of the registers; as scalars, since the iteration space is checked apart
-  for (DType dtype : program.operand_dtypes) types.push_back({dtype, {}});
-  for (const FusedInstruction& instruction : program.instructions) {
-    std::vector<TensorType> operands;
-    for (int reg : instruction.operands) {
-      if (reg < 0 || reg >= static_cast<int>(types.size()))
-        return fail(Code::InvalidArgument, fmt::format("{}: no register {}", call.spec.name(), reg));
-      operands.push_back(types[reg]);
-    }
-    const bool is_immediate = instruction.op == Op::full && operands.empty();
-    if (!is_immediate && !info(instruction.op).has(kPointwise))
-      return fail(Code::InvalidArgument,
-                  fmt::format("{}: {} is not pointwise", call.spec.name(), to_string(instruction.op)));
-    if (!is_immediate) {
-      Attributes attributes;
-      if (instruction.op == Op::cast) attributes = AttributesOf<Op::cast>{.dtype = instruction.dtype};
-      if (TensorType type = PERI_TRY(infer(instruction.op, operands, attributes));
-          type.dtype != instruction.dtype)
-        return fail(Code::DTypeMismatch,
-                    fmt::format("{}: {} makes {}, not {}", call.spec.name(), to_string(instruction.op),
-                                to_string(type.dtype), to_string(instruction.dtype)));
-    }
-    types.push_back({instruction.dtype, {}});
+  auto results = infer(program);
+  if (!results) {
+    results.error().message = fmt::format("{}: {}", call.spec.name(), results.error().message);
+    return std::unexpected(std::move(results).error());
   }
   for (size_t i = 0; i < call.inputs.size(); ++i) {
     if (call.inputs[i].dtype != program.operand_dtypes[i])
@@ -83,10 +64,9 @@ Status check_program(const KernelCall& call) {
                               operand_name(i), call.in(i).shape.to_string(), call.out().shape.to_string()));
   }
   for (size_t i = 0; i < call.outputs.size(); ++i) {
-    const int reg = program.results[i];
-    if (reg < 0 || reg >= static_cast<int>(types.size()) || call.outputs[i].dtype != types[reg].dtype)
-      return fail(Code::DTypeMismatch,
-                  fmt::format("{}: output {} does not match register {}", call.spec.name(), i, reg));
+    if (call.outputs[i].dtype != (*results)[i])
+      return fail(Code::DTypeMismatch, fmt::format("{}: output {} does not match register {}",
+                                                   call.spec.name(), i, program.results[i]));
     if (call.outputs[i].view.shape != call.out().shape)
       return fail(Code::ShapeMismatch,
                   fmt::format("{}: outputs of shapes {} and {}", call.spec.name(),

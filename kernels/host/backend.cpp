@@ -130,6 +130,7 @@ class HostBackend final : public JobBackend {
   Status collective(const CollectiveSpec& spec, std::span<const Operand> inputs,
                     std::span<const Operand> outputs) override {
     PERI_TRY(check_usable());
+    if (!spec.epilogue.empty()) return run_with_epilogue(*this, spec, inputs, outputs);
     return PERI_TRY(prepare_collective(communicator_, spec, inputs, outputs))->run();
   }
 

@@ -41,17 +41,22 @@ Label label_of(const KernelSpec& spec, std::span<const Operand> inputs, std::spa
   return label;
 }
 
-// Bytes of a collective: of the larger of what a member gives and gets, as nccl-tests count.
+// Bytes of a collective: of the larger of what a member gives and gets, as nccl-tests count; its epilogue's
+// are not communicated.
 Label label_of(const CollectiveSpec& spec, std::span<const Operand> inputs,
                std::span<const Operand> outputs) {
   Label label{.name = std::string(to_string(spec.op)), .category = "collective"};
-  const int64_t bytes = std::max(total_bytes(inputs), total_bytes(outputs));
+  auto first_bytes = [](std::span<const Operand> operands) {
+    return total_bytes(operands.first(std::min<size_t>(operands.size(), 1)));
+  };
+  const int64_t bytes = std::max(first_bytes(inputs), first_bytes(outputs));
   label.add("input", describe(inputs));
   label.add("output", describe(outputs));
   label.add("bytes", bytes);
   label.add("algorithm", spec.algorithm ? std::string(spec.algorithm->name) : "");
   label.add("group", spec.group.to_string());
   if (!spec.end_barrier) label.add("end barrier", "elided");
+  if (!spec.epilogue.empty()) label.add("epilogue", spec.epilogue.to_string());
   if (spec.origin.known()) label.add("at", spec.origin.to_string());
   label.bus_bytes = static_cast<double>(bytes) * spec.info().bus_factor(spec.group.size());
   return label;

@@ -87,18 +87,22 @@ std::string wrong_types(const Plan& plan, const KernelLine& line) {
 std::string wrong_types(const Plan& plan, const CollectiveLine& line) {
   const CollectiveSpec& spec = line.spec;
   if (!spec.algorithm || spec.algorithm->op != spec.op) return "it has no algorithm of its op";
-  if (static_cast<int>(line.inputs.size()) != spec.info().inputs ||
-      static_cast<int>(line.outputs.size()) != spec.info().outputs)
-    return "a collective has another number of operands than its op";
-  if (!spec.epilogue.empty()) return "no plan has epilogues yet";
+  if (static_cast<int>(line.inputs.size()) != spec.input_count() ||
+      static_cast<int>(line.outputs.size()) != spec.output_count())
+    return spec.epilogue.empty() ? "a collective has another number of operands than its op"
+                                 : "a collective has another number of operands than its epilogue";
+  if (!spec.epilogue.empty() && line.is_fallback()) return "a call that allocates its output has an epilogue";
   for (const std::vector<PlanOperand>* operands : {&line.inputs, &line.outputs})
-    for (const PlanOperand& operand : *operands)
-      if (!operand.type.view.is_contiguous()) return "a collective's operand is not contiguous";
-  const Result<TensorType> made =
-      infer(spec, type_of(plan, line.inputs.empty() ? line.outputs[0] : line.inputs[0]));
+    if (!operands->empty() && !operands->front().type.view.is_contiguous())
+      return "a collective's operand is not contiguous";
+  std::vector<TensorType> types;
+  for (const PlanOperand& in : line.inputs) types.push_back(type_of(plan, in));
+  if (types.empty()) types.push_back(type_of(plan, line.outputs[0]));
+  const Result<std::vector<TensorType>> made = infer_outputs(spec, types);
   if (!made) return made.error().message;
-  for (const PlanOperand& out : line.outputs)
-    if (std::string wrong = wrong_output(plan, spec.op, *made, out); !wrong.empty()) return wrong;
+  for (size_t i = 0; i < made->size(); ++i)
+    if (std::string wrong = wrong_output(plan, spec.op, (*made)[i], line.outputs[i]); !wrong.empty())
+      return wrong;
   return {};
 }
 

@@ -106,16 +106,18 @@ class Checker : public Machine {
       if (fallback) give(out.buffer);
     }
     const AlgorithmInfo& row = *spec.algorithm;
-    for (const PlanOperand& in : l.inputs) {
-      const bool stays =
-          !l.outputs.empty() && in.buffer == l.outputs[0].buffer && in.type == l.outputs[0].type;
+    if (!l.inputs.empty()) {
+      const PlanOperand& in = l.inputs[0];
       expect(!row.clobbers_input || !is_source(in.buffer), "the algorithm overwrites the caller's tensor",
              in.buffer);
-      for (const PlanOperand& out : l.outputs)
-        expect(!overlap(in, out) || (stays && row.clobbers_input), "is written while peers read it",
-               out.buffer);
+      for (const PlanOperand& out : l.outputs) {
+        const bool stays =
+            &out == &l.outputs[0] && in.buffer == out.buffer && in.type == out.type && row.clobbers_input;
+        expect(!overlap(in, out) || stays, "is written while peers read it", out.buffer);
+      }
       if (row.clobbers_input) spoil(in);
     }
+    check_epilogue(l);
     for (const PlanOperand& out : l.outputs) {
       expect_device(out);
       write(out);
@@ -125,6 +127,24 @@ class Checker : public Machine {
     expect(buffer(shared.buffer).group == spec.group, "is not in symmetric memory of the group",
            shared.buffer);
     if (row.end_barrier && !spec.end_barrier) expose(shared, spec.group);
+  }
+
+  // It works where the collective has left its result, the first output, once the collective has ended.
+  void check_epilogue(const CollectiveLine& l) {
+    for (size_t i = 0; i < l.outputs.size(); ++i)
+      for (size_t k = 0; k < i; ++k)
+        expect(!overlap(l.outputs[k], l.outputs[i]), "is written twice by one call", l.outputs[i].buffer);
+    for (size_t i = 1; i < l.inputs.size(); ++i) {
+      const PlanOperand& in = l.inputs[i];
+      expect(!l.spec.algorithm->clobbers_input || !overlap(l.inputs[0], in),
+             "is read by the epilogue, and the algorithm overwrites it", in.buffer);
+      for (const PlanOperand& out : l.outputs) expect(!overlap(in, out), "is still read", out.buffer);
+    }
+    const bool shared = !l.spec.epilogue.empty() &&
+                        (l.spec.algorithm->symmetric == kOutput || overlap(l.inputs[0], l.outputs[0]));
+    expect(!shared || l.spec.end_barrier || !l.spec.algorithm->end_barrier,
+           "the epilogue overwrites what peers may still be reading",
+           l.outputs.empty() ? BufferId() : l.outputs[0].buffer);
   }
 
   void expect_types(const std::string& wrong) { expect(wrong.empty(), wrong); }

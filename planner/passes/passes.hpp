@@ -30,6 +30,7 @@ Result<Selection> select_algorithms(const Graph& graph, const Policy& policy);
 Result<Choices> resolve(const Graph& graph, Selection selection, const Policy& policy);
 Result<Plan> lower(const Graph& graph, Choices choices, const World& world);
 Plan fuse(Plan plan);
+Plan fuse_epilogues(Plan plan);
 Plan realize(Plan plan);
 Plan write_in_place(Plan plan);
 Plan plan_memory(Plan plan, Planning planning);

@@ -1,7 +1,9 @@
 // Decides where the operands that peers touch lie (S1, S3 and S6 of SYSTEMS.md): in a buffer of ours that
 // becomes a comm buffer, in one persistent copy of a graph input, or in an identity copy. Each decision
 // carries its reason.
+#include <algorithm>
 #include <climits>
+#include <span>
 
 #include "core/ops/attributes_of.hpp"
 #include "planner/lines.hpp"
@@ -79,7 +81,10 @@ class Realizer {
     const Group& group = call.spec.group;
     const BufferId operand = call.inputs[0].buffer;
     const Buffer& buffer = plan_.buffer(operand);
-    const bool read_again = last_read_[operand] > position_ || returned_[operand];
+    const auto epilogue_inputs = std::span(call.inputs).subspan(1);
+    const bool read_again =
+        last_read_[operand] > position_ || returned_[operand] ||
+        std::ranges::find(epilogue_inputs, operand, &PlanOperand::buffer) != epilogue_inputs.end();
     const bool overwrites = call.spec.algorithm->clobbers_input;
 
     if (buffer.group == group) {
@@ -156,9 +161,10 @@ class Realizer {
   }
 
   // An algorithm that overwrites its operand may leave the result there: no second buffer, no copy. Not for
-  // what is returned.
+  // what is returned, nor with an epilogue, whose result would hold symmetric memory as long as it is read.
   void keep_in_place(CollectiveLine& call) {
     const BufferId output = call.outputs[0].buffer;
+    if (!call.spec.epilogue.empty()) return;
     if (plan_.buffer(output).kind != BufferKind::regular || returned_[output]) return;
     if (call.outputs[0].type.view.shape != call.inputs[0].type.view.shape) return;
     call.outputs[0] = call.inputs[0];

@@ -182,6 +182,9 @@ class Writer {
     options += fmt::format("{}group = {}, algorithm = \"{}\"", options.empty() ? "" : ", ",
                            lua_value(Kind::group, spec.group), spec.algorithm->name);
     if (spec.algorithm->end_barrier && !spec.end_barrier) options += ", end_barrier = false";
+    if (!spec.epilogue.program.instructions.empty())
+      options += ", epilogue = " + program(spec.epilogue.program);
+    if (spec.epilogue.rms_norm_eps) options += ", rms_norm_eps = " + lua_number(*spec.epilogue.rms_norm_eps);
     arguments.push_back("{" + options + "}");
     if (line.is_fallback()) put("{} = ", defined(line.call_name));
     put("rt.{}{}({})", to_string(spec.op), out_variant ? "_out" : "", fmt::join(arguments, ", "));

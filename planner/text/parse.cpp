@@ -107,6 +107,22 @@ Result<FusedProgram> parse_program(TextReader& reader) {
   return program;
 }
 
+// After "then": "{(f32, f32) r2 = add(r0, r1) : f32 -> r2} rms_norm {eps = 1e-05}", or either alone.
+Result<Epilogue> parse_epilogue(TextReader& reader) {
+  Epilogue epilogue;
+  if (reader.accept("{")) {
+    PERI_TRY(reader.expect("("));
+    epilogue.program = PERI_TRY(parse_program(reader));
+  }
+  if (reader.accept("rms_norm")) {
+    for (const char* token : {"{", "eps", "="}) PERI_TRY(reader.expect(token));
+    epilogue.rms_norm_eps = PERI_TRY(reader.number<double>("a number"));
+    PERI_TRY(reader.expect("}"));
+  }
+  if (epilogue.empty()) return reader.expected("an epilogue");
+  return epilogue;
+}
+
 class PlanReader {
  public:
   Result<Plan> run(std::string_view text) {
@@ -268,7 +284,7 @@ class PlanReader {
     return line;
   }
 
-  // "-> buf2" or, of a fallback call, "-> buf2 = buf1[1]"; then its braces and its end barrier.
+  // "-> buf2" or, of a fallback call, "-> buf2 = buf1[1]"; then its braces, its end barrier and its epilogue.
   Result<Line> parse_collective(TextReader& reader, Op op, const std::string& call_name,
                                 std::vector<PlanOperand> inputs) {
     CollectiveLine line{{}, std::move(inputs), {}, call_name};
@@ -294,6 +310,7 @@ class PlanReader {
     if (reader.accept("no")) line.spec.end_barrier = false;
     if (algorithm->end_barrier)
       for (const char* token : {"end", "barrier"}) PERI_TRY(reader.expect(token));
+    if (reader.accept("then")) line.spec.epilogue = PERI_TRY(parse_epilogue(reader));
     if (call_name.empty()) return line;
     const TensorType made = PERI_TRY(infer(line.spec, type));
     line.outputs = {whole(plan_, PERI_TRY(define(item, BufferKind::fallback, {made, {}})))};

@@ -96,6 +96,7 @@ class Printer {
       put(" -> {}{}", windows(line.outputs), line.is_fallback() ? " = " + line.call_name + "[1]" : "");
     put("  {{{}group = {}, algorithm = \"{}\"}}", attributes(spec), group(spec.group), spec.algorithm->name);
     if (spec.algorithm->end_barrier) put("{}", spec.end_barrier ? "  end barrier" : "  no end barrier");
+    if (!spec.epilogue.empty()) put("  then {}", spec.epilogue.to_string());
   }
   // Peers are this rank's own; a root is compared by its place in the group.
   std::string attributes(const CollectiveSpec& spec) const {

@@ -91,6 +91,7 @@ std::map<std::string, double> statistics(const Plan& plan) {
                      stats["out_variant_calls"] += !l.is_fallback() && !l.outputs.empty();
                      stats["barriers"] += may_end && l.spec.end_barrier;
                      stats["elided_barriers"] += may_end && !l.spec.end_barrier;
+                     if (!l.spec.epilogue.empty()) ++stats["epilogues"];  // a figure of plans that have any
                    }},
         plan_line.line);
   stats["peak_bytes"] = peak_bytes(plan, stats["comm_pool_bytes"]);

@@ -75,15 +75,17 @@ planner::Policy random_policy(uint64_t seed) {
   }
   for (const char* pass : {"dead_code", "fuse", "write_in_place", "check"})
     if (random.chance(12)) policy.skip.push_back(pass);
+  policy.epilogues = random.chance(50);
   return policy;
 }
 
 std::string describe(const planner::Policy& p) {
   std::string text = fmt::format(
-      "auto_select {}, reuse {}, lowering {}, capture {}, ll {}, one_shot {}, split {}", p.auto_select,
-      p.planning == planner::Planning::reuse, p.lowering == planner::Lowering::fallback ? "fallback" : "out",
-      p.capture, p.ll_bytes.value_or(Bytes(-1)).count(), p.one_shot_bytes.value_or(Bytes(-1)).count(),
-      static_cast<bool>(p.split));
+      "auto_select {}, reuse {}, lowering {}, capture {}, ll {}, one_shot {}, split {}, epilogues {}",
+      p.auto_select, p.planning == planner::Planning::reuse,
+      p.lowering == planner::Lowering::fallback ? "fallback" : "out", p.capture,
+      p.ll_bytes.value_or(Bytes(-1)).count(), p.one_shot_bytes.value_or(Bytes(-1)).count(),
+      static_cast<bool>(p.split), p.epilogues);
   for (const std::string& pass : p.skip) text += ", without " + pass;
   return text;
 }
@@ -337,8 +339,9 @@ TEST_CASE("random programs give the reference's results under every policy, and 
     const int world = 1 + static_cast<int>(seed / kProgramsPerJob % 4);
     std::vector<Case> cases;
     do {
-      auto c =
-          make_case(seed, testing::random_program(seed, {world, 30, seed % 3 == 0, seed % 4 == 3}), world);
+      auto c = make_case(
+          seed, testing::random_program(seed, {world, 30, seed % 3 == 0, seed % 4 == 3, seed % 5 < 2}),
+          world);
       REQUIRE(c);
       cases.push_back(std::move(*c));
       ++seed;

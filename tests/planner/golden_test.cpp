@@ -24,6 +24,7 @@ const Golden kGoldens[] = {
     {"s7_siblings", three_siblings, one_shot, {0, 2}},
     {"s8_out_variant", eight_layers, one_shot, {0, 2}},
     {"s8_fallback", eight_layers, fallback, {0, 2}},
+    {"epilogue", residual_and_norm, epilogues, {0, 2}},
 };
 
 std::string path(const Golden& golden, const char* suffix) {

@@ -131,6 +131,25 @@ Result<std::vector<Value>> collective(const planner::CollectiveLine& line, std::
   return results;
 }
 
+// One rank's epilogue, as kernel lines of their own that work on the first output, where the collective has
+// left its result.
+Status run_epilogue(Rank& rank, const planner::CollectiveLine& line) {
+  const Epilogue& epilogue = line.spec.epilogue;
+  if (!epilogue.program.instructions.empty()) {
+    planner::KernelLine program{{.fused = epilogue.program}, line.inputs, line.outputs, {}};
+    program.inputs[0] = line.outputs[0];
+    program.inputs.resize(epilogue.program.operand_dtypes.size());
+    program.outputs.resize(epilogue.program.results.size());
+    PERI_TRY(rank.run(program));
+  }
+  if (!epilogue.rms_norm_eps) return {};
+  const Attributes attributes{{"eps", *epilogue.rms_norm_eps}};
+  return rank.run(planner::KernelLine{{.op = Op::rms_norm, .attributes = attributes},
+                                      {line.outputs[0], line.inputs.back()},
+                                      {line.outputs.back()},
+                                      {}});
+}
+
 // One rank's part of a line; a collective only says what it gives.
 Status step(Rank& rank, const planner::Line& line, std::vector<Value>& operands) {
   return std::visit(Overloaded{[&](const planner::AllocateLine& l) -> Status {
@@ -173,10 +192,10 @@ Result<RunResult> run_plans(std::span<const planner::Plan> plans, std::span<cons
     for (size_t r = 0; r < plans.size(); ++r) {
       const auto& line = std::get<planner::CollectiveLine>(plans[r].lines[i].line);
       if (line.spec.algorithm->clobbers_input) ranks[r].spoil(line.inputs[0]);
-      for (const planner::PlanOperand& output : line.outputs) {
-        if (line.is_fallback()) ranks[r].allocate(output.buffer);
-        ranks[r].put(output, results[r]);
-      }
+      if (line.outputs.empty()) continue;
+      if (line.is_fallback()) ranks[r].allocate(line.outputs[0].buffer);
+      ranks[r].put(line.outputs[0], results[r]);
+      PERI_TRY(run_epilogue(ranks[r], line));
     }
   }
   RunResult result;

@@ -140,4 +140,19 @@ inline Graph three_siblings() {
   return p.returning({p.all_reduce(p.op(Op::add, {p.op(Op::add, {values[0], values[1]}), values[2]}))});
 }
 
+// The end of a layer: a reduced product, added to a residual and normalised; both are wanted.
+inline Graph residual_and_norm() {
+  Program p;
+  NodeId x = p.input(DType::f32, {4, 8}), residual = p.input(DType::f32, {4, 8}),
+         w = p.constant(DType::f32, {8, 8}), scale = p.constant(DType::f32, {8});
+  NodeId h = p.op(Op::add, {residual, p.all_reduce(p.op(Op::matmul, {x, w}))});
+  return p.returning({h, p.op(Op::rms_norm, {h, scale}, {{"eps", 1e-6}})});
+}
+
+inline planner::Policy epilogues() {
+  planner::Policy policy = one_shot();
+  policy.epilogues = true;
+  return policy;
+}
+
 }  // namespace peri::test

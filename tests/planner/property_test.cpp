@@ -33,6 +33,7 @@ planner::Policy policy_of(uint64_t seed) {
       return "multimem";
     };
   if (seed & 128) policy.skip.insert(policy.skip.end(), {"write_in_place", "dead_code"});
+  policy.epilogues = seed & 256;
   return policy;
 }
 
@@ -61,13 +62,19 @@ struct Reached {
   int overwritten_results = 0;
   // Copies for one group of another window of a buffer, of the same shape.
   int other_windows = 0;
+  // Collectives with a program, and with a norm, as epilogue.
+  int programs = 0, norms = 0;
   // Values written back that are a part of their buffer, or lie there in another order.
   int windows_written_back = 0;
 
   void count(const planner::Plan& plan) {
     std::map<std::tuple<BufferId, Group, std::vector<int64_t>>, std::set<std::vector<int64_t>>> copied;
     for (const planner::PlanLine& line : plan.lines) {
-      collectives += std::holds_alternative<planner::CollectiveLine>(line.line);
+      if (const auto* call = std::get_if<planner::CollectiveLine>(&line.line)) {
+        ++collectives;
+        programs += !call->spec.epilogue.program.instructions.empty();
+        norms += call->spec.epilogue.rms_norm_eps.has_value();
+      }
       const auto* kernel = std::get_if<planner::KernelLine>(&line.line);
       if (!kernel || kernel->inputs.empty()) continue;
       const planner::PlanOperand &in = kernel->inputs[0], &out = kernel->outputs[0];
@@ -126,9 +133,11 @@ TEST_CASE("random programs: the plan computes what the program means") {
   Reached reached;
   for (uint64_t seed = 0; seed < 1500; ++seed) {
     const int world = 1 + static_cast<int>(seed % 4);
-    Graph graph = testing::random_program(
-        seed,
-        {.world = world, .max_nodes = 30, .name_algorithms = seed % 3 == 0, .entangled = seed % 2 == 1});
+    Graph graph = testing::random_program(seed, {.world = world,
+                                                 .max_nodes = 30,
+                                                 .name_algorithms = seed % 3 == 0,
+                                                 .entangled = seed % 2 == 1,
+                                                 .layered = seed % 7 < 3});
     if (seed % 5 == 0) graph = with_mutations(std::move(graph));
     const planner::Policy policy = policy_of(seed * 0x9E3779B97F4A7C15u >> 20);
     INFO("seed " << seed << "\n" << print(graph));
@@ -163,6 +172,8 @@ TEST_CASE("random programs: the plan computes what the program means") {
   CHECK(reached.overwritten_results > 50);
   CHECK(reached.other_windows > 50);
   CHECK(reached.windows_written_back > 20);
+  CHECK(reached.programs > 50);
+  CHECK(reached.norms > 50);
 }
 
 // Two values lie in one buffer, and the copy of the first for another group is not the second's.

@@ -28,6 +28,7 @@ class Builder : private ProgramValues {
         try_op(static_cast<Op>(random_.below(kOpCount)));
       else
         entangle();
+    for (int64_t i = options_.layered ? random_.between(1, 3) : 0; i > 0; --i) add_layer();
     choose_outputs();
     return std::move(graph_);
   }
@@ -52,6 +53,19 @@ class Builder : private ProgramValues {
       if (part) add(Op::all_reduce, {*part}, attributes);
     }
     return random_.chance(70) ? add(Op::neg, {x}, {}) : std::nullopt;
+  }
+
+  // A sum over the ranks, with another value, normalised; perhaps without one of the two, or with more
+  // beside.
+  void add_layer() {
+    const Item x = find_or_make(DTypes::floats, 1);
+    const Item other = find_or_make(x.type.dtype, x.type.shape);
+    const Item scale = find_or_make(x.type.dtype, Shape{x.type.shape[x.type.shape.rank() - 1]});
+    const Found sum = add(Op::all_reduce, {x}, {{"group", random_group()}});
+    Found value = sum;
+    if (sum && random_.chance(70)) value = add(random_.pick({Op::add, Op::maximum}), {other, *sum}, {});
+    if (sum && random_.chance(20)) add(Op::neg, {*sum}, {});
+    if (value) add(Op::rms_norm, {*value, scale}, {{"eps", random_.pick({1e-3, 0.1})}});
   }
 
   // --- one op ---

@@ -24,6 +24,8 @@ struct ProgramOptions {
   // Few square values that collectives, views and write-backs are made of again and again: what planning has
   // to tell apart.
   bool entangled = false;
+  // Ends in layers: what is reduced, added to another value and normalised.
+  bool layered = false;
 };
 
 // The same program for every rank.

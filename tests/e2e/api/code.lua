@@ -25,7 +25,7 @@ local function model(x, at)
 end
 local x, at = peri.randn({ 5, 6 }, { seed = 7 }), peri.tensor({ 3 }, { dtype = "i32" })
 for _, policy in ipairs { {}, { lowering = "fallback" }, { all_reduce = "one_shot", planning = "separate" },
-                          { skip = { "fuse" } },
+                          { skip = { "fuse" } }, { epilogues = true },
                           { all_reduce = "two_shot", all_gather = "one_shot", lowering = "fallback" } } do
   local f = check.both("model", model, { x, at }, { policy = policy })
   local results, again = { f(x, at) }, load(f:code())()({ x, at }, { w })

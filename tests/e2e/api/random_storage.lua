@@ -173,7 +173,7 @@ end
 
 local policies = {
   {}, {}, { all_reduce = "one_shot" }, { all_reduce = "two_shot" }, { capture = false },
-  { skip = { "fuse" } }, { lowering = "fallback" }, { skip = { "write_in_place" } },
+  { skip = { "fuse" } }, { lowering = "fallback" }, { skip = { "write_in_place" } }, { epilogues = true },
 }
 local shapes = { { 4, 6 }, { 2, 4, 3 }, { 6, 6 }, { 12 }, { 1, 4 } }
 local function made(shape, offset)
