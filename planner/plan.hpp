@@ -97,7 +97,8 @@ struct KernelLine {
   bool identity_copy = false;
   bool operator==(const KernelLine&) const = default;
 };
-// As many operands as algorithms.def says: send and barrier have no output, recv has no input.
+// As many operands as algorithms.def says, send and barrier having no output and recv no input, and those of
+// its epilogue.
 struct CollectiveLine {
   CollectiveSpec spec;
   std::vector<PlanOperand> inputs, outputs;

@@ -131,6 +131,7 @@ class Checker : public Machine {
 
   // It works where the collective has left its result, the first output, once the collective has ended.
   void check_epilogue(const CollectiveLine& l) {
+    if (l.spec.epilogue.empty()) return;
     for (size_t i = 0; i < l.outputs.size(); ++i)
       for (size_t k = 0; k < i; ++k)
         expect(!overlap(l.outputs[k], l.outputs[i]), "is written twice by one call", l.outputs[i].buffer);
@@ -140,11 +141,10 @@ class Checker : public Machine {
              "is read by the epilogue, and the algorithm overwrites it", in.buffer);
       for (const PlanOperand& out : l.outputs) expect(!overlap(in, out), "is still read", out.buffer);
     }
-    const bool shared = !l.spec.epilogue.empty() &&
-                        (l.spec.algorithm->symmetric == kOutput || overlap(l.inputs[0], l.outputs[0]));
-    expect(!shared || l.spec.end_barrier || !l.spec.algorithm->end_barrier,
-           "the epilogue overwrites what peers may still be reading",
-           l.outputs.empty() ? BufferId() : l.outputs[0].buffer);
+    const AlgorithmInfo& row = *l.spec.algorithm;
+    const bool shared = row.symmetric == kOutput || overlap(l.inputs[0], l.outputs[0]);
+    expect(!shared || l.spec.end_barrier || !row.end_barrier,
+           "is overwritten by the epilogue while peers may still be reading it", l.outputs[0].buffer);
   }
 
   void expect_types(const std::string& wrong) { expect(wrong.empty(), wrong); }

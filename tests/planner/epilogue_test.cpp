@@ -5,9 +5,9 @@
 namespace peri::test {
 namespace {
 
-planner::CollectiveLine& call(planner::Plan& plan) {
+planner::CollectiveLine& call(planner::Plan& plan, int n = 0) {
   for (planner::PlanLine& line : plan.lines)
-    if (auto* found = std::get_if<planner::CollectiveLine>(&line.line)) return *found;
+    if (auto* found = std::get_if<planner::CollectiveLine>(&line.line); found && n-- == 0) return *found;
   FAIL("no collective");
   return std::get<planner::CollectiveLine>(plan.lines[0].line);
 }
@@ -28,6 +28,13 @@ struct Layer : Program {
   NodeId sum = all_reduce(op(Op::matmul, {x, w}));
   NodeId norm(NodeId of) { return op(Op::rms_norm, {of, scale}, {{"eps", 1e-6}}); }
 };
+
+Graph three_layers() {
+  Layer p;
+  NodeId h = p.op(Op::softmax, {p.residual});
+  for (int i = 0; i < 3; ++i) h = p.op(Op::add, {p.all_reduce(p.op(Op::matmul, {p.norm(h), p.w})), h});
+  return p.returning({p.norm(h)});
+}
 
 }  // namespace
 
@@ -84,18 +91,18 @@ TEST_CASE("what needs the collective's result elsewhere, or what is made later, 
   planner::Policy allocating = epilogues();
   allocating.lowering = planner::Lowering::fallback;
   CHECK(epilogues_of(residual_and_norm(), allocating).empty());
+  planner::Policy splitting = epilogues();
+  splitting.split = [](const planner::OpContext& context) -> Result<bool> { return context.op == Op::add; };
+  CHECK(epilogues_of(residual_and_norm(), splitting).empty());
 }
 
-TEST_CASE("a chain of layers has an epilogue each, and the same results in less lines") {
-  Layer p;
-  NodeId h = p.residual;
-  for (int i = 0; i < 3; ++i) h = p.op(Op::add, {p.all_reduce(p.op(Op::matmul, {p.norm(h), p.w})), h});
-  const Graph graph = p.returning({p.norm(h)});
+TEST_CASE("a chain of layers has an epilogue each, and fewer calls") {
+  const Graph graph = three_layers();
   const std::string each = "{(f32, f32) r2 = add(r0, r1) : f32 -> r2} rms_norm {eps = 1e-06}";
   CHECK(epilogues_of(graph) == each + " | " + each + " | " + each);
   const planner::Plan plan = planned(graph, epilogues());
   CHECK(statistics(plan).at("epilogues") == 3);
-  CHECK(statistics(plan).at("kernels") == 4);  // the products, and the first norm
+  CHECK(statistics(plan).at("kernels") == 5);  // the products, the first norm, and what it is of
   CHECK(statistics(planned(graph)).count("epilogues") == 0);
 }
 
@@ -105,6 +112,7 @@ TEST_CASE("check_plan refuses every wrong epilogue, and says why") {
     const char* defect;
     void (*plant)(Plan&);
     const char* message;
+    Graph (*graph)() = residual_and_norm;
   };
   const Mutant mutants[] = {
       {"no weight", [](Plan& p) { call(p).inputs.pop_back(); },
@@ -137,6 +145,12 @@ TEST_CASE("check_plan refuses every wrong epilogue, and says why") {
        "is written twice by one call"},
       {"an input where the result is stored", [](Plan& p) { call(p).inputs[1] = call(p).outputs[0]; },
        "is read, but not there"},
+      {"a result stored over what the program still reads",
+       [](Plan& p) {
+         call(p, 1).outputs[0] = call(p, 1).inputs[1];
+         ++call(p, 1).outputs[0].version;
+       },
+       "is still read", three_layers},
       {"an input that the algorithm overwrites",
        [](Plan& p) {
          call(p).inputs[1] = call(p).inputs[0];
@@ -150,11 +164,11 @@ TEST_CASE("check_plan refuses every wrong epilogue, and says why") {
          call(p).outputs[0] = call(p).inputs[0];
          ++call(p).outputs[0].version;
        },
-       "the epilogue overwrites what peers may still be reading"},
+       "is overwritten by the epilogue while peers may still be reading it"},
   };
   for (const Mutant& mutant : mutants) {
     INFO(mutant.defect);
-    Plan plan = planned(residual_and_norm(), epilogues());
+    Plan plan = planned(mutant.graph(), epilogues());
     REQUIRE(check_plan(plan));
     mutant.plant(plan);
     const Status status = check_plan(plan);
