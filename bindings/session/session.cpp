@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "bindings/session/positions.hpp"
 #include "core/ops/attributes_of.hpp"
 
 namespace peri::session {
@@ -133,6 +134,11 @@ Result<std::vector<ScriptValue>> Session::apply_eagerly(Op op, const std::vector
     return std::vector{ScriptValue{PERI_TRY(pointwise(op, operands, made[0])), origin}};
   if (tensors.size() != operands.size())
     return fail(Code::InvalidArgument, "takes tensors, not plain numbers");
+  if (const auto positions = positions_of(op, completed)) {
+    const kernels::Tensor values = PERI_TRY(readable(tensors[static_cast<size_t>(positions->operand)]));
+    const Shape& looked_up = types[static_cast<size_t>(positions->of)].shape;
+    PERI_TRY(check_positions(*positions, values.data(), values.type, looked_up[positions->dim]));
+  }
   if (made.size() == 1)
     return std::vector{ScriptValue{PERI_TRY(compute(op, tensors, completed, made[0], origin)), origin}};
   std::vector<ScriptValue> results;
