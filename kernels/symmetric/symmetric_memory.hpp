@@ -17,12 +17,13 @@ namespace peri::kernels {
 class SymmetricMemory {
  public:
   virtual ~SymmetricMemory() = default;
-  virtual const Group& group() const = 0;
-  virtual Bytes bytes() const = 0;
+  const Group& group() const { return group_; }
+  // Of each block.
+  Bytes bytes() const { return bytes_; }
   // This rank's position in the group.
-  virtual int index() const = 0;
+  int index() const { return index_; }
   // Which of the group's allocations this is: the same on all members.
-  virtual uint64_t id() const = 0;
+  uint64_t id() const { return id_; }
   // The member's block, mapped here.
   virtual std::byte* buffer(int member) const = 0;
   // Whether the multimem algorithms may use it (the host emulates them).
@@ -42,10 +43,19 @@ class SymmetricMemory {
     return memset32(member, offset, value, 1);
   }
 
+ protected:
+  SymmetricMemory(const Group& group, int index, Bytes bytes, uint64_t id)
+      : group_(group), index_(index), bytes_(bytes), id_(id) {}
+
  private:
   virtual Status write(std::byte* to, const std::byte* source, Bytes bytes) = 0;
   virtual Status fill(std::byte* to, uint32_t value, int64_t count) = 0;
   Status check_window(int member, Bytes offset, Bytes bytes, std::string_view op) const;
+
+  Group group_;  // a copy: the storage may outlive the backend and its contexts
+  int index_;
+  Bytes bytes_;
+  uint64_t id_;
 };
 
 }  // namespace peri::kernels

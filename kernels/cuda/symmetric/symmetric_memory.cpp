@@ -9,27 +9,24 @@ namespace peri::kernels::cuda {
 
 CudaSymmetricMemory::CudaSymmetricMemory(GroupContext& context, std::shared_ptr<SymmetricPool> pool,
                                          Bytes offset, Bytes bytes, uint64_t id)
-    : context_(context),
-      group_(context.group()),
-      index_(context.index()),
+    : SymmetricMemory(context.group(), context.index(), bytes, id),
+      context_(context),
       pool_(std::move(pool)),
-      offset_(offset),
-      bytes_(bytes),
-      id_(id) {}
+      offset_(offset) {}
 
 Status CudaSymmetricMemory::barrier(std::string_view op) {
-  job::Operation operation(fmt::format("{} over {}", op, group_.to_string()), {});
+  job::Operation operation(fmt::format("{} over {}", op, group().to_string()), {});
   PERI_TRY(context_.monitor().can_communicate(operation));
   context_.control().enter(operation);
   PERI_TRY(context_.ensure(operation));
-  return issue_barrier(context_, job::tag_of(group_, "barrier of symmetric memory"), operation);
+  return issue_barrier(context_, job::tag_of(group(), "barrier of symmetric memory"), operation);
 }
 
 Status CudaSymmetricMemory::put_signal(int member, int channel, std::string_view op) {
-  job::Operation operation(fmt::format("{} over {}", op, group_.to_string()), {});
+  job::Operation operation(fmt::format("{} over {}", op, group().to_string()), {});
   PERI_TRY(context_.monitor().can_communicate(operation));
   context_.control().enter(operation);
-  PERI_TRY(check_signal(Signalling::put, group_, index_, member, channel, kSignalChannels, operation));
+  PERI_TRY(check_signal(Signalling::put, group(), index(), member, channel, kSignalChannels, operation));
   PERI_TRY(context_.ensure(operation));
   Monitor& monitor = context_.monitor();
   return check(launch_put_signal(context_.view(), monitor.watch(), monitor.number(operation), member, channel,
@@ -38,10 +35,10 @@ Status CudaSymmetricMemory::put_signal(int member, int channel, std::string_view
 }
 
 Status CudaSymmetricMemory::wait_signal(int member, int channel, std::string_view op) {
-  job::Operation operation(fmt::format("{} over {}", op, group_.to_string()), {});
+  job::Operation operation(fmt::format("{} over {}", op, group().to_string()), {});
   PERI_TRY(context_.monitor().can_communicate(operation));
   context_.control().enter(operation);
-  PERI_TRY(check_signal(Signalling::wait, group_, index_, member, channel, kSignalChannels, operation));
+  PERI_TRY(check_signal(Signalling::wait, group(), index(), member, channel, kSignalChannels, operation));
   PERI_TRY(context_.ensure(operation));
   Monitor& monitor = context_.monitor();
   return check(launch_wait_signal(context_.view(), monitor.watch(), monitor.number(operation), member,

@@ -15,16 +15,12 @@ class CudaSymmetricMemory final : public SymmetricMemory {
  public:
   CudaSymmetricMemory(GroupContext& context, std::shared_ptr<SymmetricPool> pool, Bytes offset, Bytes bytes,
                       uint64_t id);
-  ~CudaSymmetricMemory() override { pool_->give_back(offset_.count(), bytes_.count()); }
+  ~CudaSymmetricMemory() override { pool_->give_back(offset_.count(), bytes().count()); }
 
-  const Group& group() const override { return group_; }
-  Bytes bytes() const override { return bytes_; }
-  int index() const override { return index_; }
   std::byte* buffer(int member) const override { return pool_->data(member) + offset_; }
   bool has_multicast() const override {
-    return pool_->multicast().address(offset_.count(), bytes_.count()) != nullptr;
+    return pool_->multicast().address(offset_.count(), bytes().count()) != nullptr;
   }
-  uint64_t id() const override { return id_; }
 
   Status barrier(std::string_view op) override;
   Status put_signal(int member, int channel, std::string_view op) override;
@@ -35,11 +31,8 @@ class CudaSymmetricMemory final : public SymmetricMemory {
   Status fill(std::byte* to, uint32_t value, int64_t count) override;
 
   GroupContext& context_;
-  Group group_;  // a copy: the storage may outlive the backend and its contexts
-  int index_;
   std::shared_ptr<SymmetricPool> pool_;
-  Bytes offset_, bytes_;
-  uint64_t id_;
+  Bytes offset_;
 };
 
 // Collective over the context's group.

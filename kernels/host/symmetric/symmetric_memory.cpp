@@ -51,34 +51,31 @@ Result<std::shared_ptr<os::Mapping>> share_memory(job::Control& control, const G
 
 HostSymmetricMemory::HostSymmetricMemory(GroupContext& context, std::shared_ptr<os::Mapping> mapping,
                                          Bytes bytes, uint64_t id)
-    : context_(context),
-      group_(context.group()),
+    : SymmetricMemory(context.group(), context.index(), bytes, id),
+      context_(context),
       ledger_(context.control().ledger()),
-      index_(context.index()),
       mapping_(std::move(mapping)),
-      bytes_(bytes),
-      stride_(stride_of(bytes)),
-      id_(id) {}
+      stride_(stride_of(bytes)) {}
 
 HostSymmetricMemory::~HostSymmetricMemory() {
   job::release_memory(*ledger_, stride_);
 }
 
 Status HostSymmetricMemory::barrier(std::string_view op) {
-  job::Operation operation(fmt::format("{} over {}", op, group_.to_string()), {});
+  job::Operation operation(fmt::format("{} over {}", op, group().to_string()), {});
   context_.control().enter(operation);
   PERI_TRY(context_.ensure(operation));
-  return context_.synchronize(job::tag_of(group_, "barrier of symmetric memory"), operation);
+  return context_.synchronize(job::tag_of(group(), "barrier of symmetric memory"), operation);
 }
 
 Status HostSymmetricMemory::put_signal(int member, int channel, std::string_view op) {
-  job::Operation operation(fmt::format("{} over {}", op, group_.to_string()), {});
+  job::Operation operation(fmt::format("{} over {}", op, group().to_string()), {});
   context_.control().enter(operation);
   return context_.put_signal(member, channel, operation);
 }
 
 Status HostSymmetricMemory::wait_signal(int member, int channel, std::string_view op) {
-  job::Operation operation(fmt::format("{} over {}", op, group_.to_string()), {});
+  job::Operation operation(fmt::format("{} over {}", op, group().to_string()), {});
   context_.control().enter(operation);
   return context_.wait_signal(member, channel, operation);
 }

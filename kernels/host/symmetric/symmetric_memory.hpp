@@ -22,9 +22,6 @@ class HostSymmetricMemory final : public SymmetricMemory {
   HostSymmetricMemory(GroupContext& context, std::shared_ptr<os::Mapping> mapping, Bytes bytes, uint64_t id);
   ~HostSymmetricMemory() override;
 
-  const Group& group() const override { return group_; }
-  Bytes bytes() const override { return bytes_; }
-  int index() const override { return index_; }
   std::byte* buffer(int member) const override { return mapping_->data() + stride_ * member; }
   bool has_multicast() const override { return true; }
 
@@ -32,19 +29,14 @@ class HostSymmetricMemory final : public SymmetricMemory {
   Status put_signal(int member, int channel, std::string_view op) override;
   Status wait_signal(int member, int channel, std::string_view op) override;
 
-  uint64_t id() const override { return id_; }
-
  private:
   Status write(std::byte* to, const std::byte* source, Bytes bytes) override;
   Status fill(std::byte* to, uint32_t value, int64_t count) override;
 
   GroupContext& context_;
-  Group group_;  // a copy: the storage may outlive the backend and its contexts
   std::shared_ptr<job::MemoryLedger> ledger_;
-  int index_;
   std::shared_ptr<os::Mapping> mapping_;  // shared with ranks that are threads of this process
-  Bytes bytes_, stride_;
-  uint64_t id_;
+  Bytes stride_;
 };
 
 // Collective over the context's group.
