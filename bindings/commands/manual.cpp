@@ -125,19 +125,22 @@ constexpr const char* kCompile =
     check        true: every call is traced again and compared with what was compiled, and stops with the
                  first line that differs; also PERI_CHECK=1, for all functions
 
-    What f captures may change. At each call the variables that f, and functions in such variables, use from
-    outside are compared with what they were: numbers, strings, booleans, nil, tensors, functions, and which
-    table it is. With another value f is traced and compiled anew; values that come again are not compiled
-    again (the last 8 for each signature are kept). A variable whose tensor is replaced by another of the same
-    type is passed like an argument and compiled once more only. A variable that f sets is set by every call.
+    What f captures may change. At each call these are compared with what they were: the variables that f, and
+    functions in such variables, use from outside; globals that f uses; and fields of captured tables, also of
+    tables in them, that f names (model.w), that stand in a list (layers[2]), or all if f calls pairs or next.
+    Of tables and functions, which one it is counts. With another value f is traced and compiled anew; values that
+    come again are not compiled again (the last 8 for each signature are kept). Where a tensor is replaced by
+    another of the same type, it is passed like an argument and compiled once more only. Variables, and such
+    fields, that f sets to numbers, strings, booleans, nil or tensors are set by every call.
 
     Arguments and results are tensors, plain values, groups, and tables of them, whose keys are numbers, strings
     or booleans. Tables keep their holes and metatables. Fields that f sets in a table among its arguments are
     set by every call; a table of the arguments that f returns is the caller's, others are new.
 
-    NOT COMPARED: fields of captured tables, globals, metatables, and what functions in such fields capture.
-    They are read when f is traced and then stay as they are, until f is compiled for another signature.
-    Changing a tensor in place (model.w:copy_(new)) is always seen; model.w = new is not. `check` finds it.
+    NOT COMPARED: fields under keys that f computes (model["w" .. i]), fields beyond the first 200, fields that
+    were absent in tables within tables, names that are added to a table which f walks with pairs, and what
+    functions of metatables give. They are read when f is traced and then stay as they are, until f is
+    compiled again. Changing a tensor in place (model.w:copy_(new)) is always seen. `check` finds the rest.
 )";
 
 // What core/env.hpp reads, for users; tests/e2e/program/help.lua compares the names.

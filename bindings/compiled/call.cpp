@@ -81,23 +81,21 @@ Result<Traced> trace(lua_State* L, const LuaCompiled& compiled, const Tree& argu
                      const std::vector<session::ScriptValue>& inputs, Captures& captures) {
   session::Session& s = session(L);
   auto trace = std::make_shared<session::Trace>(s.rank());
-  const auto symbols_of =
-      [&](const std::vector<session::ScriptValue>& tensors) -> Result<std::vector<session::ScriptValue>> {
-    std::vector<session::ScriptValue> symbols;
-    for (const session::ScriptValue& v : tensors)
-      symbols.push_back(
-          PERI_TRY(trace->input(v.type(), v.tensor().view, v.tensor().storage->allocator(), v.made)));
-    return symbols;
-  };
-  std::vector<session::ScriptValue> leaves;
-  std::vector<session::ScriptValue> symbols = PERI_TRY(symbols_of(inputs));
-  captures.put(L, PERI_TRY(symbols_of(captures.inputs(L))));
+  std::vector<session::ScriptValue> leaves, symbols, captured;
+  for (const session::ScriptValue& v : inputs)
+    symbols.push_back(
+        PERI_TRY(trace->input(v.type(), v.tensor().view, v.tensor().storage->allocator(), v.made)));
+  for (const session::ScriptValue& v : captures.inputs(L))
+    captured.push_back(
+        trace->captured_input(v.type(), v.tensor().view, v.tensor().storage->allocator(), v.made));
+  captures.put(L, std::move(captured));
   Outcome outcome = PERI_TRY([&] {
     const session::Session::Tracing tracing(s, trace);
     return run_traced(L, compiled, arguments, captures, std::move(symbols), leaves);
   }());
   Traced traced;
   traced.graph = PERI_TRY(trace->finish(leaves));
+  captures.number_inputs(trace->captured_inputs());
   traced.constants = trace->constants();
   traced.written = trace->written();
   traced.returned = trace->returned();
@@ -147,7 +145,7 @@ Specialisation* find_recent(lua_State* L, LuaCompiled& compiled,
 // Once, when the third call in a row has to be compiled because of one captured variable.
 void warn_of_changes(lua_State* L, LuaCompiled& compiled, const Captured& changed) {
   constexpr int kPatience = 3;
-  if (std::exchange(compiled.changing, changed.cell) != changed.cell) compiled.changes_in_a_row = 0;
+  if (std::exchange(compiled.changing, changed.place) != changed.place) compiled.changes_in_a_row = 0;
   if (++compiled.changes_in_a_row < kPatience || std::exchange(compiled.warned, true)) return;
   fmt::print(stderr,
              "{}: note: the function at {} is compiled at every call, because the captured variable '{}' "

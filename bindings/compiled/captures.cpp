@@ -13,21 +13,6 @@
 namespace peri::lua::compiled {
 namespace {
 
-uint64_t bits_at(lua_State* L, int index, int type) {
-  switch (type) {
-    case LUA_TNIL:
-      return 0;
-    case LUA_TBOOLEAN:
-      return static_cast<uint64_t>(lua_toboolean(L, index));
-    case LUA_TNUMBER:
-      return std::bit_cast<uint64_t>(lua_tonumber(L, index));
-    case LUA_TSTRING:  // equal strings have one address
-      return std::bit_cast<uintptr_t>(lua_tostring(L, index));
-    default:
-      return std::bit_cast<uintptr_t>(lua_topointer(L, index));
-  }
-}
-
 // The tensor there if it has memory.
 const session::ScriptValue* tensor_at(lua_State* L, int index) {
   const auto* tensor = test<LuaTensor>(L, index);
@@ -36,6 +21,13 @@ const session::ScriptValue* tensor_at(lua_State* L, int index) {
 
 bool same_type(const session::ScriptValue& a, const session::ScriptValue& b) {
   return a.type() == b.type() && a.tensor().storage->allocator() == b.tensor().storage->allocator();
+}
+
+// A number, string, boolean, nil, tensor or group.
+bool is_plain(lua_State* L, int index) {
+  const int type = lua_type(L, index);
+  return (type <= LUA_TSTRING && type != LUA_TLIGHTUSERDATA) || test<LuaTensor>(L, index) ||
+         test<LuaGroup>(L, index);
 }
 
 // The value, as errors show it.
@@ -51,15 +43,28 @@ std::string text_of(lua_State* L, int index) {
   }
 }
 
-// A Lua function has at most so many upvalues.
-constexpr int kMaxUpvalues = 60;
+// A Lua function has at most 60 upvalues, and returns at most some 200 values.
+constexpr size_t kMaxUpvalues = 50;
+constexpr int kMaxValues = 100;
 
-// Pushes a function with upvalues of its own that returns them all. Reading many at once is faster than by
-// lua_getupvalue, which looks for each one's name.
-Status push_reader(lua_State* L, int count) {
+int raw_get(lua_State* L) {
+  lua_settop(L, 2);
+  lua_rawget(L, 1);
+  return 1;
+}
+
+// How Lua reads a place whose variable, or whose table, is that upvalue.
+std::string expression(const Captured& c, size_t upvalue) {
+  if (c.upvalue) return fmt::format("v{}", upvalue);
+  const std::string key = c.position ? fmt::format("{}", c.position) : fmt::format("\"{}\"", c.key);
+  return c.is_raw ? fmt::format("raw_get(v{},{})", upvalue, key) : fmt::format("v{}[{}]", upvalue, key);
+}
+
+// Pushes the function that this text makes, which uses upvalues v1 to v`count` and raw_get.
+Status push_reader(lua_State* L, const std::string& expressions, size_t count) {
   std::string names;
-  for (int i = 1; i <= count; ++i) names += fmt::format("{}v{}", i == 1 ? "" : ",", i);
-  const std::string text = fmt::format("local {0} return function() return {0} end", names);
+  for (size_t i = 1; i <= count; ++i) names += fmt::format(",v{}", i);
+  const std::string text = fmt::format("local raw_get{} return function() return {} end", names, expressions);
   if (luaL_loadbuffer(L, text.data(), text.size(), "=peri/captures") != 0)
     return std::unexpected(take_error(L));
   lua_call(L, 0, 1);
@@ -70,15 +75,15 @@ Status push_reader(lua_State* L, int count) {
 
 Captures::Captures(Captures&& other) noexcept
     : lua_(other.lua_),
-      functions_(std::exchange(other.functions_, LUA_NOREF)),
+      owners_(std::exchange(other.owners_, LUA_NOREF)),
       values_(std::exchange(other.values_, LUA_NOREF)),
-      function_count_(other.function_count_),
       captured_(std::move(other.captured_)),
       readers_(std::exchange(other.readers_, {})),
+      input_count_(other.input_count_),
       symbols_(std::move(other.symbols_)) {}
 
 Captures::~Captures() {
-  luaL_unref(lua_, LUA_REGISTRYINDEX, functions_);
+  luaL_unref(lua_, LUA_REGISTRYINDEX, owners_);
   luaL_unref(lua_, LUA_REGISTRYINDEX, values_);
   for (const int reader : readers_) luaL_unref(lua_, LUA_REGISTRYINDEX, reader);
 }
@@ -87,75 +92,52 @@ Captures::~Captures() {
 
 Result<Captures> Captures::take(lua_State* L, int function, const ReplacedTensors& replaced) {
   luaL_checkstack(L, 8, "too many values");
+  Captures captures(L);
+  const int top = lua_gettop(L);
   lua_newtable(L);
-  const int functions = luaL_ref(L, LUA_REGISTRYINDEX);
   lua_newtable(L);
-  const int values = luaL_ref(L, LUA_REGISTRYINDEX);
-  Captures captures(L, functions, values);
-  std::set<const void*> seen;      // functions and cells
-  const auto add_function = [&] {  // the one at the stack's top, which is popped
-    if (lua_iscfunction(L, -1) || !seen.insert(lua_topointer(L, -1)).second) return lua_pop(L, 1);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, functions);
-    lua_insert(L, -2);
-    lua_rawseti(L, -2, ++captures.function_count_);
-    lua_pop(L, 1);
-  };
   lua_rawgeti(L, LUA_REGISTRYINDEX, function);
-  add_function();
-  size_t looked_at = 0;
-  for (int i = 1; i <= captures.function_count_; ++i) {
-    captures.take_upvalues(L, i, replaced, seen);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, values);
-    for (; looked_at < captures.captured_.size(); ++looked_at) {
-      lua_rawgeti(L, -1, static_cast<int>(looked_at) + 1);
-      if (const auto* compiled = test<LuaCompiled>(L, -1)) {
-        lua_pop(L, 1);
-        lua_rawgeti(L, LUA_REGISTRYINDEX, compiled->function);
-      }
-      lua_isfunction(L, -1) ? add_function() : lua_pop(L, 1);
-    }
-    lua_pop(L, 1);
-  }
-  PERI_TRY(captures.make_readers(L));
+  captures.captured_ = find_captured(L, top + 1, top + 2, replaced);
+  captures.values_ = luaL_ref(L, LUA_REGISTRYINDEX);
+  captures.owners_ = luaL_ref(L, LUA_REGISTRYINDEX);
+  for (size_t next = 0; next < captures.captured_.size();) next = PERI_TRY(captures.make_reader(L, next));
   return captures;
 }
 
-void Captures::take_upvalues(lua_State* L, int function, const ReplacedTensors& replaced,
-                             std::set<const void*>& seen) {
-  lua_rawgeti(L, LUA_REGISTRYINDEX, values_);
-  lua_rawgeti(L, LUA_REGISTRYINDEX, functions_);
-  lua_rawgeti(L, -1, function);
-  for (int i = 1; const char* name = lua_getupvalue(L, -1, i); ++i) {
-    const void* cell = lua_upvalueid(L, -2, i);
-    if (!seen.insert(cell).second) {
-      lua_pop(L, 1);
+// Of the places from `first` to the one that it returns.
+Result<size_t> Captures::make_reader(lua_State* L, size_t first) {
+  std::vector<size_t> upvalues;  // the place that each is for; of a table, the first one
+  std::string expressions;
+  size_t next = first;
+  for (; next < captured_.size() && next < first + kMaxValues && upvalues.size() < kMaxUpvalues; ++next) {
+    const Captured& c = captured_[next];
+    const bool known = !c.upvalue && !upvalues.empty() && !captured_[upvalues.back()].upvalue &&
+                       captured_[upvalues.back()].owner == c.owner;
+    if (!known) upvalues.push_back(next);
+    expressions += (next == first ? "" : ",") + expression(c, upvalues.size());
+  }
+  PERI_TRY(push_reader(L, expressions, upvalues.size()));
+  const int reader = lua_gettop(L);
+  lua_rawgeti(L, LUA_REGISTRYINDEX, owners_);
+  for (int i = 1; const char* name = lua_getupvalue(L, reader, i); ++i) {
+    lua_pop(L, 1);
+    if (*name == 'r') {
+      lua_pushcfunction(L, raw_get);
+      lua_setupvalue(L, reader, i);
       continue;
     }
-    const int type = lua_type(L, -1);
-    const bool is_input = tensor_at(L, -1) && replaced.contains(cell);
-    captured_.push_back({name, function, i, cell, type, bits_at(L, -1, type), is_input});
-    lua_rawseti(L, -4, static_cast<int>(captured_.size()));
-  }
-  lua_pop(L, 3);
-}
-
-Status Captures::make_readers(lua_State* L) {
-  const auto count = static_cast<int>(captured_.size());
-  lua_rawgeti(L, LUA_REGISTRYINDEX, functions_);
-  const int functions = lua_gettop(L);
-  for (int first = 0; first < count; first += kMaxUpvalues) {
-    const int some = std::min(count - first, kMaxUpvalues);
-    PERI_TRY(push_reader(L, some));
-    for (int i = 0; i < some; ++i) {
-      const Captured& c = captured_[static_cast<size_t>(first + i)];
-      lua_rawgeti(L, functions, c.function);
-      lua_upvaluejoin(L, functions + 1, i + 1, functions + 2, c.upvalue);
+    const Captured& c = captured_[upvalues[static_cast<size_t>(std::stoi(name + 1)) - 1]];
+    lua_rawgeti(L, reader + 1, c.owner);
+    if (c.upvalue) {
+      lua_upvaluejoin(L, reader, i, reader + 2, c.upvalue);
       lua_pop(L, 1);
+    } else {
+      lua_setupvalue(L, reader, i);
     }
-    readers_.push_back(luaL_ref(L, LUA_REGISTRYINDEX));
   }
   lua_pop(L, 1);
-  return {};
+  readers_.push_back(luaL_ref(L, LUA_REGISTRYINDEX));
+  return next;
 }
 
 template <class Visit>
@@ -164,7 +146,7 @@ void Captures::for_each(lua_State* L, Visit visit) const {
   size_t next = 0;
   bool more = true;
   for (const int reader : readers_) {
-    luaL_checkstack(L, kMaxUpvalues + 8, "too many captured variables");
+    luaL_checkstack(L, kMaxValues + 8, "too many captured variables");
     lua_rawgeti(L, LUA_REGISTRYINDEX, reader);
     lua_call(L, 0, LUA_MULTRET);
     const int last = lua_gettop(L);
@@ -178,12 +160,13 @@ void Captures::for_each(lua_State* L, Visit visit) const {
 
 bool Captures::match(lua_State* L, std::vector<const kernels::Tensor*>& tensors) const {
   bool same = true;
+  tensors.resize(tensors.size() + input_count_);
   for_each(L, [&](const Captured& c, int at) {
     if (!c.is_input) return same = lua_type(L, at) == c.type && bits_at(L, at, c.type) == c.bits;
     const session::ScriptValue* now = tensor_at(L, at);
     // The tensor of the trace, which is kept, tells type and allocator.
     same = now && same_type(*now, std::bit_cast<const Box<LuaTensor>*>(c.bits)->object.value);
-    if (same) tensors.push_back(&now->tensor());
+    if (same && c.input >= 0) tensors[static_cast<size_t>(c.input)] = &now->tensor();
     return same;
   });
   return same;
@@ -209,7 +192,7 @@ void Captures::find_replaced(lua_State* L, ReplacedTensors& replaced) const {
   for_each(L, [&](const Captured& c, int at) {
     if (!tensor_at(L, at) || bits_at(L, at, LUA_TUSERDATA) == c.bits) return true;
     lua_rawgeti(L, values, static_cast<int>(&c - captured_.data()) + 1);
-    if (tensor_at(L, -1)) replaced.insert(c.cell);
+    if (tensor_at(L, -1)) replaced.insert(c.place);
     lua_pop(L, 1);
     return true;
   });
@@ -236,6 +219,16 @@ std::vector<session::ScriptValue> Captures::inputs(lua_State* L) const {
   return tensors;
 }
 
+void Captures::number_inputs(const std::vector<int>& numbers) {
+  size_t next = 0;
+  input_count_ = 0;
+  for (Captured& c : captured_) {
+    if (!c.is_input) continue;
+    c.input = numbers[next++];
+    input_count_ += c.input >= 0 ? 1 : 0;
+  }
+}
+
 void Captures::put(lua_State* L, std::vector<session::ScriptValue> symbols) {
   symbols_.clear();
   for (size_t i = 0; i < captured_.size(); ++i) {
@@ -252,7 +245,8 @@ void Captures::restore(lua_State* L, Restore which) const {
   std::vector<size_t> wanted;
   for_each(L, [&](const Captured& c, int at) {
     const auto* tensor = test<LuaTensor>(L, at);
-    if (which == Restore::all || (tensor && tensor->value.is_symbol()))
+    const bool can_be_set = c.upvalue || is_plain(L, at);
+    if (which == Restore::all ? can_be_set : tensor && tensor->value.is_symbol())
       wanted.push_back(static_cast<size_t>(&c - captured_.data()));
     return true;
   });
@@ -272,8 +266,8 @@ Result<std::vector<Assigned>> Captures::assigned(lua_State* L, std::vector<sessi
     const uint64_t put = c.is_input ? std::bit_cast<uintptr_t>(symbols_[inputs++]) : c.bits;
     const int type = lua_type(L, at);
     if (type == c.type && bits_at(L, at, type) == put) return true;
-    const bool is_plain = type <= LUA_TSTRING && type != LUA_TLIGHTUSERDATA;
-    if (!is_plain && !test<LuaTensor>(L, at) && !test<LuaGroup>(L, at)) {
+    if (!is_plain(L, at)) {
+      if (!c.upvalue) return true;  // of a captured table, which keeps what the trace has put there
       status = fail(Code::Unsupported,
                     fmt::format("a compiled function sets the captured variable '{}' to {}, which the calls "
                                 "that replay it can't do",
@@ -294,11 +288,21 @@ Result<std::vector<Assigned>> Captures::assigned(lua_State* L, std::vector<sessi
 
 void Captures::assign(lua_State* L, size_t captured) const {
   const Captured& c = captured_[captured];
-  lua_rawgeti(L, LUA_REGISTRYINDEX, functions_);
-  lua_rawgeti(L, -1, c.function);
-  lua_pushvalue(L, -3);
-  lua_setupvalue(L, -2, c.upvalue);
-  lua_pop(L, 3);
+  const int value = lua_gettop(L);
+  lua_rawgeti(L, LUA_REGISTRYINDEX, owners_);
+  lua_rawgeti(L, -1, c.owner);
+  if (c.upvalue) {
+    lua_pushvalue(L, value);
+    lua_setupvalue(L, -2, c.upvalue);
+  } else {
+    if (c.position)
+      lua_pushinteger(L, c.position);
+    else
+      lua_pushlstring(L, c.key.data(), c.key.size());
+    lua_pushvalue(L, value);
+    lua_rawset(L, -3);
+  }
+  lua_settop(L, value - 1);
 }
 
 }  // namespace peri::lua::compiled

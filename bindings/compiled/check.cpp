@@ -16,8 +16,8 @@ std::unexpected<Error> differs(const LuaCompiled& compiled, const std::string& w
       .code = Code::InvalidArgument,
       .message = fmt::format("the function at {} does not do what was compiled; {}", compiled.name, what),
       .context = std::move(context),
-      .hint = "what it reads outside of its arguments and of the variables that it captures, such as fields "
-              "of tables, must stay as it was at its first call"});
+      .hint = "what it reads beside its arguments and what it captures must stay as it was at its first "
+              "call: `peri help compile`"});
 }
 
 // A graph's text by line, without the lines that made its inputs and constants: they differ from call to

@@ -157,6 +157,7 @@ std::vector<commands::ReportEntry> compiled_programs(lua_State* L) {
 }
 
 void register_compile(lua_State* L) {
+  register_finder(L);
   register_type<LuaCompiled>(L, {{"explain", wrap<compiled_explain>},
                                  {"code", wrap<compiled_code>},
                                  {"graph", wrap<compiled_graph>},

@@ -50,7 +50,7 @@ struct LuaCompiled {
   std::vector<Specialisation*> recent{};
   ReplacedTensors replaced{};
   // Which captured variable was the reason to compile in the last calls, and how often.
-  const void* changing = nullptr;
+  Place changing{};
   int changes_in_a_row = 0;
   bool warned = false;
   // Scratch of a call, which takes it as long as it lasts.

@@ -45,6 +45,7 @@ TracedId Trace::add_view(TracedId parent, NodeId node, const Origin& origin) {
 }
 
 Result<NodeId> Trace::read(TracedId id) {
+  if (const TracedId base = storage(id).base; !traced(base).node.valid()) PERI_TRY(use_captured_input(base));
   const int version = storage(id).version;
   std::vector<TracedId> stale;  // the last view first
   for (TracedId at = id; traced(at).version != version; at = traced(at).parent) stale.push_back(at);
@@ -60,16 +61,42 @@ Result<NodeId> Trace::read(TracedId id) {
 
 Result<ScriptValue> Trace::input(const TensorType& type, const View& view, const Allocator& allocator,
                                  const Origin& origin) {
-  const auto index = static_cast<int64_t>(inputs_.size());
-  const NodeId node =
-      PERI_TRY(graph_.add(Op::input, {},
-                          AttributesOf<Op::input>{.index = index,
-                                                  .dtype = type.dtype,
-                                                  .shape = Ints(type.shape.begin(), type.shape.end()),
-                                                  .place = type.place},
-                          origin, "arg" + std::to_string(index + 1), allocator));
-  inputs_.push_back(add_storage(node, view, origin));
+  inputs_.push_back(add_storage(PERI_TRY(add_input(type, allocator, origin)), view, origin));
   return ScriptValue{Symbol{shared_from_this(), inputs_.back(), type}, origin};
+}
+
+Result<NodeId> Trace::add_input(const TensorType& type, const Allocator& allocator, const Origin& origin) {
+  const auto index = static_cast<int64_t>(inputs_.size());
+  return graph_.add(Op::input, {},
+                    AttributesOf<Op::input>{.index = index,
+                                            .dtype = type.dtype,
+                                            .shape = Ints(type.shape.begin(), type.shape.end()),
+                                            .place = type.place},
+                    origin, "arg" + std::to_string(index + 1), allocator);
+}
+
+ScriptValue Trace::captured_input(const TensorType& type, const View& view, const Allocator& allocator,
+                                  const Origin& origin) {
+  const TracedId id = add_storage({}, view, origin);
+  captured_inputs_.push_back({id, type, allocator});
+  return {Symbol{shared_from_this(), id, type}, origin};
+}
+
+std::vector<int> Trace::captured_inputs() const {
+  std::vector<int> numbers;
+  for (const CapturedInput& captured : captured_inputs_) {
+    const auto found = std::ranges::find(inputs_, captured.id);
+    numbers.push_back(found == inputs_.end() ? -1 : static_cast<int>(found - inputs_.begin()));
+  }
+  return numbers;
+}
+
+Status Trace::use_captured_input(TracedId base) {
+  const auto captured = std::ranges::find(captured_inputs_, base, &CapturedInput::id);
+  PERI_CHECK(captured != captured_inputs_.end(), "only captured inputs have no value yet");
+  traced(base).node = PERI_TRY(add_input(captured->type, captured->allocator, traced(base).made));
+  inputs_.push_back(base);
+  return {};
 }
 
 // The order of dimensions in which a tensor's elements lie in memory, largest stride first.
@@ -226,7 +253,10 @@ Status Trace::take_results(const std::vector<ScriptValue>& results, std::vector<
   std::vector<TracedId> ids;
   for (const ScriptValue& v : results) ids.push_back(PERI_TRY(id_of(v, v.made)));
   Store<StorageId, int> sharers(storages_.size(), 0), output_of(storages_.size(), -1);
-  for (const TracedId id : ids) ++sharers[traced(id).storage];
+  for (const TracedId id : ids) {
+    if (!traced(storage(id).base).node.valid()) PERI_TRY(read(id));  // a captured input
+    ++sharers[traced(id).storage];
+  }
   for (const TracedId id : ids) {
     const TracedId base = this->storage(id).base;
     Returned result{.from = Returned::From::output, .captured = {}, .views = {}};

@@ -36,6 +36,11 @@ class Trace : public std::enable_shared_from_this<Trace> {
   // The next argument of the function, whose tensor of this call lies in the window `view`.
   Result<ScriptValue> input(const TensorType& type, const View& view, const Allocator& allocator,
                             const Origin& origin);
+  // A captured tensor that each call passes: an input once the trace uses it.
+  ScriptValue captured_input(const TensorType& type, const View& view, const Allocator& allocator,
+                             const Origin& origin);
+  // Of each of these, in their order, the number of the input, from 0; -1 if the trace has not used it.
+  std::vector<int> captured_inputs() const;
   // Appends an operation; tensors become captured constants, numbers become `full` of scalar_dtype.
   // Its results.
   Result<std::vector<ScriptValue>> add(Op op, const std::vector<Argument>& operands, Attributes attributes,
@@ -80,6 +85,11 @@ class Trace : public std::enable_shared_from_this<Trace> {
     kernels::Tensor tensor;
     TracedId id;
   };
+  struct CapturedInput {
+    TracedId id;
+    TensorType type;
+    Allocator allocator;
+  };
 
   Traced& traced(TracedId id) { return traced_[id]; }
   Storage& storage(TracedId id) { return storages_[traced_[id].storage]; }
@@ -89,6 +99,8 @@ class Trace : public std::enable_shared_from_this<Trace> {
   Result<TracedId> id_of(const ScriptValue& value, const Origin& origin);
   Result<TracedId> captured(const ScriptValue& value);
   Result<TracedId> constant(const kernels::Tensor& t, const Origin& made);
+  Result<NodeId> add_input(const TensorType& type, const Allocator& allocator, const Origin& origin);
+  Status use_captured_input(TracedId base);
   // The newest value.
   Result<NodeId> read(TracedId id);
   Result<NodeId> node_of(const Argument& argument, DType scalar_dtype, const Origin& origin);
@@ -107,6 +119,7 @@ class Trace : public std::enable_shared_from_this<Trace> {
   std::vector<TracedId> constant_ids_;
   // As scripts use them: a transposed one is a view on a constant.
   std::vector<Captured> captured_;
+  std::vector<CapturedInput> captured_inputs_;
   std::vector<kernels::Tensor> written_;
   std::vector<Returned> returned_;
 };

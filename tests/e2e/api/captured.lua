@@ -2,7 +2,10 @@
 -- stderr: [0-1] captured.lua:*: note: the function at captured.lua:* is compiled at every call, because the captured variable 'calls' changes
 -- stderr: [0-1]    hint: pass it as a tensor, or capture a tensor that is changed in place
 -- What a function captures may change between calls, by its own doing too: compiled is as written.
+-- luacheck: globals factor act_global
 local peri = require "peri"
+factor = 20
+function act_global(t) return t end
 local check = dofile(arg[0]:match "^(.-)[^/]*$" .. "../check.lua")
 local x = peri.tensor { 1, 2 }
 local function signatures(f) return tonumber(tostring(f):match "%((%d+) signature") end
@@ -104,6 +107,54 @@ depth = 2 check.is(p(x, 3), 8, 16) depth = 3 check.is(p(x, 3), 27, 54)
 local again
 again = peri.compile(function(t, i) return i == 0 and t * depth or again(t, i - 1) end)
 check.is(again(x, 2), 3, 6) depth = 2 check.is(again(x, 2), 2, 4)
+
+-- Fields of captured tables, and globals.
+local model = { w = peri.ones { 2 }, n = 2, layers = { { b = peri.ones { 2 } }, { b = peri.ones { 2 } } } }
+local net = peri.compile(function(t)
+  t = t * model.w + model.n
+  for _, l in ipairs(model.layers) do t = t + l.b end
+  return model.bias and t + model.bias or t
+end)
+check.is(net(x), 5, 6) check.is(net(x), 5, 6)
+model.n = 3 check.is(net(x), 6, 7)
+model.layers[3] = { b = x } check.is(net(x), 7, 9)
+model.layers[1].b = x * 100 check.is(net(x), 106, 208)
+model.layers[3] = nil check.is(net(x), 105, 206)
+model.bias = 1000 check.is(net(x), 1105, 1206)
+model.unused = 1 net(x)
+local adds = peri.compile(function(t) return t + model.w end)
+for i = 1, 6 do
+  model.w = x * i
+  check.is(net(x), 1104 + i, 1204 + 4 * i) check.is(adds(x), 1 + i, 2 + 2 * i)
+end
+assert(signatures(adds) == 2, tostring(adds))
+local walks = peri.compile(function(t) for _, v in pairs(model.layers[1]) do t = t + v end return t end)
+check.is(walks(x), 101, 202) model.layers[1].b = 1 check.is(walks(x), 2, 3)
+local within = peri.compile(function(t)
+  local function add(v) return (function() return v + model.deep.b end)() end
+  return add(t)
+end)
+model.deep = { b = 1 } check.is(within(x), 2, 3) model.deep.b = 2 check.is(within(x), 3, 4)
+local stats = { calls = 0, sum = peri.zeros { 2 } }
+local counts = peri.compile(function(t) stats.sum = stats.sum + t stats.calls = stats.calls + 1 return t end)
+for i = 1, 2 do
+  counts(x)
+  assert(stats.calls == i)
+  check.is(stats.sum, i, 2 * i)
+end
+local Class = { scale = 2 }
+Class.__index = Class
+function Class:run(t) return t * self.scale * self.w end
+local object = setmetatable({ w = x }, Class)
+local method = peri.compile(function(t) return object:run(t) end)
+check.is(method(x), 2, 8) Class.scale = 3 check.is(method(x), 3, 12)
+object.w = x * 0 check.is(method(x), 0, 0)
+function Class.run(_, t) return t end
+check.is(method(x), 1, 2)
+local global = peri.compile(function(t) return act_global(t) * factor end)
+check.is(global(x), 20, 40) factor = 30 check.is(global(x), 30, 60)
+function act_global(t) return -t end
+check.is(global(x), -30, -60)
 
 -- More variables than one Lua function can have.
 local names, text = {}, {}

@@ -194,8 +194,9 @@ for number = first_seed, first_seed + count - 1 do
   for _ = 1, 2 do returned[#returned + 1] = below(#values) + 1 end
   local wanted = { elements(a), elements(b), elements(captured) }
   for _, i in ipairs(returned) do wanted[#wanted + 1] = elements(values[i] * 1) end
+  local box = { captured = captured }
   local compiled = peri.compile(function(x, y)
-    local v = { x, y, captured }
+    local v = { x, y, number % 3 == 0 and box.captured or captured }
     run(instructions, v)
     local results = {}
     for k, i in ipairs(returned) do results[k] = v[i] * 1 end
@@ -203,6 +204,7 @@ for number = first_seed, first_seed + count - 1 do
   end, { policy = pick(policies) })
   for call = 1, number % 2 == 0 and 3 or 2 do
     if number % 2 == 0 then captured = made(shape_c, 5) else captured:copy_(made(shape_c, 5)) end
+    box.captured = captured
     local x, y = arguments()
     local ok, results = pcall(compiled, x, y)
     local function sizes(shape) return table.concat(shape, ",") end

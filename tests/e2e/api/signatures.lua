@@ -4,9 +4,10 @@
 local peri = require "peri"
 local check = dofile(arg[0]:match "^(.-)[^/]*$" .. "../check.lua")
 
-local count = { traced = 0 }  -- a field, which is not compared between calls
+local traces = io.tmpfile()  -- a byte each: what a file holds is no value that a function captures
+local function traced() return traces:seek "end" end
 local f = peri.compile(function(a, b)
-  count.traced = count.traced + 1
+  traces:write "."
   local sum, names = peri.zeros { 1 }, 0
   for _, t in ipairs(a) do sum = sum + t:sum() end
   for _ in pairs(a) do names = names + 1 end
@@ -33,9 +34,9 @@ for round = 1, 3 do
     end
   end
 end
-assert(count.traced == 14 + 2 * 3, count.traced)  -- those that fail are traced each time
+assert(traced() == 14 + 2 * 3, traced())  -- those that fail are traced each time
 check.is(f({ one * 2 }, nil), 1002)  -- another tensor of the same type
 check.is(f({ peri.tensor { 3 } }, nil), 1003)
-assert(count.traced == 20, count.traced)
+assert(traced() == 20, traced())
 check.is(f({ two }, nil), 1002)  -- of another shape
-assert(count.traced == 21, count.traced)
+assert(traced() == 21, traced())
