@@ -36,6 +36,8 @@ class Executable {
   // Whether the next call writes its outputs where nobody holds any. If not, the contents of earlier ones are
   // copied, which the caller may avoid by collecting what it no longer uses.
   bool has_free_outputs() const { return outputs_.has_free(); }
+  // The same after that; there may be more sets of outputs then.
+  bool make_room_for_outputs() { return outputs_.make_room(); }
 
   const planner::Plan& plan() const { return plan_; }
   const std::vector<Partition>& partitions() const { return partitions_; }

@@ -7,8 +7,10 @@
 namespace peri::cudagraph {
 namespace {
 
-// Bytes of all sets: in turn they should not drive each other from caches.
+// Bytes of all sets: in turn they should not drive each other from caches. And of those of a caller who holds
+// more at once.
 constexpr Bytes kMaxBytes(16 << 20);
+constexpr Bytes kMaxHeldBytes(256 << 20);
 // Sets with a recording each, and calls in all those recordings.
 constexpr int64_t kMaxSets = 64;
 constexpr int64_t kMaxCalls = 128;
@@ -42,6 +44,7 @@ Outputs::Outputs(const planner::Plan& plan, PlanStorage& storage, kernels::Backe
   // pairs that need a recording are then as few as the sets of the one that has more.
   const int64_t most = followed_ ? kMaxFollowed : std::min(kMaxSets, kMaxCalls / std::max<int64_t>(calls, 1));
   max_sets_ = std::bit_floor(sets_in(kMaxBytes, bytes, most));
+  max_held_sets_ = followed_ ? max_sets_ : std::max(max_sets_, sets_in(kMaxHeldBytes, bytes, most));
 }
 
 bool Outputs::is_free(const Set& set) {
@@ -58,6 +61,13 @@ size_t Outputs::find_free() const {
   for (size_t look = 0; look < looks; ++look)
     if (const size_t next = (looked_at_ + look) % sets_.size(); is_free(sets_[next])) return next;
   return sets_.size();
+}
+
+bool Outputs::make_room() {
+  if (has_free()) return true;
+  if (max_sets_ == max_held_sets_) return false;
+  ++max_sets_;
+  return true;
 }
 
 Status Outputs::add_set() {

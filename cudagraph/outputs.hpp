@@ -25,6 +25,9 @@ class Outputs {
 
   // Whether the next `choose` finds a set that nobody holds, or may make one.
   bool has_free() const { return sets_.size() < max_sets_ || find_free() < sets_.size(); }
+  // The same, when the caller's language has collected: what is held now is in use, and will be held again.
+  // So there may be more sets, up to a limit, where moving contents away at each call is the alternative.
+  bool make_room();
   // A set is taken for the call: its blocks become the buffers'.
   Status choose();
   // What tells the recordings for the set from those for others: none does if recordings follow blocks.
@@ -53,7 +56,7 @@ class Outputs {
   std::vector<int> block_of_;
   std::vector<Set> sets_;
   bool followed_;
-  size_t max_sets_ = 1;
+  size_t max_sets_ = 1, max_held_sets_ = 1;
   size_t chosen_ = 0;
   // Where the search for a free one has come to.
   size_t looked_at_ = 0;

@@ -295,7 +295,7 @@ Result<int> call_compiled(lua_State* L) {
   Specialisation* entry = compiled->check ? nullptr : find_recent(L, *compiled, tensors);
   if (entry && !entry->program.executable->has_free_outputs()) {
     const bool collected =
-        collector(L).collect_for(L, [&] { return entry->program.executable->has_free_outputs(); });
+        collector(L).collect_for(L, [&] { return entry->program.executable->make_room_for_outputs(); });
     if (collected) entry = find_recent(L, *compiled, tensors);  // finalizers may have changed the arguments
   }
   if (entry)

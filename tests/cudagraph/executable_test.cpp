@@ -363,6 +363,29 @@ TEST_CASE("a change in place of a captured tensor that is not contiguous is seen
   CHECK(figure(*f, "recordings") == 1);
 }
 
+TEST_CASE("who holds more than there are sets gets more of them", "[here]") {
+  Rig rig;
+  const int64_t count = 3 << 20;  // of 4 bytes; two outputs, so 256 MiB are ten sets
+  auto f = rig.make(doubled({count}));
+  const kernels::Tensor x = blank(rig.backend, {count});
+  std::deque<kernels::Tensor> held;
+  for (int i = 0; i < 40; ++i) {
+    rig.set(x, 0, static_cast<float>(i));
+    const bool made = f->has_free_outputs() || f->make_room_for_outputs();
+    CHECK(made);
+    const int copies = rig.backend.copies;
+    held.push_back(call(*f, {x})[1]);
+    CHECK(rig.backend.copies == copies);
+    if (held.size() > 6) held.pop_front();
+    for (size_t k = 0; k < held.size(); ++k)
+      CHECK(rig.read(held[k]).front() ==
+            3.0f * static_cast<float>(i + 1 - static_cast<int>(held.size() - k)));
+  }
+  CHECK(figure(*f, "recordings") == 7);
+  while (f->has_free_outputs() || f->make_room_for_outputs()) held.push_back(call(*f, {x})[1]);
+  CHECK(figure(*f, "recordings") == 10);
+}
+
 // The other executable moves its output to a block of its own when too many are held; a recording that held
 // the old address would read its next output.
 TEST_CASE("a captured tensor that is another executable's output is never read stale", "[here]") {
