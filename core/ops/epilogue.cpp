@@ -87,7 +87,7 @@ Result<std::vector<TensorType>> infer_outputs(const CollectiveSpec& spec,
     const TensorType normalised[] = {outputs[0], operands.back()};
     auto made = infer(Op::rms_norm, normalised, AttributesOf<Op::rms_norm>{.eps = *epilogue.rms_norm_eps});
     if (!made) return in_epilogue(std::move(made).error());
-    outputs.push_back(std::move(*made));
+    outputs.push_back(*made);
   }
   return outputs;
 }
