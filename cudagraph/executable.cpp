@@ -70,7 +70,7 @@ Result<const RecordedCall*> Executable::recording_for(InputTensors inputs) {
   const size_t outputs = outputs_.recordings();
   if (const RecordedCall* known = recordings_.find(outputs, inputs_.sources())) return known;
   if (PERI_TRY(inputs_.copy_moving(inputs, recordings_.last(), recordings_.is_full(outputs))))
-    recordings_.clear();
+    if (const RecordedCall* known = recordings_.find(outputs, inputs_.sources())) return known;
   return recordings_.keep(outputs, PERI_TRY(record()));
 }
 

@@ -1,7 +1,7 @@
 // Recordings follow ordinary inputs if the backend's do. If not, one whose address keeps changing is copied
-// to a block of the executable's, which costs less than recording again. A symmetric or mutated one cannot
-// be, so it is recorded for its recent addresses; and so is one that lies in an executable's outputs, whose
-// addresses come again.
+// to a block of the executable's, which costs less than recording again; but not where a recording is there,
+// and not when it lies still again. A symmetric or mutated one cannot be copied, so it is recorded for its
+// recent addresses; and so is one that lies in an executable's outputs, whose addresses come again.
 #include "cudagraph/inputs.hpp"
 
 #include <fmt/format.h>
@@ -12,6 +12,8 @@ namespace peri::cudagraph {
 namespace {
 
 constexpr int kMissesBeforeCopying = 2;
+// At the same address, until an input that has been copied is recorded where it lies.
+constexpr int kMissesAtRest = 8;
 
 // What a window spans of its storage: [first, last).
 std::pair<Bytes, Bytes> extent(const kernels::Tensor& t) {
@@ -106,17 +108,23 @@ Status Inputs::bind(InputTensors inputs) {
           Code::InvalidArgument,
           fmt::format("argument {} is written in place or symmetric, but is not contiguous here", i + 1), {},
           "pass x:contiguous()");
-    if (contiguous && (state.followed || !state.copy)) {
-      storage_.bind(id, t.data());
-      if (!state.followed) note_source(i, id, t.storage);
+    if (!contiguous) {
+      PERI_TRY(bind_copy(i, t));
       continue;
     }
-    if (!state.copy) state.copy = PERI_TRY(backend_.allocate(t.type.bytes(), t.type.place));
-    storage_.bind(id, state.copy->data());
-    if (!state.followed) note_source(i, id, state.copy);
-    PERI_TRY(backend_.copy(operand_of(t), storage_.whole(id)));
+    storage_.bind(id, t.data());
+    if (!state.followed) note_source(i, id, t.storage);
   }
   return bind_constants();
+}
+
+Status Inputs::bind_copy(size_t index, const kernels::Tensor& t) {
+  State& state = states_[index];
+  const BufferId id = plan_.inputs[index];
+  if (!state.copy) state.copy = PERI_TRY(backend_.allocate(t.type.bytes(), t.type.place));
+  storage_.bind(id, state.copy->data());
+  if (!state.followed) note_source(index, id, state.copy);
+  return backend_.copy(operand_of(t), storage_.whole(id));
 }
 
 // A captured tensor may be another executable's output, whose contents move when it is held too long. One
@@ -139,20 +147,32 @@ void Inputs::note_source(size_t index, BufferId id, const std::shared_ptr<kernel
   if (storage->is_symmetric()) sources_[index].symmetric = storage;
 }
 
+bool Inputs::should_copy(size_t index, const kernels::Tensor& t, const RecordedCall& last, bool full) {
+  State& state = states_[index];
+  if (state.followed || state.in_place || !t.view.is_contiguous()) return false;
+  if (state.moves) {
+    state.rests = state.missed_at == t.data() ? state.rests + 1 : 0;
+    state.missed_at = t.data();
+    if (state.rests < kMissesAtRest) return true;
+    state.moves = false;
+    state.misses = state.rests = 0;
+    return false;
+  }
+  const bool comes_again = t.storage->is_recurring() && !full;
+  if (comes_again || last.sources[index] == sources_[index]) return false;
+  state.moves = ++state.misses >= kMissesBeforeCopying;
+  return state.moves;
+}
+
 Result<bool> Inputs::copy_moving(InputTensors inputs, const RecordedCall* last, bool full) {
   if (!last) return false;
-  bool start_copying = false;
+  bool copied = false;
   for (size_t i = 0; i < inputs.size(); ++i) {
-    State& state = states_[i];
-    const bool comes_again = inputs[i]->storage->is_recurring() && !full;
-    if (state.followed || state.in_place || state.copy || comes_again || last->sources[i] == sources_[i])
-      continue;
-    if (++state.misses < kMissesBeforeCopying) continue;
-    state.copy = PERI_TRY(backend_.allocate(inputs[i]->type.bytes(), inputs[i]->type.place));
-    start_copying = true;
+    if (!should_copy(i, *inputs[i], *last, full)) continue;
+    PERI_TRY(bind_copy(i, *inputs[i]));
+    copied = true;
   }
-  if (start_copying) PERI_TRY(bind(inputs));
-  return start_copying;
+  return copied;
 }
 
 }  // namespace peri::cudagraph

@@ -25,14 +25,14 @@ class Inputs {
 
   // InvalidArgument if an input that is written in place shares memory with another or a captured tensor.
   Status check_aliasing(InputTensors inputs);
-  // Points the buffers at the caller's tensors, or at copies that it makes. InvalidArgument for one that must
-  // be used where it lies, but is not contiguous.
+  // Points the buffers at the caller's tensors, or at a copy of one that is not contiguous. InvalidArgument
+  // for one that must be used where it lies, but is not contiguous.
   Status bind(InputTensors inputs);
   // Where the buffers lie now. Valid until the next call of `bind`.
   std::span<const Source> sources() const { return sources_; }
   // No recording is valid for the sources. Inputs that have moved since `last` (nullptr: none) are counted,
-  // and those that keep moving are copied from here on. True if one begins to be: then they are bound anew,
-  // and no earlier recording is valid any more. `full`: a recording will be forgotten for the next.
+  // and those that keep moving are bound to copies, until they lie still again. True if one is. `full`: a
+  // recording will be forgotten for the next.
   Result<bool> copy_moving(InputTensors inputs, const RecordedCall* last, bool full);
 
  private:
@@ -42,8 +42,13 @@ class Inputs {
     bool in_place = false;
     // Recordings follow it.
     bool followed = false;
+    // It keeps moving, as so many misses have shown.
+    bool moves = false;
     int misses = 0;
-    // Once it is copied.
+    // Where it lay at the last miss since then, and at how many before.
+    const std::byte* missed_at = nullptr;
+    int rests = 0;
+    // If it has been copied.
     std::shared_ptr<kernels::Storage> copy;
   };
   // An input, or, numbered after them, a captured tensor.
@@ -54,6 +59,9 @@ class Inputs {
   };
 
   Status bind_constants();
+  Status bind_copy(size_t index, const kernels::Tensor& t);
+  // Whether an input for which there is no recording is to be copied.
+  bool should_copy(size_t index, const kernels::Tensor& t, const RecordedCall& last, bool full);
   // InvalidArgument if windows of one storage overlap and one of the two is written.
   Status check_overlaps(std::span<const Window> windows) const;
   void note_source(size_t index, BufferId id, const std::shared_ptr<kernels::Storage>& storage);

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <functional>
 
 namespace peri::cudagraph {
 namespace {
@@ -63,11 +64,12 @@ size_t Outputs::find_free() const {
   return sets_.size();
 }
 
+// Until half of the sets are free: else the caller would have to collect again soon.
 bool Outputs::make_room() {
-  if (has_free()) return true;
-  if (max_sets_ == max_held_sets_) return false;
-  ++max_sets_;
-  return true;
+  if (max_sets_ == max_held_sets_) return has_free();
+  const auto held = static_cast<size_t>(std::ranges::count_if(sets_, std::not_fn(is_free)));
+  if (2 * held > max_sets_) ++max_sets_;
+  return held < max_sets_;
 }
 
 Status Outputs::add_set() {

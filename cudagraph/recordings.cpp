@@ -6,7 +6,7 @@
 namespace peri::cudagraph {
 namespace {
 
-constexpr size_t kKept = 4;  // for each set of outputs
+constexpr size_t kKept = 8;  // for each set of outputs
 
 }  // namespace
 

@@ -72,7 +72,18 @@ TEST_CASE("an input that keeps moving is copied after two misses", "[here]") {
     CHECK(run(value) == 3);
     CHECK(f->address(f->plan().inputs[0]) == own);
   }
+  // Where there is a recording, it is replayed.
+  int copies = rig.backend.copies;
   CHECK(run(1, &first) == 3);
+  CHECK(rig.backend.copies == copies);
+  CHECK(run(7) == 3);
+  CHECK(rig.backend.copies == ++copies);
+  // One that lies still again is recorded after nine calls, and copied no more.
+  const kernels::Tensor still = rig({8, 0, 1});
+  for (int i = 0; i < 8; ++i) CHECK(run(8, &still) == 3);
+  copies = rig.backend.copies;
+  for (int i = 0; i < 8; ++i) CHECK(run(8, &still) == 4);
+  CHECK(rig.backend.copies == copies);
 }
 
 TEST_CASE("an input that is not contiguous is copied", "[here]") {
@@ -226,20 +237,20 @@ TEST_CASE("a mutated input is written where it lies", "[here]") {
   CHECK(refused.error().message.starts_with("argument 1 is written in place"));
 }
 
-TEST_CASE("of the recordings for one set of outputs, the four that were used last are kept", "[here]") {
+TEST_CASE("of the recordings for one set of outputs, the eight that were used last are kept", "[here]") {
   Rig rig;
   auto f = rig.make(counter());
   std::vector<kernels::Tensor> many;
-  for (int i = 0; i < 5; ++i) many.push_back(rig({1, 2, 3}));
+  for (int i = 0; i < 9; ++i) many.push_back(rig({1, 2, 3}));
   auto records = [&](size_t i) {
     const double before = figure(*f, "recordings");
     call(*f, {many[i]});
     return figure(*f, "recordings") > before;
   };
-  for (size_t i : {0, 1, 2, 3}) CHECK(records(i));
-  for (size_t i : {0, 1, 2, 3, 0}) CHECK_FALSE(records(i));
-  CHECK(records(4));
-  for (size_t i : {0, 2, 3}) CHECK_FALSE(records(i));
+  for (size_t i : {0, 1, 2, 3, 4, 5, 6, 7}) CHECK(records(i));
+  for (size_t i : {0, 1, 2, 3, 4, 5, 6, 7, 0}) CHECK_FALSE(records(i));
+  CHECK(records(8));
+  for (size_t i : {0, 2, 3, 4, 5, 6, 7}) CHECK_FALSE(records(i));
   CHECK(records(1));
 }
 
