@@ -18,10 +18,10 @@ char name_of(int operand) {
 std::string place_of(int64_t index, const Shape& shape) {
   std::string text;
   for (int i = shape.rank() - 1; i >= 0; --i) {
-    text = std::to_string(index % shape[i] + 1) + (text.empty() ? "" : ", " + text);
+    text = fmt::format("{}{}{}", index % shape[i] + 1, text.empty() ? "" : ", ", text);
     index /= shape[i];
   }
-  return shape.rank() == 1 ? text : "{" + text + "}";
+  return shape.rank() == 1 ? text : fmt::format("{{{}}}", text);
 }
 
 template <class T>
