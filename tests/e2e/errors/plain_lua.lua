@@ -50,6 +50,7 @@ check.raises("*not a userdata", peri.sum, io.stdout)
 assert(m:sum():item() == 6)
 debug.setmetatable(m, nil)
 assert(peri.sum(m):item() == 6)
+debug.setmetatable(m, tensors)  -- so that it is freed
 local registry = debug.getregistry()
 for key in pairs(registry) do registry[key] = nil end
 check.raises("*the script has cleared Lua's registry, where peri keeps what it needs", peri.ones, { 1 })
