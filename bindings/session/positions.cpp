@@ -9,11 +9,6 @@
 namespace peri::session {
 namespace {
 
-// An operand's name in errors.
-char name_of(int operand) {
-  return static_cast<char>('a' + operand);
-}
-
 // A place in row-major order, as scripts write it: "3", "{1, 3}".
 std::string place_of(int64_t index, const Shape& shape) {
   std::string text;
@@ -29,10 +24,11 @@ Status check_values(const Positions& positions, const T* values, const Shape& sh
   const int64_t count = numel(shape);
   for (int64_t i = 0; i < count; ++i) {
     if (values[i] >= 0 && values[i] < size) continue;
-    return fail(Code::InvalidArgument,
-                fmt::format("{} holds {} at {}, but dim {} of {} has the size {}", name_of(positions.operand),
-                            values[i], place_of(i, shape), positions.dim + 1, name_of(positions.of), size),
-                {}, "positions and ids in tensors count from 0");
+    return fail(
+        Code::InvalidArgument,
+        fmt::format("{} holds {} at {}, but dim {} of {} has the size {}", operand_name(positions.operand),
+                    values[i], place_of(i, shape), positions.dim + 1, operand_name(positions.of), size),
+        {}, "positions and ids in tensors count from 0");
   }
   return {};
 }

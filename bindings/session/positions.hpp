@@ -11,8 +11,8 @@ namespace peri::session {
 
 // An operand that holds positions, from 0, along a dimension of another.
 struct Positions {
-  int operand;
-  int of;
+  size_t operand;
+  size_t of;
   int dim;  // from 0
 };
 // Nothing if the op takes no positions. `attributes` are completed.

@@ -135,8 +135,8 @@ Result<std::vector<ScriptValue>> Session::apply_eagerly(Op op, const std::vector
   if (tensors.size() != operands.size())
     return fail(Code::InvalidArgument, "takes tensors, not plain numbers");
   if (const auto positions = positions_of(op, completed)) {
-    const kernels::Tensor values = PERI_TRY(readable(tensors[static_cast<size_t>(positions->operand)]));
-    const Shape& looked_up = types[static_cast<size_t>(positions->of)].shape;
+    const kernels::Tensor values = PERI_TRY(readable(tensors[positions->operand]));
+    const Shape& looked_up = types[positions->of].shape;
     PERI_TRY(check_positions(*positions, values.data(), values.type, looked_up[positions->dim]));
   }
   if (made.size() == 1)
