@@ -2,6 +2,9 @@
 // makes one. Partitions that are not captured run line by line.
 #include "cudagraph/executable.hpp"
 
+#include <fmt/format.h>
+
+#include "core/ops/positions.hpp"
 #include "planner/lines.hpp"
 
 namespace peri::cudagraph {
@@ -99,6 +102,8 @@ Status Executable::run_lines(const Partition& part) {
 Status Executable::run_line(const planner::Line& line) {
   if (const auto* a = std::get_if<planner::AllocateLine>(&line)) return storage_.begin(a->buffer);
   if (const auto* f = std::get_if<planner::FreeLine>(&line)) storage_.end(f->buffer);
+  const auto* kernel = std::get_if<planner::KernelLine>(&line);
+  if (kernel && checks_positions_) PERI_TRY(check_positions(*kernel));
   const std::optional<kernels::ProgramStep> step = step_of(line);
   if (!step) return {};
   return std::visit(
@@ -107,6 +112,24 @@ Status Executable::run_line(const planner::Line& line) {
           [&](const kernels::CollectiveStep& s) { return backend_.collective(s.spec, s.inputs, s.outputs); },
           [&](const kernels::CopyStep& s) { return backend_.copy(s.from, s.to); }},
       *step);
+}
+
+Status Executable::check_positions(const planner::KernelLine& line) const {
+  if (line.spec.is_fused()) return {};
+  const std::optional<Positions> positions = positions_of(line.spec.op, line.spec.attributes);
+  if (!positions) return {};
+  const planner::PlanOperand& given = line.inputs[positions->operand];
+  const TensorType type{given.type.dtype, given.type.view.shape, Place::host};
+  const auto copy = PERI_TRY(backend_.allocate(type.bytes(), Place::host));
+  PERI_TRY(
+      backend_.copy(storage_.operand(given), {copy->data(), {type.dtype, View::contiguous(type.shape)}}));
+  PERI_TRY(backend_.synchronize());
+  const int64_t size = line.inputs[positions->of].type.view.shape[positions->dim];
+  Status checked = peri::check_positions(*positions, copy->data(), type, size);
+  if (checked) return {};
+  checked.error().message = fmt::format("{}: {}", line.spec.name(), checked.error().message);
+  checked.error().where = line.origin;
+  return checked;
 }
 
 // What a line asks of the backend; nothing if it is about storage.

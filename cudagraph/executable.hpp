@@ -33,6 +33,10 @@ class Executable {
   Result<std::vector<kernels::Tensor>> call(InputTensors inputs);
   Result<std::vector<kernels::Tensor>> call(std::span<const kernels::Tensor> inputs);
 
+  // From here on each call checks the ids and positions that lines which are not captured look up
+  // (Policy::check_positions): InvalidArgument, with op and line, for one that is out of range.
+  void check_positions() { checks_positions_ = true; }
+
   // Whether the next call writes its outputs where nobody holds any. If not, the contents of earlier ones are
   // copied, which the caller may avoid by collecting what it no longer uses.
   bool has_free_outputs() const { return outputs_.has_free(); }
@@ -55,6 +59,7 @@ class Executable {
   Result<RecordedCall> record();
   Status run_lines(const Partition& partition);
   Status run_line(const planner::Line& line);
+  Status check_positions(const planner::KernelLine& line) const;
   std::optional<kernels::ProgramStep> step_of(const planner::Line& line) const;
   std::span<const planner::PlanLine> lines_of(const Partition& partition) const;
 
@@ -65,6 +70,7 @@ class Executable {
   Inputs inputs_;
   Outputs outputs_;
   Recordings recordings_;
+  bool checks_positions_ = false;
   uint32_t generation_ = 0;  // of the job, in which they were made
   int64_t recorded_ = 0, calls_ = 0;
 };

@@ -59,6 +59,8 @@ struct Policy {
   // has a kernel yet that gains by it.
   bool epilogues = false;
   bool capture = true;
+  // True: no op that looks up positions is captured, so that they can be checked at each call.
+  bool check_positions = false;
   // True: this op is not captured.
   Choice<bool> split;
   std::string machine = "host";

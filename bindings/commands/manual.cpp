@@ -123,7 +123,8 @@ constexpr const char* kCompile =
     policy       what the planner chooses by: a table
     group        the ranks that must compile the same; the world if absent
     check        true: every call is traced again and compared with what was compiled, and stops with the
-                 first line that differs; also PERI_CHECK=1, for all functions
+                 first line that differs, and at ids and positions that are out of range; also PERI_CHECK=1, for
+                 all functions
 
     What f captures may change. At each call these are compared with what they were: the variables that f, and
     functions in such variables, use from outside; globals that f uses; and fields of captured tables, also of

@@ -186,8 +186,8 @@ Result<Specialisation*> specialise(lua_State* L, LuaCompiled& compiled, Signatur
   Captures captures = PERI_TRY(Captures::take(L, compiled.function, compiled.replaced));
   const session::Agreement agreement{compiled.agreement, reason, captures.describe(L)};
   Traced traced = PERI_TRY(trace(L, compiled, signature.arguments(), leaves, captures));
-  session::CompiledProgram program =
-      PERI_TRY(compile(session(L), std::move(traced.graph), traced.constants, compiled.policy, agreement));
+  session::CompiledProgram program = PERI_TRY(compile(session(L), std::move(traced.graph), traced.constants,
+                                                      compiled.policy, agreement, compiled.check));
   make_room(compiled, signature);
   compiled.specialisations.push_back(std::make_unique<Specialisation>(
       Specialisation{std::move(signature), std::move(captures), std::move(traced), std::move(program)}));

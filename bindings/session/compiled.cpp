@@ -91,12 +91,14 @@ void number_calls(planner::Plan& plan, const Group& members, uint64_t program) {
 }  // namespace
 
 Result<CompiledProgram> compile(Session& session, Graph graph, std::vector<kernels::Tensor> constants,
-                                const planner::Policy& policy, const Agreement& agreement) {
+                                const planner::Policy& policy, const Agreement& agreement,
+                                bool check_positions) {
   const auto start = std::chrono::steady_clock::now();
   const CompileOptions& options = session.compile_options();
   planner::Policy effective = policy;
   effective.machine = session.backend().name();
   effective.topology = session.backend().topology();
+  effective.check_positions = check_positions;
   effective.skip.insert(effective.skip.end(), options.skip.begin(), options.skip.end());
   std::string previous;
   planner::Observer observe;
@@ -116,6 +118,7 @@ Result<CompiledProgram> compile(Session& session, Graph graph, std::vector<kerne
   number_calls(planned, agreement.group, program);
   auto executable =
       PERI_TRY(cudagraph::Executable::create(std::move(planned), session.backend(), std::move(constants)));
+  if (check_positions) executable->check_positions();
   const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - start;
   return CompiledProgram{std::move(graph), std::move(executable), took.count()};
 }

@@ -30,8 +30,9 @@ struct Agreement {
 };
 
 // Plans `graph`, agrees with the other members of the group that all compile the same, and prepares it to
-// run. Collective over the group.
+// run. Collective over the group. `check_positions`: each call checks what it looks up.
 Result<CompiledProgram> compile(Session& session, Graph graph, std::vector<kernels::Tensor> constants,
-                                const planner::Policy& policy, const Agreement& agreement);
+                                const planner::Policy& policy, const Agreement& agreement,
+                                bool check_positions);
 
 }  // namespace peri::session

@@ -5,8 +5,8 @@
 
 #include <algorithm>
 
-#include "bindings/session/positions.hpp"
 #include "core/ops/attributes_of.hpp"
+#include "core/ops/positions.hpp"
 
 namespace peri::session {
 namespace {

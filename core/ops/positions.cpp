@@ -1,12 +1,12 @@
 // See positions.hpp.
-#include "bindings/session/positions.hpp"
+#include "core/ops/positions.hpp"
 
 #include <fmt/format.h>
 
 #include "core/ops/attributes_of.hpp"
 #include "core/ops/families.hpp"
 
-namespace peri::session {
+namespace peri {
 namespace {
 
 // A place in row-major order, as scripts write it: "3", "{1, 3}".
@@ -54,4 +54,4 @@ Status check_positions(const Positions& positions, const std::byte* values, cons
   return check_values(positions, reinterpret_cast<const int32_t*>(values), type.shape, size);
 }
 
-}  // namespace peri::session
+}  // namespace peri

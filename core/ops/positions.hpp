@@ -1,13 +1,15 @@
-// The ids and positions that an eager operation looks up must be there: kernels read zeros (NaN for floats)
-// where they are not, and write nothing.
+// Which operand of an op holds ids or positions, and whether they are within the dimension that they index.
+// Kernels read zeros (NaN for floats) where they are not, and write nothing. Eager operations check them
+// always, compiled functions if they are asked to.
 #pragma once
 
 #include <optional>
 
+#include "core/error.hpp"
 #include "core/ops/attributes.hpp"
 #include "core/types/shape.hpp"
 
-namespace peri::session {
+namespace peri {
 
 // An operand that holds positions, from 0, along a dimension of another.
 struct Positions {
@@ -23,4 +25,4 @@ std::optional<Positions> positions_of(Op op, const Attributes& attributes);
 Status check_positions(const Positions& positions, const std::byte* values, const TensorType& type,
                        int64_t size);
 
-}  // namespace peri::session
+}  // namespace peri
