@@ -1,8 +1,9 @@
--- run: peri run -n 1 $FILE 500 1 && peri run -n 2 $FILE 400 10001 && peri run -n 4 $FILE 200 20001
--- within: 30
--- within(cuda): 90
--- Random programs of views, changes in place, nested compiled functions and captured tensors: compiled equal to
--- eager bit by bit. Arguments: how many programs, the first one's seed.
+-- run: for n in 1 2 3 4; do peri run -n $n $FILE 1000 ${n}0001 || exit; done
+-- within: 60
+-- within(cuda): 180
+-- Random programs of views, changes in place, nested compiled functions, captured tensors and numbers that change,
+-- tables that the functions change, and integers: compiled equal to eager bit by bit, at each of several calls.
+-- Arguments: how many programs, the first one's seed.
 local peri = require "peri"
 local count, first_seed = tonumber(arg[1] or 100), tonumber(arg[2] or 1)
 local world = peri.world_size
@@ -18,10 +19,15 @@ local function product(shape)
   for _, size in ipairs(shape) do n = n * size end
   return n
 end
-local function same_shape(a, b) return table.concat(a:shape(), ",") == table.concat(b:shape(), ",") end
+local function same_type(a, b)
+  return a:dtype() == b:dtype() and table.concat(a:shape(), ",") == table.concat(b:shape(), ",")
+end
+-- A captured number, which changes between calls; whether nested functions run uncompiled.
+local number, is_reference = 1, true
 
--- An instruction is a function of the tensors made so far, whose results are appended. It is made for the tensors
--- of the eager run, and has none of them, only their numbers and sizes. nil: it does not suit.
+-- An instruction is a function of the tensors made so far, whose results are appended; v.state is a table among the
+-- arguments, v.number the captured number. It is made for the tensors of an eager run, and has none of them, only
+-- their numbers and sizes. nil: it does not suit.
 local makers = {}
 function makers.slice(t, i)
   if t:dim() == 0 then return nil end
@@ -64,25 +70,56 @@ function makers.shard(t, i)
   end
   return nil
 end
-function makers.to(_, i) return "to", function(v) return v[i]:to "f32" end end
+function makers.to(_, i)
+  local dtype = pick { "f32", "f32", "i32" }
+  return "to " .. dtype, function(v) return v[i]:to(dtype) end
+end
 function makers.copy(_, i) return "contiguous", function(v) return v[i]:contiguous() end end
-function makers.compute(_, i)
-  local factor = pick { 0.5, 1, 2, -1 }
+function makers.compute(t, i)
+  local factor = pick(t:dtype() == "i32" and { 1, 2, -1, 3 } or { 0.5, 1, 2, -1 })
   return "compute", function(v) return (v[i] * factor + i):maximum(-64):minimum(64) end
 end
 local function partner(t, eager)
   local fitting = {}
   for j, other in ipairs(eager) do
-    if same_shape(t, other) then fitting[#fitting + 1] = j end
+    if same_type(t, other) then fitting[#fitting + 1] = j end
   end
   return pick(fitting)
 end
 function makers.combine(t, i, eager)
   local j = partner(t, eager)
-  return "combine " .. j, function(v) return (v[i] + v[j]) * 0.5 end
+  return "combine " .. j, function(v) return (v[i] - v[j]):maximum(-64):minimum(64) end
+end
+function makers.choose(t, i, eager)
+  local j, limit = partner(t, eager), below(9) - 4
+  return "where " .. j, function(v) return peri.where(v[i]:lt(limit), v[i], v[j]) end
+end
+function makers.divide(t, i)
+  if t:dtype() ~= "i32" then return nil end
+  local by = pick { 2, 3, -5 }
+  return "floor_div", function(v) return v[i]:floor_div(by) + v[i]:mod(by) end
+end
+function makers.captured_number(_, i)
+  return "* number", function(v) return (v[i] * v.number):minimum(64) end
+end
+function makers.count(_, i)
+  return "state.count", function(v)
+    v.state.count = v.state.count + 1
+    return (v[i] + v.state.count):minimum(64)
+  end
+end
+function makers.keep(_, i) return "state.kept =", function(v) v.state.kept = v[i] * 1 end end
+function makers.kept(_, i)
+  return "state.kept", function(v)
+    v.state.list[2], v.state.list[1] = v.state.list[1], v[i]:sum():to "f32"
+    return v.state.kept
+  end
 end
 function makers.add(_, i) return "add_", function(v) v[i]:add_(1) end end
-function makers.mul(_, i) return "mul_", function(v) v[i]:mul_(0.5) end end
+function makers.mul(t, i)
+  local factor = t:dtype() == "i32" and -1 or 0.5
+  return "mul_", function(v) v[i]:mul_(factor) end
+end
 function makers.assign(t, i, eager)
   local j = partner(t, eager)
   return "copy_ " .. j, function(v) v[i]:copy_(v[j]) end
@@ -119,7 +156,7 @@ end
 local names = {}
 for name in pairs(makers) do names[#names + 1] = name end
 table.sort(names)
-for _ = 1, 2 do  -- more views and changes
+for _ = 1, 2 do  -- more of views and changes
   for _, name in ipairs { "slice", "select", "add", "mul", "assign", "accumulate" } do
     names[#names + 1] = name
   end
@@ -137,15 +174,19 @@ local generate
 function makers.nested(t, i, eager, text, depth)
   if depth > 2 then return nil end
   local j = below(#eager) + 1
-  local values, inner = { t, eager[j] }, {}
+  local values, inner = { t, eager[j], state = eager.state, number = number }, {}
   generate(inner, values, 1 + below(4), text, depth + 1)
   local given, returned = i, #values
-  local f = peri.compile(function(a, b)
-    local v = { a, b }
+  local function body(a, b, state)
+    local v = { a, b, state = state, number = number }
     run(inner, v)
     return v[returned]
-  end)
-  return "end of nested " .. j, function(v) return f(v[given], v[j]) end, values[returned]
+  end
+  local f = peri.compile(body)
+  return "end of nested " .. j, function(v)
+    if is_reference then return body(v[given], v[j], v.state) end
+    return f(v[given], v[j], v.state)
+  end, values[returned]
 end
 local function repeats(t, v)  -- whether eager mode refuses to write it
   return t and v and not pcall(function() t:copy_(t) end)
@@ -181,42 +222,56 @@ local function made(shape, offset)
 end
 local function elements(t) return table.concat(t:reshape(product(t:shape())):to "host":totable(), " ") end
 
-for number = first_seed, first_seed + count - 1 do
-  seed = number * 7919 % 2147483646 + 1
+for program = first_seed, first_seed + count - 1 do
+  seed = program * 7919 % 2147483646 + 1
   for _ = 1, 3 do below(2) end
   local shape_a, shape_b, shape_c = pick(shapes), pick(shapes), pick(shapes)
-  local function arguments() return made(shape_a, peri.rank), made(shape_b, -10 * peri.rank) end
-  local captured = made(shape_c, 5)
-  local a, b = arguments()
-  local instructions, values, text = {}, { a, b, captured }, {}
-  generate(instructions, values, 3 + below(10), text, 1)
-  local returned = {}
-  for _ = 1, 2 do returned[#returned + 1] = below(#values) + 1 end
-  local wanted = { elements(a), elements(b), elements(captured) }
-  for _, i in ipairs(returned) do wanted[#wanted + 1] = elements(values[i] * 1) end
+  local dtype = pick { "f32", "f32", "i32" }
+  local function arguments()
+    local state = { count = 2, kept = made(shape_c, 3), list = { made({ 1 }, 1), made({ 1 }, 2) } }
+    return { made(shape_a, peri.rank), made(shape_b, -10 * peri.rank):to(dtype) }, state
+  end
+  local captured, returned = made(shape_c, 5), {}
   local box = { captured = captured }
-  local compiled = peri.compile(function(x, y)
-    local v = { x, y, number % 3 == 0 and box.captured or captured }
+  local instructions, text = {}, {}
+  number, is_reference = 1, true
+  local values, state = arguments()
+  values[3], values.state, values.number = captured, state, number
+  generate(instructions, values, 3 + below(10), text, 1)
+  for _ = 1, 2 do returned[#returned + 1] = below(#values) + 1 end
+  local function body(x, y, s)
+    local v = { x, y, program % 3 == 0 and box.captured or captured, state = s, number = number }
     run(instructions, v)
     local results = {}
     for k, i in ipairs(returned) do results[k] = v[i] * 1 end
     return results
-  end, { policy = pick(policies) })
-  for call = 1, number % 2 == 0 and 3 or 2 do
-    if number % 2 == 0 then captured = made(shape_c, 5) else captured:copy_(made(shape_c, 5)) end
+  end
+  local compiled = peri.compile(body, { policy = pick(policies) })
+  -- What the caller sees after a call: results, arguments, the table's fields, the captured tensor.
+  local function seen_after(f)
+    if program % 2 == 0 then captured = made(shape_c, 5) else captured:copy_(made(shape_c, 5)) end
     box.captured = captured
-    local x, y = arguments()
-    local ok, results = pcall(compiled, x, y)
+    local given, table_given = arguments()
+    local results = f(given[1], given[2], table_given)
+    local seen = { table_given.count }
+    for _, list in ipairs { results, given, { captured, table_given.kept }, table_given.list } do
+      for _, t in ipairs(list) do seen[#seen + 1] = elements(t) end
+    end
+    return seen
+  end
+  for call = 1, program % 2 == 0 and 3 or 2 do
+    number, is_reference = program % 5 == 0 and call or 1, true
+    local wanted = seen_after(body)
+    is_reference = false
+    local ok, got = pcall(seen_after, compiled)
     local function sizes(shape) return table.concat(shape, ",") end
-    local program = string.format("seed %d: [%s] [%s] [%s]\n%s", number, sizes(shape_a), sizes(shape_b),
-                                  sizes(shape_c), table.concat(text, "\n"))
-    if not ok then error(program .. "\n" .. tostring(results)) end
-    local got = { elements(x), elements(y), elements(captured) }
-    for _, t in ipairs(results) do got[#got + 1] = elements(t) end
+    local source = string.format("seed %d: [%s] [%s] [%s]\n%s", program, sizes(shape_a), sizes(shape_b),
+                                 sizes(shape_c), table.concat(text, "\n"))
+    if not ok then error(source .. "\n" .. tostring(got)) end
     for k = 1, #wanted do
       local text_of = "%s\ncall %d, value %d (returned: %s)\nwanted %s\ngot    %s\n%s"
       assert(wanted[k] == got[k],
-             string.format(text_of, program, call, k, sizes(returned), wanted[k], got[k], compiled:graph()))
+             string.format(text_of, source, call, k, sizes(returned), wanted[k], got[k], compiled:graph()))
     end
   end
 end
