@@ -21,19 +21,18 @@ int64_t captured_calls(const planner::Plan& plan, const std::vector<Partition>& 
 
 }  // namespace
 
-Executable::Executable(planner::Plan plan, kernels::Backend& backend, std::vector<kernels::Tensor> constants)
+Executable::Executable(planner::Plan plan, SharedMemory& memory, std::vector<kernels::Tensor> constants)
     : plan_(std::move(plan)),
-      backend_(backend),
+      backend_(memory.backend()),
       partitions_(partition(plan_)),
-      storage_(plan_, partitions_, backend),
-      inputs_(plan_, storage_, backend, std::move(constants)),
-      outputs_(plan_, storage_, backend, captured_calls(plan_, partitions_)) {}
+      storage_(plan_, partitions_, memory),
+      inputs_(plan_, storage_, backend_, std::move(constants)),
+      outputs_(plan_, storage_, backend_, captured_calls(plan_, partitions_)) {}
 
-Result<std::unique_ptr<Executable>> Executable::create(planner::Plan plan, kernels::Backend& backend,
+Result<std::unique_ptr<Executable>> Executable::create(planner::Plan plan, SharedMemory& memory,
                                                        std::vector<kernels::Tensor> constants) {
-  std::unique_ptr<Executable> made(new Executable(std::move(plan), backend, std::move(constants)));
+  std::unique_ptr<Executable> made(new Executable(std::move(plan), memory, std::move(constants)));
   PERI_TRY(made->storage_.allocate());
-  PERI_TRY(made->inputs_.allocate());
   PERI_TRY(made->outputs_.allocate());
   return made;
 }
@@ -48,10 +47,18 @@ Result<std::vector<kernels::Tensor>> Executable::call(std::span<const kernels::T
 Result<std::vector<kernels::Tensor>> Executable::call(InputTensors inputs) {
   PERI_CHECK(inputs.size() == plan_.inputs.size(), "the caller's cache matches inputs to plans");
   PERI_TRY(inputs_.check_aliasing(inputs));
+  if (storage_.is_outdated() && PERI_TRY(storage_.bind_shared())) recordings_.clear();
   PERI_TRY(outputs_.choose());
   PERI_TRY(inputs_.bind(inputs));
   PERI_TRY(run(inputs));
   return outputs_.take();
+}
+
+// Where recordings do not follow blocks, they hold the addresses of what is given up.
+void Executable::release() {
+  outputs_.release();
+  inputs_.release();
+  if (!backend_.follows_blocks()) recordings_.clear();
 }
 
 Status Executable::run(InputTensors inputs) {

@@ -22,8 +22,9 @@ namespace peri::cudagraph {
 
 class Executable {
  public:
-  // Collective over the plan's comm groups: allocates comm buffers and everything else the plan asks for.
-  static Result<std::unique_ptr<Executable>> create(planner::Plan plan, kernels::Backend& backend,
+  // Collective over the plan's comm groups: makes sure that all memory is there that the plan asks for.
+  // `memory` outlives it.
+  static Result<std::unique_ptr<Executable>> create(planner::Plan plan, SharedMemory& memory,
                                                     std::vector<kernels::Tensor> constants);
 
   // Inputs match the plan's types (the caller's cache guarantees it). Records at the first call and whenever
@@ -43,6 +44,11 @@ class Executable {
   // The same after that; there may be more sets of outputs then.
   bool make_room_for_outputs() { return outputs_.make_room(); }
 
+  // Memory that it keeps between its calls and shares with no other: for outputs, and copies of inputs.
+  Bytes kept_bytes() const { return outputs_.bytes() + inputs_.bytes(); }
+  // Gives that up. Outputs that somebody holds stay as they are. The next call allocates it again.
+  void release();
+
   const planner::Plan& plan() const { return plan_; }
   const std::vector<Partition>& partitions() const { return partitions_; }
   // Address of a plan's buffer (of an input or output: in the last call), for tests of pointer stability;
@@ -52,7 +58,7 @@ class Executable {
   std::map<std::string, double> statistics() const;
 
  private:
-  Executable(planner::Plan plan, kernels::Backend& backend, std::vector<kernels::Tensor> constants);
+  Executable(planner::Plan plan, SharedMemory& memory, std::vector<kernels::Tensor> constants);
 
   Status run(InputTensors inputs);
   Result<const RecordedCall*> recording_for(InputTensors inputs);

@@ -58,11 +58,17 @@ Inputs::Inputs(const planner::Plan& plan, PlanStorage& storage, kernels::Backend
   }
 }
 
-Status Inputs::allocate() {
-  for (size_t i = 0; i < constants_.size(); ++i)
-    if (!constants_[i].view.is_contiguous())
-      constant_copies_[i] = PERI_TRY(backend_.allocate(constants_[i].type.bytes(), constants_[i].type.place));
+Status Inputs::allocate(std::shared_ptr<kernels::Storage>& copy, const kernels::Tensor& t) {
+  if (copy) return {};
+  copy = PERI_TRY(backend_.allocate(t.type.bytes(), t.type.place));
+  copied_bytes_ += copy->bytes();
   return {};
+}
+
+void Inputs::release() {
+  for (State& state : states_) state.copy.reset();
+  for (auto& copy : constant_copies_) copy.reset();
+  copied_bytes_ = {};
 }
 
 // Windows of one storage stand side by side after sorting; others need not be compared.
@@ -121,7 +127,7 @@ Status Inputs::bind(InputTensors inputs) {
 Status Inputs::bind_copy(size_t index, const kernels::Tensor& t) {
   State& state = states_[index];
   const BufferId id = plan_.inputs[index];
-  if (!state.copy) state.copy = PERI_TRY(backend_.allocate(t.type.bytes(), t.type.place));
+  PERI_TRY(allocate(state.copy, t));
   storage_.bind(id, state.copy->data());
   if (!state.followed) note_source(index, id, state.copy);
   return backend_.copy(operand_of(t), storage_.whole(id));
@@ -133,7 +139,8 @@ Status Inputs::bind_constants() {
   for (size_t i = 0; i < constants_.size(); ++i) {
     const kernels::Tensor& t = constants_[i];
     const BufferId id = plan_.constants[i];
-    const std::shared_ptr<kernels::Storage>& copy = constant_copies_[i];
+    std::shared_ptr<kernels::Storage>& copy = constant_copies_[i];
+    if (!t.view.is_contiguous()) PERI_TRY(allocate(copy, t));
     storage_.bind(id, copy ? copy->data() : t.data());
     note_source(plan_.inputs.size() + i, id, copy ? copy : t.storage);
     if (copy) PERI_TRY(backend_.copy(operand_of(t), storage_.whole(id)));

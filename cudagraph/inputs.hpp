@@ -20,9 +20,6 @@ class Inputs {
   // What it refers to outlives it.
   Inputs(const planner::Plan& plan, PlanStorage& storage, kernels::Backend& backend,
          std::vector<kernels::Tensor> constants);
-  // Blocks for captured tensors that are not contiguous.
-  Status allocate();
-
   // InvalidArgument if an input that is written in place shares memory with another or a captured tensor.
   Status check_aliasing(InputTensors inputs);
   // Points the buffers at the caller's tensors, or at a copy of one that is not contiguous. InvalidArgument
@@ -34,6 +31,10 @@ class Inputs {
   // and those that keep moving are bound to copies, until they lie still again. True if one is. `full`: a
   // recording will be forgotten for the next.
   Result<bool> copy_moving(InputTensors inputs, const RecordedCall* last, bool full);
+
+  // Of copies; and frees them until they are needed again.
+  Bytes bytes() const { return copied_bytes_; }
+  void release();
 
  private:
   struct State {
@@ -59,6 +60,8 @@ class Inputs {
   };
 
   Status bind_constants();
+  // Makes `copy`, if there is none, for a tensor.
+  Status allocate(std::shared_ptr<kernels::Storage>& copy, const kernels::Tensor& t);
   Status bind_copy(size_t index, const kernels::Tensor& t);
   // Whether an input for which there is no recording is to be copied.
   bool should_copy(size_t index, const kernels::Tensor& t, const RecordedCall& last, bool full);
@@ -72,6 +75,7 @@ class Inputs {
   std::vector<kernels::Tensor> constants_;
   // By captured tensor: the copy of one that is not contiguous.
   std::vector<std::shared_ptr<kernels::Storage>> constant_copies_;
+  Bytes copied_bytes_;
   std::vector<State> states_;
   bool any_mutated_ = false;
   std::vector<Source> sources_;

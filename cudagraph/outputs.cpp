@@ -27,7 +27,6 @@ size_t sets_in(Bytes bytes, Bytes bytes_of_one, int64_t most) {
 
 Outputs::Outputs(const planner::Plan& plan, PlanStorage& storage, kernels::Backend& backend, int64_t calls)
     : plan_(plan), storage_(storage), backend_(backend), followed_(backend.follows_blocks()) {
-  Bytes bytes;
   for (const planner::PlanOutput& o : plan.outputs) {
     const BufferId id = o.value.buffer;
     block_of_.push_back(-1);
@@ -37,15 +36,15 @@ Outputs::Outputs(const planner::Plan& plan, PlanStorage& storage, kernels::Backe
     block_of_.back() = static_cast<int>(same - buffers_.begin());
     if (same != buffers_.end()) continue;
     buffers_.push_back(id);
-    bytes += plan.buffer(id).bytes();
+    set_bytes_ += plan.buffer(id).bytes();
     if (followed_) storage.follow(id);
   }
   if (buffers_.empty()) return;
   // A power of two: where one function's outputs are another's inputs, and both take their sets in turn, the
   // pairs that need a recording are then as few as the sets of the one that has more.
   const int64_t most = followed_ ? kMaxFollowed : std::min(kMaxSets, kMaxCalls / std::max<int64_t>(calls, 1));
-  max_sets_ = std::bit_floor(sets_in(kMaxBytes, bytes, most));
-  max_held_sets_ = followed_ ? max_sets_ : std::max(max_sets_, sets_in(kMaxHeldBytes, bytes, most));
+  max_sets_ = std::bit_floor(sets_in(kMaxBytes, set_bytes_, most));
+  max_held_sets_ = followed_ ? max_sets_ : std::max(max_sets_, sets_in(kMaxHeldBytes, set_bytes_, most));
 }
 
 bool Outputs::is_free(const Set& set) {
@@ -83,6 +82,12 @@ Status Outputs::add_set() {
   return {};
 }
 
+void Outputs::release() {
+  if (buffers_.empty()) return;
+  sets_.clear();
+  chosen_ = looked_at_ = calls_since_scan_ = 0;
+}
+
 Status Outputs::choose() {
   size_t next = find_free();
   const bool is_near = next < sets_.size() && (next - looked_at_ + sets_.size()) % sets_.size() < kLooks;
@@ -91,7 +96,7 @@ Status Outputs::choose() {
     looked_at_ = next;
     for (const auto& block : sets_[next]) block->set_recurring();
   } else if (sets_.size() < max_sets_) {
-    looked_at_ = (looked_at_ + kLooks) % sets_.size();
+    if (!sets_.empty()) looked_at_ = (looked_at_ + kLooks) % sets_.size();
     PERI_TRY(add_set());
   } else {
     next = looked_at_ = (looked_at_ + 1) % sets_.size();

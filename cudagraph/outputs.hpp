@@ -35,6 +35,10 @@ class Outputs {
   // What the call has written, without the write-backs.
   std::vector<kernels::Tensor> take();
 
+  // Of all sets; and gives them up: who holds an output of one keeps its block.
+  Bytes bytes() const { return std::ssize(sets_) * set_bytes_; }
+  void release();
+
  private:
   // By output that keeps its address; two that share memory have one block.
   using Set = std::vector<std::shared_ptr<kernels::Storage>>;
@@ -54,6 +58,7 @@ class Outputs {
   std::vector<BufferId> buffers_;
   // By output of the plan: its block in a set, or -1 if it has none.
   std::vector<int> block_of_;
+  Bytes set_bytes_;
   std::vector<Set> sets_;
   bool followed_;
   size_t max_sets_ = 1, max_held_sets_ = 1;

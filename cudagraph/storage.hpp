@@ -1,5 +1,5 @@
-// Which memory each buffer of a plan has: what stays at one address for the executable's life, what every
-// call allocates anew, and what is the caller's. Buffers that share storage share a slot.
+// Which memory each buffer of a plan has: a part of the memory that all plans share, what every call
+// allocates anew, or the caller's. Buffers that share storage share a slot.
 #pragma once
 
 #include <memory>
@@ -8,6 +8,7 @@
 
 #include "core/error.hpp"
 #include "cudagraph/partition.hpp"
+#include "cudagraph/shared_memory.hpp"
 #include "kernels/backend.hpp"
 #include "planner/plan.hpp"
 
@@ -15,11 +16,15 @@ namespace peri::cudagraph {
 
 class PlanStorage {
  public:
-  // Plan and backend outlive it.
-  PlanStorage(const planner::Plan& plan, const std::vector<Partition>& partitions, kernels::Backend& backend);
-  // Allocates everything that stays, except the outputs (outputs.hpp). Collective over the plan's comm
-  // groups.
+  // Plan and memory outlive it.
+  PlanStorage(const planner::Plan& plan, const std::vector<Partition>& partitions, SharedMemory& memory);
+  // Takes the plan's part of the shared memory: all but the outputs (outputs.hpp) and what each call
+  // allocates. Collective over the plan's comm groups.
   Status allocate();
+  // Whether shared memory has been replaced since `bind_shared`.
+  bool is_outdated() const { return version_ != memory_.version(); }
+  // Binds the buffers to the shared memory as it is now. True if one has moved whose address recordings hold.
+  Result<bool> bind_shared();
 
   // The address of the buffer's first element; nullptr while it has none.
   std::byte* data(BufferId id) const { return has_slot(id) ? slot(id).data : nullptr; }
@@ -53,10 +58,13 @@ class PlanStorage {
  private:
   struct Slot {
     std::byte* data = nullptr;
-    // Nothing if somebody else keeps it: inputs, captured tensors, outputs that stay.
+    // What a call has allocated.
     std::shared_ptr<kernels::Storage> memory;
     // Operand::block, if recordings follow it.
     int block = -1;
+    // Which of the shares it lies in, and where; -1: none.
+    int share = -1;
+    Bytes offset;
     bool per_call = false;
     bool recorded = false;
     bool is_output = false;
@@ -69,10 +77,23 @@ class PlanStorage {
   Slot& slot(BufferId id) { return slots_[slot_of_[id]]; }
   void add_slot(BufferId id);
   void mark_slots(const std::vector<Partition>& partitions);
-  Status allocate(BufferId id);
+  void lay_out();
+
+  // A part of the shared memory, all of one kind.
+  struct Part {
+    SharedMemory::Kind kind;
+    Bytes bytes;
+    // Of the block to which it is bound.
+    uint64_t version = 0;
+    int block = -1;
+  };
 
   const planner::Plan& plan_;
-  kernels::Backend& backend_;
+  SharedMemory& memory_;
+  uint64_t version_ = 0;
+  // The same by number.
+  std::vector<Part> parts_;
+  std::vector<SharedMemory::Share> shares_;
   Store<SlotId, Slot> slots_;
   // Not valid: none.
   Store<BufferId, SlotId> slot_of_;

@@ -118,13 +118,17 @@ functions.
 )";
 
 constexpr const char* kCompile =
-    R"(peri.compile(f, {policy = ..., group = ..., check = false})
+    R"(peri.compile(f, {policy = ..., group = ..., check = false, plans = 64})
     The function f, traced once for each signature of its arguments, planned, and replayed from then on.
     policy       what the planner chooses by: a table
     group        the ranks that must compile the same; the world if absent
     check        true: every call is traced again and compared with what was compiled, and stops with the
                  first line that differs, and at ids and positions that are out of range; also PERI_CHECK=1, for
                  all functions
+    plans        how many plans are kept, one for each signature and value of what f captures: 64 if absent. Then
+                 the plan that was called longest ago is dropped, on all ranks the one that the group's first
+                 rank says, and compiled again when it is called. Plans share memory: all together hold about
+                 as much as the largest (tostring(f) and f:stats() tell).
 
     What f captures may change. At each call these are compared with what they were: the variables that f, and
     functions in such variables, use from outside; globals that f uses; and fields of captured tables, also of

@@ -82,6 +82,7 @@ function File:names() end
 ---@field policy? peri.Policy
 ---@field group? peri.Group|integer[] the ranks that must compile the same plan; default: the world
 ---@field check? boolean every call is traced again and compared with what was compiled
+---@field plans? integer how many plans are kept; then the one called longest ago makes room; default: 64
 
 ---@class peri.Compiled
 ---@overload fun(...): ...

@@ -125,21 +125,16 @@ Result<int> inline_call(lua_State* L, const LuaCompiled& compiled) {
 
 // --- which compilation ---
 
-Specialisation* called(LuaCompiled& compiled, std::vector<Specialisation*>::iterator which) {
-  std::rotate(compiled.recent.begin(), which, which + 1);
-  return compiled.recent.front();
-}
-
 // The usual case, without taking anything apart: the arguments are like those of one of the last calls.
 // nullptr if not.
 Specialisation* find_recent(lua_State* L, LuaCompiled& compiled,
                             std::vector<const kernels::Tensor*>& tensors) {
-  constexpr int64_t kTried = 4;
-  const auto end = compiled.recent.begin() + std::min(std::ssize(compiled.recent), kTried);
-  const auto found = std::find_if(compiled.recent.begin(), end, [&](const Specialisation* candidate) {
-    return candidate->signature.matches(L, 2, tensors) && candidate->captures.match(L, tensors);
-  });
-  return found == end ? nullptr : called(compiled, found);
+  constexpr size_t kTried = 4;
+  const std::vector<Specialisation*>& recent = compiled.specialisations.recent();
+  for (size_t i = 0; i < std::min(recent.size(), kTried); ++i)
+    if (recent[i]->signature.matches(L, 2, tensors) && recent[i]->captures.match(L, tensors))
+      return compiled.specialisations.call(i);
+  return nullptr;
 }
 
 // Once, when the third call in a row has to be compiled because of one captured variable.
@@ -153,46 +148,28 @@ void warn_of_changes(lua_State* L, LuaCompiled& compiled, const Captured& change
              origin(L).to_string(), compiled.name, changed.name);
 }
 
-// Of one signature so many compilations are kept, for values of the captured variables that come again.
-constexpr int64_t kMaxKept = 8;
-
-// Drops the one that was called longest ago, if there are too many.
-void make_room(LuaCompiled& compiled, const Signature& signature) {
-  int64_t count = 0;
-  auto oldest = compiled.recent.end();
-  for (auto it = compiled.recent.begin(); it != compiled.recent.end(); ++it) {
-    if ((*it)->signature != signature) continue;
-    oldest = it;
-    ++count;
-  }
-  if (count < kMaxKept) return;
-  const Specialisation* dropped = *oldest;
-  compiled.recent.erase(oldest);
-  std::erase_if(compiled.specialisations, [&](const auto& s) { return s.get() == dropped; });
-}
-
 // Traces and compiles. If that has been done for this signature before, what the function captures has
 // changed.
 Result<Specialisation*> specialise(lua_State* L, LuaCompiled& compiled, Signature signature,
                                    const std::vector<session::ScriptValue>& leaves) {
+  Specialisations& known = compiled.specialisations;
   std::string reason;
-  const auto before = std::ranges::find(compiled.recent, signature, &Specialisation::signature);
-  const Captured* changed = before == compiled.recent.end() ? nullptr : (*before)->captures.first_change(L);
+  const auto before = std::ranges::find(known.recent(), signature, &Specialisation::signature);
+  const Captured* changed = before == known.recent().end() ? nullptr : (*before)->captures.first_change(L);
   if (changed) {
     reason = fmt::format(" (the captured variable '{}' has changed)", changed->name);
     warn_of_changes(L, compiled, *changed);
   }
-  for (const auto& known : compiled.specialisations) known->captures.find_replaced(L, compiled.replaced);
+  for (const auto& other : known.all()) other->captures.find_replaced(L, compiled.replaced);
   Captures captures = PERI_TRY(Captures::take(L, compiled.function, compiled.replaced));
-  const session::Agreement agreement{compiled.agreement, reason, captures.describe(L)};
+  const session::Agreement agreement{compiled.agreement, reason, captures.describe(L),
+                                     known.to_drop(signature)};
   Traced traced = PERI_TRY(trace(L, compiled, signature.arguments(), leaves, captures));
-  session::CompiledProgram program = PERI_TRY(compile(session(L), std::move(traced.graph), traced.constants,
-                                                      compiled.policy, agreement, compiled.check));
-  make_room(compiled, signature);
-  compiled.specialisations.push_back(std::make_unique<Specialisation>(
-      Specialisation{std::move(signature), std::move(captures), std::move(traced), std::move(program)}));
-  compiled.recent.push_back(compiled.specialisations.back().get());
-  return called(compiled, compiled.recent.end() - 1);
+  session::AgreedPlan plan = PERI_TRY(
+      agree_on_plan(session(L), std::move(traced.graph), compiled.policy, agreement, compiled.check));
+  known.drop(plan.dropped);
+  session::CompiledProgram program = PERI_TRY(prepare(session(L), std::move(plan), traced.constants));
+  return known.add({std::move(signature), std::move(captures), std::move(traced), std::move(program)});
 }
 
 // Takes the arguments apart, and compiles for them if that has not been done. `leaves` keep the tensors.
@@ -213,10 +190,11 @@ Result<Specialisation*> find_or_compile(lua_State* L, LuaCompiled& compiled,
   const auto end_compiling = [](bool* compiling) { *compiling = false; };
   const std::unique_ptr<bool, decltype(end_compiling)> compiling(&compiled.compiling, end_compiling);
   compiled.compiling = true;
-  for (auto known = compiled.recent.begin(); known != compiled.recent.end(); ++known) {
+  const std::vector<Specialisation*>& recent = compiled.specialisations.recent();
+  for (size_t i = 0; i < recent.size(); ++i) {
     take_leaves();
-    if ((*known)->signature != signature || !(*known)->captures.match(L, tensors)) continue;
-    Specialisation* entry = called(compiled, known);
+    if (recent[i]->signature != signature || !recent[i]->captures.match(L, tensors)) continue;
+    Specialisation* entry = compiled.specialisations.call(i);
     if (compiled.check)
       PERI_TRY(check_traced(compiled, *entry,
                             PERI_TRY(trace(L, compiled, signature.arguments(), leaves, entry->captures))));

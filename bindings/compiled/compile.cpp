@@ -4,9 +4,12 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <cmath>
+
 #include "bindings/compiled/function.hpp"
 #include "bindings/lua/policy.hpp"
 #include "bindings/lua/tensor.hpp"
+#include "core/bytes.hpp"
 #include "core/env.hpp"
 
 namespace peri::lua::compiled {
@@ -16,11 +19,12 @@ constexpr const char* kAllCompiled = "peri.all_compiled";
 
 Result<Specialisation*> last_of(lua_State* L, const char* what) {
   LuaCompiled* compiled = PERI_TRY(to_compiled(L, what));
-  if (compiled->recent.empty())
+  const std::vector<Specialisation*>& recent = compiled->specialisations.recent();
+  if (recent.empty())
     return fail(Code::InvalidArgument,
                 fmt::format("{}: the function has not been called yet, so nothing is compiled", what),
                 origin(L), "call it once with the inputs you mean");
-  return compiled->recent.front();
+  return recent.front();
 }
 
 int push_text(lua_State* L, const std::string& text) {
@@ -44,8 +48,15 @@ Result<int> compiled_plan(lua_State* L) {
   return push_text(L, print(PERI_TRY(last_of(L, "plan"))->program.executable->plan()));
 }
 
+// Of the last call's plan, and of the memory that calls of the function use.
 Result<int> compiled_stats(lua_State* L) {
-  const auto statistics = PERI_TRY(last_of(L, "stats"))->program.statistics();
+  auto statistics = PERI_TRY(last_of(L, "stats"))->program.statistics();
+  const Specialisations& all = PERI_TRY(to_compiled(L, "stats"))->specialisations;
+  const cudagraph::SharedMemory& shared = session(L).shared_memory();
+  statistics["plans"] = static_cast<double>(all.size());
+  statistics["output_bytes"] = static_cast<double>(all.kept_bytes().count());
+  statistics["shared_bytes"] = static_cast<double>(shared.ordinary_bytes().count());
+  statistics["comm_bytes"] = static_cast<double>(shared.symmetric_bytes().count());
   lua_newtable(L);
   for (const auto& [name, value] : statistics) {
     lua_pushnumber(L, value);
@@ -69,9 +80,24 @@ Result<int> compiled_addresses(lua_State* L) {
 
 Result<int> compiled_to_string(lua_State* L) {
   LuaCompiled* compiled = PERI_TRY(to_compiled(L, "tostring"));
-  return push_text(
-      L, fmt::format("compiled function {} ({} signature{})", compiled->name,
-                     compiled->specialisations.size(), compiled->specialisations.size() == 1 ? "" : "s"));
+  const Specialisations& all = compiled->specialisations;
+  const cudagraph::SharedMemory& shared = session(L).shared_memory();
+  const Bytes bytes =
+      all.size() == 0 ? Bytes() : all.kept_bytes() + shared.ordinary_bytes() + shared.symmetric_bytes();
+  return push_text(L, fmt::format("compiled function {} ({} plan{}, {})", compiled->name, all.size(),
+                                  all.size() == 1 ? "" : "s", short_bytes(bytes)));
+}
+
+// At the top of the stack.
+Result<int64_t> read_limit(lua_State* L) {
+  constexpr double kMax = 1 << 20;
+  const double limit = lua_type(L, -1) == LUA_TNUMBER ? lua_tonumber(L, -1) : 0;
+  if (limit >= 1 && limit <= kMax && limit == std::floor(limit)) return static_cast<int64_t>(limit);
+  return fail(
+      Code::InvalidArgument,
+      "compile: plans must be a whole number from 1, not " +
+          (lua_type(L, -1) == LUA_TNUMBER ? fmt::format("{}", lua_tonumber(L, -1)) : type_name(L, -1)),
+      origin(L));
 }
 
 Status read_options(lua_State* L, LuaCompiled& compiled) {
@@ -90,9 +116,11 @@ Status read_options(lua_State* L, LuaCompiled& compiled) {
     else if (field == "check")
       return fail(Code::InvalidArgument, "compile: check must be true or false, not " + type_name(L, -1),
                   origin(L));
+    else if (field == "plans")
+      compiled.specialisations = Specialisations(PERI_TRY(read_limit(L)));
     else
       return std::unexpected(
-          named(unknown("option", field, {"policy", "group", "check"}, origin(L)), "compile"));
+          named(unknown("option", field, {"policy", "group", "check", "plans"}, origin(L)), "compile"));
     lua_pop(L, 1);
   }
   return {};
@@ -113,6 +141,7 @@ Result<int> make_compiled(lua_State* L) {
   compiled.policy = std::move(options.policy);
   compiled.agreement = std::move(options.agreement);
   compiled.check = options.check;
+  compiled.specialisations = std::move(options.specialisations);
   lua_pushvalue(L, 1);
   compiled.function = luaL_ref(L, LUA_REGISTRYINDEX);
   lua_getfield(L, LUA_REGISTRYINDEX, kAllCompiled);  // only `peri explain` keeps a list
@@ -144,7 +173,7 @@ std::vector<commands::ReportEntry> compiled_programs(lua_State* L) {
     lua_rawgeti(L, -1, i);
     const auto* compiled = test<LuaCompiled>(L, -1);
     lua_pop(L, 1);
-    for (const auto& specialisation : compiled->specialisations) {
+    for (const auto& specialisation : compiled->specialisations.all()) {
       const planner::Plan& plan = specialisation->program.executable->plan();
       std::vector<std::string> types;
       for (BufferId id : plan.inputs) types.push_back(plan.buffer(id).type.to_string());

@@ -1,40 +1,12 @@
 // A compiled function as Lua sees it, and what a call of it does.
 #pragma once
 
-#include <memory>
 #include <string>
 #include <vector>
 
-#include "bindings/compiled/argument_tables.hpp"
-#include "bindings/compiled/captures.hpp"
-#include "bindings/compiled/signature.hpp"
-#include "bindings/session/compiled.hpp"
+#include "bindings/compiled/specialisations.hpp"
 
 namespace peri::lua::compiled {
-
-// What a function does with symbols of its arguments' types.
-struct Traced {
-  Graph graph;
-  // The tensors of its constants, and the captured ones that it changes in place.
-  std::vector<kernels::Tensor> constants, written;
-  // Leaves by position in `returned`, also those of `assigned` and `changed`.
-  Tree results;
-  std::vector<session::Returned> returned;
-  std::vector<Assigned> assigned;
-  std::vector<ChangedField> changed;
-  // The tables of the arguments that are changed or returned.
-  std::vector<TablePath> tables;
-  // Whether a new table stands in several places of the results.
-  bool repeats_tables = false;
-};
-
-struct Specialisation {
-  Signature signature;
-  Captures captures;
-  // Its graph has become the program's.
-  Traced traced;
-  session::CompiledProgram program;
-};
 
 struct LuaCompiled {
   static constexpr const char* kLuaName = "peri.Compiled";
@@ -44,10 +16,7 @@ struct LuaCompiled {
   Group agreement;
   // Every call is traced and compared with what was compiled.
   bool check = false;
-  // In the order in which they were compiled.
-  std::vector<std::unique_ptr<Specialisation>> specialisations{};
-  // The same; the one that was called last, which explain() and the like describe, comes first.
-  std::vector<Specialisation*> recent{};
+  Specialisations specialisations{Specialisations::kDefaultLimit};
   ReplacedTensors replaced{};
   // Which captured variable was the reason to compile in the last calls, and how often.
   Place changing{};

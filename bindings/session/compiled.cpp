@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <chrono>
 #include <cstdio>
 #include <sstream>
@@ -40,18 +41,27 @@ void show_captured(Error& error, const Group& group, size_t other, const std::ve
   }
 }
 
-// A difference is an error that names the first differing line on two ranks, not a hang later on. Returns a
-// number that all members have for this program, and for no other: `nth` tells one rank's programs apart.
-Result<uint64_t> agree(kernels::Backend& backend, const planner::Plan& plan, const Agreement& agreement,
-                       int64_t nth) {
+// A difference is an error that names the first differing line on two ranks, not a hang later on. `nth` tells
+// one rank's programs apart.
+Status agree(kernels::Backend& backend, AgreedPlan& plan, const Agreement& agreement, int64_t nth) {
   const Group& group = agreement.group;
-  if (group.size() < 2) return 0;
-  const std::string text = agreement_text(plan);
+  if (group.size() < 2) {
+    plan.number = Hash().mix(group.to_string()).mix(static_cast<uint64_t>(nth)).value();
+    plan.dropped = agreement.to_drop;
+    return {};
+  }
+  const std::string text = agreement_text(plan.plan);
   const std::string what = "compile: comparing the ranks' programs" + agreement.reason;
   const std::string hash = std::to_string(Hash().mix(text).value());
-  const auto answers = PERI_TRY(backend.exchange(group, fmt::format("{} {}", hash, nth), what));
+  const std::string mine = fmt::format("{} {} {}", hash, nth, agreement.to_drop);
+  const auto answers = PERI_TRY(backend.exchange(group, mine, what));
   const auto is_same = [&](const std::string& answer) { return answer.starts_with(hash + " "); };
-  if (std::ranges::all_of(answers, is_same)) return Hash().mix(group.to_string()).mix(answers[0]).value();
+  if (std::ranges::all_of(answers, is_same)) {
+    const std::string& first = answers[0];
+    plan.number = Hash().mix(group.to_string()).mix(first).value();
+    std::from_chars(first.data() + first.rfind(' ') + 1, first.data() + first.size(), plan.dropped);
+    return {};
+  }
   const auto texts = PERI_TRY(backend.exchange(group, text, what));
   const auto captured = PERI_TRY(backend.exchange(group, agreement.captured, what));
   // Nobody fails, and thereby ends the others' waits, before all have the texts: so all tell the difference.
@@ -79,48 +89,58 @@ Result<uint64_t> agree(kernels::Backend& backend, const planner::Plan& plan, con
 }
 
 // Messages of two ranks may be of two programs.
-void number_calls(planner::Plan& plan, const Group& members, uint64_t program) {
-  for (size_t i = 0; i < plan.lines.size(); ++i) {
-    auto* line = std::get_if<planner::CollectiveLine>(&plan.lines[i].line);
-    if (!line || line->spec.info().sources == Sources::peer) continue;
-    if (std::ranges::all_of(line->spec.group.ranks, [&](int r) { return members.index_of(r) >= 0; }))
-      line->spec.call = Hash().mix(program).mix(i).value();
+void number_calls(AgreedPlan& agreed, const Group& members) {
+  for (size_t i = 0; i < agreed.plan.lines.size(); ++i) {
+    auto* line = std::get_if<planner::CollectiveLine>(&agreed.plan.lines[i].line);
+    if (!line) continue;
+    const bool is_own =
+        std::ranges::all_of(line->spec.group.ranks, [&](int r) { return members.index_of(r) >= 0; });
+    agreed.reaches_others = agreed.reaches_others || !is_own;
+    if (is_own && line->spec.info().sources != Sources::peer)
+      line->spec.call = Hash().mix(agreed.number).mix(i).value();
   }
+}
+
+planner::Observer observer(const CompileOptions& options) {
+  if (!options.print_changed && options.print_after.empty()) return {};
+  return [&options, previous = std::string()](const std::string& pass, const std::string& text) mutable {
+    const bool wanted = std::ranges::find(options.print_after, pass) != options.print_after.end();
+    const bool changed = options.print_changed && text != previous;
+    if (wanted || changed)
+      fmt::print(stderr, "--- after {}\n{}\n", pass, text);
+    else if (options.print_changed)
+      fmt::print(stderr, "--- after {} (unchanged)\n", pass);
+    previous = text;
+  };
 }
 
 }  // namespace
 
-Result<CompiledProgram> compile(Session& session, Graph graph, std::vector<kernels::Tensor> constants,
-                                const planner::Policy& policy, const Agreement& agreement,
-                                bool check_positions) {
-  const auto start = std::chrono::steady_clock::now();
+Result<AgreedPlan> agree_on_plan(Session& session, Graph graph, const planner::Policy& policy,
+                                 const Agreement& agreement, bool check_positions) {
+  AgreedPlan agreed{.start = std::chrono::steady_clock::now()};
   const CompileOptions& options = session.compile_options();
   planner::Policy effective = policy;
   effective.machine = session.backend().name();
   effective.topology = session.backend().topology();
-  effective.check_positions = check_positions;
+  effective.check_positions = agreed.check_positions = check_positions;
   effective.skip.insert(effective.skip.end(), options.skip.begin(), options.skip.end());
-  std::string previous;
-  planner::Observer observe;
-  if (options.print_changed || !options.print_after.empty())
-    observe = [&](const std::string& pass, const std::string& text) {
-      const bool wanted = std::find(options.print_after.begin(), options.print_after.end(), pass) !=
-                          options.print_after.end();
-      const bool changed = options.print_changed && text != previous;
-      if (wanted || changed)
-        fmt::print(stderr, "--- after {}\n{}\n", pass, text);
-      else if (options.print_changed)
-        fmt::print(stderr, "--- after {} (unchanged)\n", pass);
-      previous = text;
-    };
-  planner::Plan planned = PERI_TRY(plan(graph, {session.rank(), session.world_size()}, effective, observe));
-  const uint64_t program = PERI_TRY(agree(session.backend(), planned, agreement, session.count_program()));
-  number_calls(planned, agreement.group, program);
-  auto executable =
-      PERI_TRY(cudagraph::Executable::create(std::move(planned), session.backend(), std::move(constants)));
-  if (check_positions) executable->check_positions();
-  const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - start;
-  return CompiledProgram{std::move(graph), std::move(executable), took.count()};
+  agreed.graph = std::move(graph);
+  agreed.plan =
+      PERI_TRY(plan(agreed.graph, {session.rank(), session.world_size()}, effective, observer(options)));
+  PERI_TRY(agree(session.backend(), agreed, agreement, session.count_program()));
+  number_calls(agreed, agreement.group);
+  return agreed;
+}
+
+Result<CompiledProgram> prepare(Session& session, AgreedPlan agreed, std::vector<kernels::Tensor> constants) {
+  CompiledProgram program{std::move(agreed.graph), nullptr, agreed.number, agreed.reaches_others};
+  program.executable = PERI_TRY(
+      cudagraph::Executable::create(std::move(agreed.plan), session.shared_memory(), std::move(constants)));
+  if (agreed.check_positions) program.executable->check_positions();
+  const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - agreed.start;
+  program.compile_ms = took.count();
+  return program;
 }
 
 std::map<std::string, double> CompiledProgram::statistics() const {

@@ -10,6 +10,7 @@
 #include "bindings/session/random_seeds.hpp"
 #include "bindings/session/trace.hpp"
 #include "bindings/session/value.hpp"
+#include "cudagraph/shared_memory.hpp"
 #include "kernels/backend.hpp"
 
 namespace peri::session {
@@ -26,10 +27,13 @@ class Session {
  public:
   explicit Session(std::unique_ptr<kernels::Backend> backend, CompileOptions compile_options = {})
       : backend_(std::move(backend)),
+        shared_memory_(*backend_),
         compile_options_(std::move(compile_options)),
         random_seeds_(0, backend_->job().rank) {}
 
   kernels::Backend& backend() { return *backend_; }
+  // Of all compiled functions.
+  cudagraph::SharedMemory& shared_memory() { return shared_memory_; }
   int rank() const { return backend_->job().rank; }
   int world_size() const { return backend_->job().world_size; }
   Group world() const { return world_group(world_size()); }
@@ -96,6 +100,7 @@ class Session {
   Result<kernels::Tensor> staged(const kernels::Tensor& operand, const Group& group);
 
   std::unique_ptr<kernels::Backend> backend_;
+  cudagraph::SharedMemory shared_memory_;
   CompileOptions compile_options_;
   RandomSeeds random_seeds_;
   int64_t programs_ = 0;

@@ -169,8 +169,8 @@ class Rank {
       const std::string where = fmt::format("policy {} ({})", variant, describe(policy));
       if (!planned) return where + ": " + planned.error().to_string();
       const std::string text = variant == c.seed % kPolicies ? code(*planned) : "";
-      kernels::Backend& backend = variant % 2 == 0 ? backend_ : fixed_;
-      auto f = cudagraph::Executable::create(std::move(*planned), backend, placed.constants);
+      cudagraph::SharedMemory& memory = variant % 2 == 0 ? memory_ : fixed_memory_;
+      auto f = cudagraph::Executable::create(std::move(*planned), memory, placed.constants);
       if (!f) return where + ": " + f.error().to_string();
       auto calls = check_calls(**f, c, placed, first);
       if (!calls) return where + ", " + calls.error().to_string();
@@ -251,6 +251,7 @@ class Rank {
 
   kernels::Backend& backend_;
   FixedAddresses fixed_{backend_};
+  cudagraph::SharedMemory memory_{backend_}, fixed_memory_{fixed_};
   session::Session session_;
   lua_State* L;
 };

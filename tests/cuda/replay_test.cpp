@@ -69,8 +69,9 @@ std::string check_plan(const cudagraph::Executable& f, bool staged) {
 TEST_CASE("an ordinary input is copied once, inside the graph; buffers stay, memory does not grow") {
   const std::string algorithm = GENERATE("one_shot", "two_shot", "ll");
   const auto results = run_processes(job_options(2), [&](kernels::Backend& backend) -> std::string {
+    cudagraph::SharedMemory memory(backend);
     auto made = cudagraph::Executable::create(
-        planned(sum_of_input({64, 65}), with(algorithm), {backend.job().rank, 2}), backend, {});
+        planned(sum_of_input({64, 65}), with(algorithm), {backend.job().rank, 2}), memory, {});
     if (!made) return made.error().to_string();
     cudagraph::Executable& f = **made;
     if (auto wrong = check_plan(f, algorithm == "ll"); !wrong.empty()) return wrong;
@@ -112,7 +113,8 @@ TEST_CASE("an ordinary input is copied once, inside the graph; buffers stay, mem
 TEST_CASE(
     "a partition in between and what is hoisted into the one before use no more memory after 1,000 calls") {
   const auto results = run_processes(job_options(1), [&](kernels::Backend& backend) -> std::string {
-    auto made = cudagraph::Executable::create(planned(round_trip(), {}, {0, 1}), backend, {});
+    cudagraph::SharedMemory memory(backend);
+    auto made = cudagraph::Executable::create(planned(round_trip(), {}, {0, 1}), memory, {});
     if (!made) return made.error().to_string();
     cudagraph::Executable& f = **made;
     const kernels::Tensor x = blank(backend, {2, 2});
@@ -138,12 +140,13 @@ TEST_CASE(
 TEST_CASE("ordinary inputs of 8x8 to 1024x1024, all shapes in one process") {
   const std::string algorithm = GENERATE("one_shot", "two_shot", "ll");
   const auto results = run_processes(job_options(2), [&](kernels::Backend& backend) -> std::string {
+    cudagraph::SharedMemory memory(backend);
     std::vector<std::unique_ptr<cudagraph::Executable>> all;
     std::vector<int64_t> sizes;
     for (int64_t size = 8; size <= 1024; size *= 2) sizes.push_back(size);
     for (int64_t size : sizes) {
       auto made = cudagraph::Executable::create(
-          planned(sum_of_input({size, size}), with(algorithm), {backend.job().rank, 2}), backend, {});
+          planned(sum_of_input({size, size}), with(algorithm), {backend.job().rank, 2}), memory, {});
       if (!made) return made.error().to_string();
       all.push_back(std::move(*made));
       if (auto wrong = check_plan(*all.back(), algorithm == "ll"); !wrong.empty()) return wrong;

@@ -465,7 +465,7 @@ TEST_CASE("an error while recording is returned, and the next call records anew"
   CHECK(rig.read(call(*f, {x})[0]) == Floats{4, 36, 16, 64});
 }
 
-TEST_CASE("two executables of one plan share nothing", "[here]") {
+TEST_CASE("two executables of one plan share no outputs", "[here]") {
   Rig rig;
   auto f = rig.make(doubled()), g = rig.make(doubled());
   const kernels::Tensor a = rig({1, 2, 3}), b = rig({10, 20, 30});

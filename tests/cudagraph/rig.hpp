@@ -3,6 +3,8 @@
 // for others.
 #pragma once
 
+#include <limits>
+
 #include "cudagraph/executable.hpp"
 #include "kernels/forwarding_backend.hpp"
 #include "tests/planner/programs.hpp"
@@ -16,6 +18,7 @@ class CountingBackend : public kernels::ForwardingBackend {
   using kernels::ForwardingBackend::ForwardingBackend;
 
   Result<std::shared_ptr<kernels::Storage>> allocate(Bytes bytes, Place place) override {
+    if (bytes > max_allocation) return fail(Code::OutOfMemory, "as the test asked");
     auto storage = kernels::ForwardingBackend::allocate(bytes, place);
     if (storage) made_.push_back(*storage);
     return storage;
@@ -41,6 +44,7 @@ class CountingBackend : public kernels::ForwardingBackend {
   bool follows_blocks() const override { return following && kernels::ForwardingBackend::follows_blocks(); }
 
   bool following = false;
+  Bytes max_allocation{std::numeric_limits<int64_t>::max()};
   int copies = 0;
   int fail_at_launch = 0;  // 1: the next one fails, 2: the one after; 0: none
   int allocations() const { return static_cast<int>(made_.size()); }
@@ -82,10 +86,11 @@ inline kernels::Tensor tensor(kernels::Backend& backend, const Floats& values) {
 struct Rig {
   std::unique_ptr<kernels::Backend> plain = *tested.create(job_options(1));
   CountingBackend backend{*plain};
+  cudagraph::SharedMemory memory{backend};
 
   std::unique_ptr<cudagraph::Executable> make(const Graph& graph, const planner::Policy& policy = {},
                                               std::vector<kernels::Tensor> constants = {}) {
-    auto made = cudagraph::Executable::create(planned(graph, policy, {0, 1}), backend, std::move(constants));
+    auto made = cudagraph::Executable::create(planned(graph, policy, {0, 1}), memory, std::move(constants));
     if (!made) FAIL(made.error().to_string());
     return std::move(*made);
   }

@@ -45,8 +45,9 @@ TEST_CASE("a symmetric input is used where it lies, and recorded anew elsewhere"
     const float rank = static_cast<float>(backend.job().rank);
     Program p;
     const NodeId x = p.input(DType::f32, {3}, SymmetricAllocator{kPair});
+    cudagraph::SharedMemory memory(backend);
     auto made = cudagraph::Executable::create(
-        planned(p.returning({p.all_reduce(x, kPair)}), with("one_shot"), {backend.job().rank, 2}), backend,
+        planned(p.returning({p.all_reduce(x, kPair)}), with("one_shot"), {backend.job().rank, 2}), memory,
         {});
     if (!made) return made.error().to_string();
     cudagraph::Executable& f = **made;
@@ -88,7 +89,8 @@ TEST_CASE("comm buffers keep their addresses, and inputs are copied into them in
       const NodeId x = p.input(DType::f32, {3});
       const NodeId once = p.all_reduce(x, kPair);
       const Graph graph = p.returning({p.all_reduce(p.op(Op::add, {once, x}), kPair)});
-      auto made = cudagraph::Executable::create(planned(graph, with(algorithm), {rank, 2}), backend, {});
+      cudagraph::SharedMemory memory(backend);
+      auto made = cudagraph::Executable::create(planned(graph, with(algorithm), {rank, 2}), memory, {});
       if (!made) return made.error().to_string();
       cudagraph::Executable& f = **made;
       std::vector<const std::byte*> fixed;
@@ -104,6 +106,66 @@ TEST_CASE("comm buffers keep their addresses, and inputs are copied into them in
     });
     check_well(results);
   }
+}
+
+// Sums over the ranks of v, v + 1, ... in so many elements.
+TEST_CASE("plans of a group share their comm buffers, also where a rank has dropped some of them") {
+  const std::string algorithm = GENERATE("one_shot", "two_shot");
+  const auto results = run_processes(job_options(2), [&](kernels::Backend& backend) -> std::string {
+    const int rank = backend.job().rank;
+    cudagraph::SharedMemory memory(backend);
+    auto make = [&](int64_t count) {
+      Program p;
+      const NodeId twice = p.op(Op::mul, {p.input(DType::f32, {count}), p.full(DType::f32, {}, 2)});
+      return cudagraph::Executable::create(
+          planned(p.returning({p.all_reduce(twice, kPair)}), with(algorithm), {rank, 2}), memory, {});
+    };
+    // 2 (v + i) on rank 0, 2 (v + 1 + i) on rank 1
+    auto check = [&](cudagraph::Executable& f, int64_t count, float v) -> std::string {
+      Floats mine(static_cast<size_t>(count)), sum = mine;
+      for (size_t i = 0; i < mine.size(); ++i) {
+        mine[i] = v + static_cast<float>(i % 100) + static_cast<float>(rank);
+        sum[i] = 4 * (v + static_cast<float>(i % 100)) + 2;
+      }
+      const kernels::Tensor x = tensor(backend, mine);
+      auto outputs = f.call({&x, 1});
+      if (!outputs) return outputs.error().to_string();
+      return read(backend, (*outputs)[0]) == sum ? "" : fmt::format("{} elements: another sum", count);
+    };
+    std::vector<std::unique_ptr<cudagraph::Executable>> plans;
+    std::vector<int64_t> counts;
+    for (int64_t count : {100, 3000, 20'000, 7, 60'000, 500}) {
+      auto made = make(count);
+      if (!made) return made.error().to_string();
+      if (figure(**made, "p2p_allocs") != 1) return "no comm buffer";
+      plans.push_back(std::move(*made));
+      counts.push_back(count);
+      for (size_t i = 0; i < plans.size(); ++i)  // those that have moved, too
+        EXPECT_EMPTY(check(*plans[i], counts[i], static_cast<float>(i)));
+    }
+    const Bytes held = memory.symmetric_bytes();
+    if (held < Bytes(240'000) || held > Bytes(500'000)) return fmt::format("{} bytes", held.count());
+    // Without synchronisation in between: the next plan overwrites what peers have read.
+    for (int round = 0; round < 200; ++round)
+      for (size_t i : {0, 1, 3, 5}) EXPECT_EMPTY(check(*plans[i], counts[i], static_cast<float>(round)));
+    // Rank 0 has dropped all of its plans when the next is made.
+    std::unique_ptr<cudagraph::Executable> last = std::move(plans[1]);
+    plans.resize(rank == 0 ? 0 : plans.size());
+    if (rank == 0) last.reset();
+    auto made = make(800);
+    if (!made) return made.error().to_string();
+    for (int i = 0; i < 3; ++i) EXPECT_EMPTY(check(**made, 800, static_cast<float>(i)));
+    plans.clear();
+    last.reset();
+    auto small = make(10);  // on both the large ones are gone
+    if (!small) return small.error().to_string();
+    EXPECT_EMPTY(check(**small, 10, 1));
+    EXPECT_EMPTY(check(**made, 800, 2));
+    made->reset();
+    small->reset();
+    return memory.symmetric_bytes() == Bytes() ? "" : "memory is left";
+  });
+  check_well(results);
 }
 
 }  // namespace peri::test

@@ -8,7 +8,7 @@ factor = 20
 function act_global(t) return t end
 local check = dofile(arg[0]:match "^(.-)[^/]*$" .. "../check.lua")
 local x = peri.tensor { 1, 2 }
-local function signatures(f) return tonumber(tostring(f):match "%((%d+) signature") end
+local function plans(f) return tonumber(tostring(f):match "%((%d+) plan") end
 
 -- Plain values, also those of functions that it calls, and the functions themselves.
 local n, word, flag, scale = 2, "a", nil, 10
@@ -37,12 +37,12 @@ for _ = 1, 20 do
   train = true check.is(g(x), 2, 4)
   train = false check.is(g(x), 1, 2)
 end
-assert(signatures(g) == 2, tostring(g))
+assert(plans(g) == 2, tostring(g))
 for i = 1, 40 do
   train = "value " .. i
   check.is(g(x), 2, 4) check.is(g(x), 2, 4)
 end
-assert(signatures(g) == 8, tostring(g))
+assert(plans(g) == 8, tostring(g))
 
 -- Another tensor in the same variable: the second one makes it an input, and no more is compiled.
 local w, other = peri.ones { 2 }, peri.ones { 2 }
@@ -52,7 +52,7 @@ for i = 1, 10 do
   w = peri.tensor { i, i }
   check.is(h(x), 1 + i, 2 + i)
 end
-assert(signatures(h) == 2, tostring(h))
+assert(plans(h) == 2, tostring(h))
 w = peri.tensor(5) check.is(h(x), 6, 7)  -- of another shape
 w = 7 check.is(h(x), 8, 9)
 w = peri.tensor { 1, 1 } check.is(h(x), 2, 3)
@@ -70,7 +70,7 @@ for _ = 1, 4 do
   marks(x)
   assert(called) check.is(kept, 2, 4)
 end
-assert(signatures(marks) <= 3, tostring(marks))
+assert(plans(marks) <= 3, tostring(marks))
 local state = peri.zeros { 2 }
 local step = peri.compile(function(t)
   state = state * 0.5 + t
@@ -81,7 +81,7 @@ for _ = 1, 6 do
   wanted = wanted * 0.5 + 1
   check.is(step(x), 2 * wanted, 4 * wanted) check.is(state, wanted, 2 * wanted)
 end
-assert(signatures(step) == 2, tostring(step))
+assert(plans(step) == 2, tostring(step))
 local a, b = peri.tensor { 1 }, peri.tensor { 2 }
 local swap = peri.compile(function() a, b = b, a return a - b end)
 for i = 1, 6 do check.is(swap(), i % 2 == 1 and 1 or -1) check.is(a, i % 2 == 1 and 2 or 1) end
@@ -127,7 +127,7 @@ for i = 1, 6 do
   model.w = x * i
   check.is(net(x), 1104 + i, 1204 + 4 * i) check.is(adds(x), 1 + i, 2 + 2 * i)
 end
-assert(signatures(adds) == 2, tostring(adds))
+assert(plans(adds) == 2, tostring(adds))
 local walks = peri.compile(function(t) for _, v in pairs(model.layers[1]) do t = t + v end return t end)
 check.is(walks(x), 101, 202) model.layers[1].b = 1 check.is(walks(x), 2, 3)
 local within = peri.compile(function(t)

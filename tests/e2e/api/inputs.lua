@@ -23,7 +23,7 @@ assert(g:stats().p2p_allocs == 0 and g:stats().input_copies == 0, g:plan())
 b:add_(1)
 check.is(g(b), 22, 22, 22, 22)
 check.is(g(x), 6, 6, 6, 6)  -- not symmetric: another signature
-assert(tostring(g):find "2 signatures" and g:stats().p2p_allocs == 1)
+assert(tostring(g):find "2 plans" and g:stats().p2p_allocs == 1)
 check.is(g(a:slice(1, 1, 3)), 2, 2, 2)
 
 local chain = check.both("a chain in place", function(t)

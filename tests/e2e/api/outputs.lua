@@ -27,7 +27,7 @@ for _, shape in ipairs { { 1 }, { 0 }, { 7, 3 }, { 1000 }, { 2, 3, 4 }, { 100000
   local t = peri.randn(shape, { seed = peri.rank })
   check.same(t:all_reduce() + 1, (f(t)), "shape " .. table.concat(shape, "x"))
 end
-assert(tostring(f):find "8 signatures", tostring(f))
+assert(tostring(f):find "8 plans", tostring(f))
 local g = peri.compile(function(t) return t:all_reduce "max":all_gather() end)
 for i = 1, 5 do
   check.is((f(peri.ones { 1 } * i)), 2 * i + 1)

@@ -4,7 +4,7 @@
 local peri = require "peri"
 local check = dofile(arg[0]:match "^(.-)[^/]*$" .. "../check.lua")
 local x, y = peri.tensor { 1, 2 }, peri.tensor { 10, 20 }
-local function signatures(f) return tonumber(tostring(f):match "%((%d+) signature") end
+local function plans(f) return tonumber(tostring(f):match "%((%d+) plan") end
 local function count(t) local n = 0 for _ in pairs(t) do n = n + 1 end return n end
 
 -- Keys and holes, there and back.
@@ -34,7 +34,7 @@ for _ = 1, 2 do
   check.is(first, 1, 2) check.is(third, 10, 20)
   assert(holes { x, y } == 2 and holes { x } == 1 and holes {} == 0)
 end
-assert(signatures(holes) == 4, tostring(holes))
+assert(plans(holes) == 4, tostring(holes))
 check.raises("*: a table that a compiled function takes or returns has a key which is a tensor, not a " ..
              "number, a string or a boolean", same, { [x] = 1 })
 check.raises("*has a key which is a function*", peri.compile(function() return { [print] = 1 } end))
@@ -86,7 +86,7 @@ for i = 1, 4 do
   check.is(list[3], 30 * i, 60 * i)
   assert(#list == 3 and list[2] == 2 and s.new.again == nil)
 end
-assert(signatures(changes) == 1, tostring(changes))
+assert(plans(changes) == 1, tostring(changes))
 local grown = state(1)
 local grows = peri.compile(function(s) s.n, s.x = s.n + 1, s.x * 2 end)
 for i = 1, 4 do

@@ -1,0 +1,76 @@
+-- run: for n in 1 2 3 4; do peri run -n $n $FILE || exit 1; done
+-- A function keeps so many plans; the one that was called longest ago makes room, on all ranks the same one, although they
+-- may have called their plans in different orders. A dropped one is compiled again.
+local peri = require "peri"
+local check = dofile(arg[0]:match "^(.-)[^/]*$" .. "../check.lua")
+
+local traces = io.tmpfile()  -- a byte each: what a file holds is no value that a function captures
+local function traced() return traces:seek "end" end
+local function compiles(f, n, wanted)
+  local before = traced()
+  local got = f(peri.ones { n } * (peri.rank + 1))
+  assert(traced() - before == (wanted and 1 or 0), ("length %d: traced %d times"):format(n, traced() - before))
+  return got
+end
+
+local double = peri.compile(function(x) traces:write "." return x * 2 end, { plans = 3 })
+for n = 1, 3 do compiles(double, n, true) end
+-- No collective: each rank in its own order. Rank 0 called 2 longest ago, so that is dropped everywhere.
+local orders = { { 2, 3, 1 }, { 1, 2, 3 }, { 3, 1, 2 }, { 1, 3, 2 } }
+for _, n in ipairs(orders[peri.rank + 1]) do compiles(double, n, false) end
+compiles(double, 4, true)
+assert(double:stats().plans == 3 and tostring(double):find "%(3 plans, " and tostring(double):find " B%)$", tostring(double))
+for _, n in ipairs { 4, 3, 1, 3 } do compiles(double, n, false) end
+local held = compiles(double, 4, false)
+check.is(compiles(double, 2, true), 2 * peri.rank + 2, 2 * peri.rank + 2)
+for n = 10, 30 do compiles(double, n, true) end
+local mine = 2 * peri.rank + 2
+check.is(held, mine, mine, mine, mine)  -- its plan is gone, and the block taken by nobody else
+assert(double:stats().plans == 3)
+
+-- With collectives, whose comm buffers the plans share with those of another function.
+local world, sum = peri.world_size, peri.world_size * (peri.world_size + 1) / 2
+local one_shot = { policy = { all_reduce = "one_shot" }, plans = 2 }
+local reduce = peri.compile(function(x) traces:write "." return (x * 2):all_reduce() end, one_shot)
+local other = peri.compile(function(x) traces:write "." return (x + 1):all_reduce() end, one_shot)
+for round = 1, 3 do
+  for n = 1, 5 do
+    check.is(compiles(reduce, n * 100, true):slice(1, n * 100, n * 100), 2 * sum)
+    check.is(compiles(other, n * 10, true):slice(1, 1, 1), sum + world)
+    if n > 1 then
+      check.is(compiles(reduce, n * 100 - 100, false):slice(1, 1, 1), 2 * sum)
+      check.is(compiles(reduce, n * 100, false):slice(1, n * 50, n * 50), 2 * sum)
+    end
+    double(peri.ones { peri.rank == 0 and 28 + n % 3 or 30 - n % 3 })  -- known; in orders that differ
+  end
+  assert(reduce:stats().plans == 2 and other:stats().plans == 2, round)
+end
+if world > 1 then assert(reduce:stats().comm_bytes >= 2000 and reduce:stats().comm_bytes <= 2^20) end
+
+-- Of values that a function captures the last eight are kept, on all ranks the same.
+local factor = 1
+local captured = peri.compile(function(x) traces:write "." return x * factor end)
+for i = 1, 8 do
+  factor = i
+  compiles(captured, 1, true)
+  compiles(captured, 1, false)
+end
+for i = 1, 8 do
+  factor = peri.rank % 2 == 0 and i or 9 - i
+  compiles(captured, 1, false)
+end
+factor = 9
+compiles(captured, 1, true)  -- 1 is dropped: rank 0 used it longest ago
+for i = 2, 9 do
+  factor = i
+  compiles(captured, 1, false)
+end
+
+-- Ranks that compile for themselves drop for themselves.
+local alone = peri.compile(function(x) traces:write "." return x + 1 end, { group = peri.group { peri.rank }, plans = 2 })
+for n = 1, 4 + peri.rank do compiles(alone, n, true) end
+assert(alone:stats().plans == 2)
+
+for _, wrong in ipairs { 0, 1.5, -1, "3", 1e300 } do
+  check.raises("*compile: plans must be a whole number from 1, not *", peri.compile, function() end, { plans = wrong })
+end
