@@ -48,6 +48,9 @@ class Executable {
   Bytes kept_bytes() const { return outputs_.bytes() + inputs_.bytes(); }
   // Gives that up. Outputs that somebody holds stay as they are. The next call allocates it again.
   void release();
+  // How much the plans of one function may keep together. On GPUs what is given up is recorded again, so
+  // there it is more.
+  Bytes max_kept_bytes() const { return Bytes(backend_.follows_blocks() ? 16 << 20 : 256 << 20); }
 
   const planner::Plan& plan() const { return plan_; }
   const std::vector<Partition>& partitions() const { return partitions_; }

@@ -8,9 +8,8 @@ namespace {
 
 // Of one signature so many are kept, for values of the captured variables that come again.
 constexpr int64_t kMaxOfSignature = 8;
-// Those that were called last keep their memory, as do others as long as all together have so much.
+// Those that were called last keep their memory, as do others while all together do not have too much.
 constexpr size_t kRecent = 2;
-constexpr Bytes kMaxKept(16 << 20);
 
 }  // namespace
 
@@ -56,8 +55,9 @@ Bytes Specialisations::kept_bytes() const {
 
 void Specialisations::release_memory() {
   if (recent_.size() <= kRecent) return;
+  const Bytes max_kept = recent_.front()->program.executable->max_kept_bytes();
   Bytes kept = kept_bytes();
-  for (size_t i = recent_.size(); i-- > kRecent && kept > kMaxKept;) {
+  for (size_t i = recent_.size(); i-- > kRecent && kept > max_kept;) {
     cudagraph::Executable& executable = *recent_[i]->program.executable;
     kept -= executable.kept_bytes();
     if (executable.kept_bytes() > Bytes()) executable.release();

@@ -29,18 +29,19 @@ class KernelCache {
     if (auto found = kernels_.find(KeyView(spec, inputs, outputs)); found != kernels_.end())
       return found->second;
     std::shared_ptr<const Kernel> kernel = PERI_TRY(compile());
-    if (kernels_.size() >= kMaxKernels) {
+    if (kernels_.size() >= limit_) {
       before_clearing_();
-      kernels_.clear();
+      std::erase_if(kernels_, [](const auto& entry) { return entry.second.use_count() == 1; });
+      limit_ = std::max(kMaxKernels, 2 * kernels_.size());
     }
     kernels_.emplace(Key{spec, {inputs.begin(), inputs.end()}, {outputs.begin(), outputs.end()}}, kernel);
     return kernel;
   }
 
  private:
-  // Programs whose shapes keep changing would fill memory: then everything is compiled anew. Kernels in use
-  // live on with their users.
-  static constexpr size_t kMaxKernels = 4096;
+  // Programs whose shapes keep changing would fill memory (a matrix product of oneDNN takes 100 KiB): then
+  // those that no recording uses are forgotten.
+  static constexpr size_t kMaxKernels = 1024;
 
   struct Key {
     KernelSpec spec;
@@ -83,6 +84,7 @@ class KernelCache {
 
   void (*before_clearing_)();
   std::mutex mutex_;
+  size_t limit_ = kMaxKernels;
   std::unordered_map<Key, std::shared_ptr<const Kernel>, KeyHash, KeyEqual> kernels_;
 };
 

@@ -166,4 +166,49 @@ TEST_CASE("ordinary inputs of 8x8 to 1024x1024, all shapes in one process") {
   check_well(results);
 }
 
+// All plans are kept; what each has to itself is given up once two others have been called since.
+TEST_CASE("many shapes, in any order, take the memory of the largest") {
+  const std::string algorithm = GENERATE("one_shot", "two_shot", "ll");
+  const auto results = run_processes(job_options(2), [&](kernels::Backend& backend) -> std::string {
+    constexpr int64_t kLargest = 1024, kStep = 64;
+    cudagraph::SharedMemory memory(backend);
+    std::vector<std::unique_ptr<cudagraph::Executable>> all;
+    std::vector<size_t> recent;
+    auto call = [&](size_t which, uint64_t seed) -> std::string {
+      const int64_t rows = kStep * static_cast<int64_t>(which + 1);
+      const kernels::Tensor x = numbers(backend, {rows, 1024}, seed);
+      auto outputs = all[which]->call({&x, 1});
+      if (!outputs) return outputs.error().to_string();
+      recent.push_back(which);
+      if (recent.size() > 2 && recent[recent.size() - 3] != which) all[recent[recent.size() - 3]]->release();
+      auto wrong = check_sum(backend, (*outputs)[0], seed);
+      return wrong.empty() ? "" : fmt::format("{} rows: {}", rows, wrong);
+    };
+    const int64_t before = free_memory(backend);
+    for (int64_t rows = kStep; rows <= kLargest; rows += kStep) {
+      auto made = cudagraph::Executable::create(
+          planned(sum_of_input({rows, 1024}), with(algorithm), {backend.job().rank, 2}), memory, {});
+      if (!made) return made.error().to_string();
+      all.push_back(std::move(*made));
+      if (auto wrong = call(all.size() - 1, all.size()); !wrong.empty()) return wrong;
+    }
+    const int64_t settled = free_memory(backend);
+    for (uint64_t i = 0; i < 100; ++i)
+      if (auto wrong = call((i * 7 + i / 16) % all.size(), i); !wrong.empty()) return wrong;
+    const int64_t after = free_memory(backend);
+    // The largest has 4 MiB for each of input, comm buffer and output; 16 plans of their own would have 100.
+    const Bytes comm = memory.symmetric_bytes();
+    if (comm > Bytes(8 << 20) || (comm == Bytes()) != (algorithm == "ll"))
+      return fmt::format("{} bytes of symmetric memory", comm.count());
+    Bytes kept;
+    for (const auto& f : all) kept += f->kept_bytes();
+    if (kept > Bytes(24 << 20)) return fmt::format("{} bytes are kept", kept.count());
+    if (before - settled > (200 << 20)) return fmt::format("{} bytes of the GPU are gone", before - settled);
+    // The allocator keeps blocks of all sizes.
+    if (settled - after > (64 << 20)) return fmt::format("{} more bytes are gone", settled - after);
+    return "";
+  });
+  check_well(results);
+}
+
 }  // namespace peri::test
