@@ -81,6 +81,13 @@ for round = 1, world > 1 and 2 or 0 do
   assert(pipeline:stats().plans == 3)
 end
 
+-- What does not fit is an error on all ranks, and the plans that are there go on.
+local fits = compiles(reduce, 500, false)
+local vast = peri.ones { 1 }:expand { 2 ^ 38 }
+local ok, problem = pcall(reduce, vast)
+assert(not ok and problem.code == "OutOfMemory", problem)
+for _ = 1, 3 do check.same(compiles(reduce, 500, false), fits, "after an error") end
+
 for _, wrong in ipairs { 0, 1.5, -1, "3", 1e300 } do
   check.raises("*compile: plans must be a whole number from 1, not *", peri.compile, print, { plans = wrong })
 end
