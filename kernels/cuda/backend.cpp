@@ -6,6 +6,7 @@
 // copy to the host, by an exchange, or by the first call after it was noticed (monitor.hpp).
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <thread>
 
 #include "core/env.hpp"
@@ -23,14 +24,20 @@
 namespace peri::kernels::cuda {
 namespace {
 
-// From an operand's first element to its last; nothing if it runs backwards.
+// From an operand's first byte to its last.
 std::span<const std::byte> memory_of(const Operand& operand) {
-  int64_t last = 0;
+  int64_t first = 0, last = 0;
   for (int i = 0; i < operand.type.view.shape.rank(); ++i) {
-    if (operand.type.view.strides[i] < 0 || operand.type.view.shape[i] == 0) return {};
-    last += (operand.type.view.shape[i] - 1) * operand.type.view.strides[i];
+    if (operand.type.view.shape[i] == 0) return {};
+    const int64_t reach = (operand.type.view.shape[i] - 1) * operand.type.view.strides[i];
+    (reach < 0 ? first : last) += reach;
   }
-  return {operand.data, static_cast<size_t>((last + 1) * size_of(operand.type.dtype))};
+  const int64_t size = size_of(operand.type.dtype);
+  return {operand.data + first * size, static_cast<size_t>((last - first + 1) * size)};
+}
+
+bool overlap(std::span<const std::byte> a, std::span<const std::byte> b) {
+  return a.data() < b.data() + b.size() && b.data() < a.data() + a.size();
 }
 
 class KernelCall final : public StreamCall {
@@ -43,12 +50,18 @@ class KernelCall final : public StreamCall {
         outputs_(addresses_of(outputs)) {
     if (const int early = kernel_->early_operand(); early >= 0)
       early_ = memory_of(inputs[static_cast<size_t>(early)]);
+    for (const Operand& output : outputs) written_.push_back(memory_of(output));
   }
   Status enqueue() override {
     return begins_early_ ? kernel_->launch_early(stream_, inputs_, outputs_)
                          : kernel_->launch(stream_, inputs_, outputs_);
   }
+  bool can_begin_early() const override { return kernel_->is_programmatic(); }
   std::span<const std::byte> early_operand() const override { return early_; }
+  bool may_write(std::span<const std::byte> memory) const override {
+    return std::ranges::any_of(written_, [&](const auto& written) { return overlap(written, memory); });
+  }
+  bool let_next_begin() override { return kernel_->is_programmatic(); }
   void begin_early() override { begins_early_ = true; }
 
  private:
@@ -56,6 +69,7 @@ class KernelCall final : public StreamCall {
   cudaStream_t stream_;
   std::vector<std::byte*> inputs_, outputs_;
   std::span<const std::byte> early_;
+  std::vector<std::span<const std::byte>> written_;
   bool begins_early_ = false;
 };
 
@@ -98,10 +112,7 @@ class CudaRecording final : public PreparedRecording<StreamCall> {
   const std::shared_ptr<const NcclWork>& nccl_work() const { return nccl_work_; }
 
   Status instantiate() {
-    for (size_t i = 1; i < calls().size(); ++i)
-      if (const auto early = calls()[i]->early_operand();
-          !early.empty() && calls()[i - 1]->let_next_begin(early))
-        calls()[i]->begin_early();
+    begin_early();
     cudaStream_t stream = device_->stream();
     // Relaxed: what other threads ask of CUDA meanwhile does not matter to this capture.
     PERI_TRY(check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeRelaxed), "begin_capture"));
@@ -118,6 +129,24 @@ class CudaRecording final : public PreparedRecording<StreamCall> {
   Status launch() const { return check(cudaGraphLaunch(graph_, device_->stream()), "replay"); }
 
  private:
+  // Which calls begin before the one before has ended. Each waits for that one, which has waited for those
+  // before it; but what a call reads before it waits may be written by any since the last that began when all
+  // had ended.
+  void begin_early() {
+    size_t last_full_wait = 0;
+    for (size_t i = 1; i < calls().size(); ++i) {
+      StreamCall& call = *calls()[i];
+      const auto early = call.early_operand();
+      bool can = call.can_begin_early();
+      for (size_t before = last_full_wait; can && !early.empty() && before < i; ++before)
+        can = !calls()[before]->may_write(early);
+      if (can && calls()[i - 1]->let_next_begin())
+        call.begin_early();
+      else
+        last_full_wait = i;
+    }
+  }
+
   std::shared_ptr<Device> device_;
   const job::Operation* operation_ = nullptr;
   std::shared_ptr<const NcclWork> nccl_work_;  // of its first call of NCCL, shared with what is issued

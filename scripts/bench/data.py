@@ -49,8 +49,25 @@ class Data:
         for i in range(1, layers + 1):
             w = random.standard_normal((hidden, hidden), dtype=np.float32) / np.float32(hidden**0.5)
             self.put(f"w{i}", bf16_of(w), "BF16")
-        self.layers = layers
+        self.layers, self.random = layers, random
         self.sum = sum(f64_of(self.get(f"x.{rank}", np.uint16)) for rank in range(ranks))
+
+    def make_decode(self, shape):
+        """Weights and caches of one layer of Llama's shape, and a token's state."""
+        self.shape = shape
+        hidden, ff = shape["hidden"], shape["ff"]
+        width, kv = shape["heads"] * shape["head_dim"], shape["kv_heads"] * shape["head_dim"]
+        sizes = {"q": (hidden, width), "k": (hidden, kv), "v": (hidden, kv), "o": (width, hidden),
+                 "gate": (hidden, ff), "up": (hidden, ff), "down": (ff, hidden)}
+        for name, size in sizes.items():
+            w = self.random.standard_normal(size, dtype=np.float32) / np.float32(size[0] ** 0.5)
+            self.put(f"decode.{name}", bf16_of(w), "BF16")
+        self.put("decode.norm", bf16_of(1 + 0.1 * self.random.standard_normal(hidden)), "BF16")
+        self.put("decode.x", bf16_of(self.random.standard_normal((1, hidden))), "BF16")
+        for context in shape["contexts"]:
+            for name in ("keys", "values"):
+                cache = self.random.standard_normal((context, shape["kv_heads"], shape["head_dim"]))
+                self.put(f"decode.{name}.{context}", bf16_of(cache), "BF16")
 
     def put(self, name, tensor, dtype):
         save(f"{self.folder}/{name}.safetensors", tensor, dtype)
@@ -70,7 +87,8 @@ class Data:
 
     def check(self, row):
         """Checks the result that a row names; ValueError if it is wrong."""
-        checks = {"all_reduce": self.check_all_reduce, "calls": self.check_calls, "layers": self.check_layers}
+        checks = {"all_reduce": self.check_all_reduce, "calls": self.check_calls, "layers": self.check_layers,
+                  "decode": self.check_decode}
         checks[row["figure"]](row)
 
     def check_all_reduce(self, row):
@@ -111,3 +129,51 @@ class Data:
             # After the first all-reduce all ranks hold the same: one product stands for all.
             x = [f64_of(bf16_of(sum(products) * (self.ranks / len(products))))]
         return x[0]
+
+    def check_decode(self, row):
+        want = self.decoded(row["context"])
+        got = f64_of(self.take(row["result"], np.uint16)).reshape(want.shape)
+        error = np.linalg.norm(got - want) / np.linalg.norm(want)
+        if not error <= 0.03:
+            raise ValueError(f"{row['result']}: not the model's result, wrong by {error:.3g} of its norm")
+
+    @functools.cache
+    def decoded(self, context):
+        """What the decode layers give, in single precision (weights of bf16), rounded to bf16 between operations."""
+        shape = self.shape
+        head_dim, kv_heads = shape["head_dim"], shape["kv_heads"]
+
+        def get(name, *size):
+            return f64_of(self.get(f"decode.{name}", np.uint16)).astype(np.float32).reshape(*size)
+
+        def rounded(values):
+            return f64_of(bf16_of(values)).astype(np.float32)
+
+        def norm(h):
+            return rounded(h / np.sqrt(np.mean(h.astype(np.float64) ** 2) + 1e-5) * weights["norm"])
+
+        def rope(heads):
+            angle = (context - 1) * 10000.0 ** (-np.arange(0, head_dim, 2) / head_dim)
+            a, b = np.split(heads, 2, axis=-1)
+            return rounded(np.concatenate([a * np.cos(angle) - b * np.sin(angle),
+                                           a * np.sin(angle) + b * np.cos(angle)], axis=-1))
+
+        hidden = shape["hidden"]
+        weights = {n: get(n, hidden, -1) for n in ("q", "k", "v", "gate", "up")}
+        weights |= {n: get(n, -1, hidden) for n in ("o", "down")} | {"norm": get("norm", -1)}
+        cached = [get(f"{n}.{context}", context, kv_heads, head_dim) for n in ("keys", "values")]
+        x = get("x", hidden)
+        for _ in range(self.layers):
+            h = norm(x)
+            q, k, v = (rounded(h @ weights[n]).reshape(-1, head_dim) for n in ("q", "k", "v"))
+            keys, values = (c.copy() for c in cached)
+            keys[-1], values[-1] = rope(k), v
+            q = rope(q).reshape(kv_heads, -1, head_dim)
+            scores = np.einsum("ghd,tgd->ght", q, keys) / head_dim**0.5
+            p = np.exp(scores - scores.max(axis=-1, keepdims=True))
+            a = np.einsum("ght,tgd->ghd", p / p.sum(axis=-1, keepdims=True), values)
+            x = rounded(x + rounded(rounded(a.reshape(-1)) @ weights["o"]))
+            h = norm(x)
+            gate, up = rounded(h @ weights["gate"]), rounded(h @ weights["up"])
+            x = rounded(x + rounded(rounded(rounded(gate / (1 + np.exp(-gate))) * up) @ weights["down"]))
+        return x

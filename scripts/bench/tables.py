@@ -3,7 +3,7 @@
 import statistics
 
 SYMMETRIC_OPS = ["one_shot", "one_shot_copy", "two_shot", "two_shot_out"]
-BARS = {"all_reduce": 1.0, "layers": 0.85, "loops": 1.1}  # peri over the best peer (loops: the bare replay), at most
+BARS = {"all_reduce": 1.0, "layers": 0.85, "decode": 0.6, "loops": 1.1}  # peri over the best peer (loops: the bare replay), at most
 
 
 class Times:
@@ -78,6 +78,23 @@ def layers(rows, ranks):
     return lines
 
 
+def decode(rows, ranks):
+    times = Times(rows, "decode", "context")
+    names = ["alone"] if ranks == 1 else ["nccl", "one_shot"]
+    lines = [f"one token through a layer of Llama-8B's shape, bf16, {ranks} rank{'s' if ranks > 1 else ''}, us; over "
+             "compiled PyTorch's best, in a graph",
+             f"{'context':>8}" + "".join(f"{name:>12}" for name in ["peri", *names]) + f"{'ratio':>8}"]
+    layers = next((row["layers"] for row in rows if "layers" in row), 1)
+    for context in sorted({key for _, _, key in times.rounds}):
+        found = [times.of(peer, column, context)
+                 for peer, column in [("peri", "auto")] + [("torch", name) for name in names]]
+        found = [time and time / layers for time in found]
+        best = min((time for time in found[1:] if time is not None), default=None)
+        lines.append(f"{context:>8}" + "".join(number(time, 12) for time in found)
+                     + ratio(found[0], best, BARS["decode"]))
+    return lines
+
+
 def calls(rows, ranks):
     times = Times(rows, "calls", "rows")
     lines = [f"one call of a compiled all-reduce, f32, ordinary input, {ranks} ranks, us with dispatch",
@@ -131,7 +148,7 @@ def drift(rows):
     for row in rows:
         if row["peer"] == "peri" and row["run"] in by_run and "us" in row and row["figure"] != "host":
             key = (row["figure"], row["column"], row.get("bytes") or row.get("sequence") or row.get("rows")
-                   or row.get("elements"))
+                   or row.get("elements") or row.get("context"))
             by_run[row["run"]][key] = statistics.median(row["us"])
     ratios = [by_run["B"][key] / by_run["A"][key] for key in by_run["A"].keys() & by_run["B"].keys()]
     if not ratios:
@@ -142,7 +159,7 @@ def drift(rows):
 
 
 def render(rows, ranks, figures):
-    makers = {"all_reduce": all_reduce, "layers": layers, "calls": calls, "loops": loops,
+    makers = {"all_reduce": all_reduce, "layers": layers, "decode": decode, "calls": calls, "loops": loops,
               "compile": compile}
     lines = []
     for row in rows:

@@ -80,6 +80,12 @@ class CollectiveBase : public StreamCall {
   CollectiveBase(CheckedCollective call, const Communicator& communicator)
       : c_(std::move(call)), stream_(communicator.device()->stream()) {}
   const job::Operation* operation() const override { return &c_.operation; }
+  // Workspaces apart, which nothing else reads, members write their outputs, and the same part of each
+  // other's.
+  bool may_write(std::span<const std::byte> memory) const override {
+    return c_.output && memory.data() < c_.output + c_.output_bytes().count() &&
+           c_.output < memory.data() + memory.size();
+  }
 
  protected:
   CheckedCollective c_;
@@ -114,6 +120,7 @@ class StagedCall final : public CollectiveBase {
       CollectiveArguments chunk = arguments_;
       chunk.at = at;
       chunk.length = std::min(most, total - at);
+      chunk.begins_early = begins_early_ && at == 0;
       chunk.lets_next_begin = lets_next_begin_ && at + chunk.length == total;
       PERI_TRY(check(pushes_values_ ? launch_push(chunk, stream_) : launch_ll(chunk, stream_),
                      c_.operation.text()));
@@ -121,17 +128,14 @@ class StagedCall final : public CollectiveBase {
     } while (at < total);
     return {};
   }
-  // Values that are pushed go to this rank's output, and to workspaces, which nothing else reads.
-  bool let_next_begin(std::span<const std::byte> early) override {
-    const std::byte *begin = early.data(), *end = begin + early.size();
-    lets_next_begin_ = pushes_values_ && (end <= c_.output || begin >= c_.output + c_.output_bytes());
-    return lets_next_begin_;
-  }
+  bool can_begin_early() const override { return pushes_values_; }
+  void begin_early() override { begins_early_ = true; }
+  bool let_next_begin() override { return lets_next_begin_ = pushes_values_; }
 
  private:
   CollectiveArguments arguments_;
   bool pushes_values_;  // every value is its own flag
-  bool lets_next_begin_ = false;
+  bool begins_early_ = false, lets_next_begin_ = false;
 };
 
 class DirectCall final : public CollectiveBase {

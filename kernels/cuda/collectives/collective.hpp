@@ -24,10 +24,15 @@ class StreamCall {
   // Of a call by NCCL, whose kernels have no bounds of their own: what `Nccl::issue` needs to bound them.
   virtual std::shared_ptr<const NcclWork> nccl_work() const { return nullptr; }
 
-  // What it may read before the previous call has ended (programmatic dependent launch); empty: nothing.
+  // Programmatic dependent launch, within a graph: whether this call may begin before the previous one has
+  // ended, and waits for that by itself.
+  virtual bool can_begin_early() const { return false; }
+  // What it reads before it waits; empty: nothing.
   virtual std::span<const std::byte> early_operand() const { return {}; }
-  // Asks this call to let the next one begin before it ends and read `early`; true if it will.
-  virtual bool let_next_begin(std::span<const std::byte>) { return false; }
+  // Whether it may write there, or a peer as part of it.
+  virtual bool may_write(std::span<const std::byte>) const { return true; }
+  // Asks this call to let the next one begin before it ends; true if it will.
+  virtual bool let_next_begin() { return false; }
   // The previous call lets this one begin early.
   virtual void begin_early() {}
 };

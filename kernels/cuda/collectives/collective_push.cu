@@ -12,6 +12,7 @@
 // than the one that emptied the slot. A kernel that gave up leaves slots filled: then the rank communicates
 // no more (monitor.hpp).
 #include "kernels/cuda/collectives/words.cuh"
+#include "kernels/cuda/programmatic.hpp"
 #include "kernels/cuda/symmetric/wait.cuh"
 
 namespace peri::kernels::cuda {
@@ -182,6 +183,7 @@ template <Element element, int kMembers, bool kPlain, bool kTwoSteps>
 __global__ void __launch_bounds__(kThreads, 1) push_kernel(const __grid_constant__ CollectiveArguments a) {
   const int members = kMembers > 0 ? kMembers : a.group.members, me = a.group.me;
   if (a.lets_next_begin) asm volatile("griddepcontrol.launch_dependents;");
+  asm volatile("griddepcontrol.wait;" ::: "memory");  // nothing is read, written or signalled before
   uint32_t before;
   if (!takes_part(a, before)) return;
   const uint32_t epoch = before + 1;
@@ -210,13 +212,14 @@ bool takes_two_steps(const CollectiveArguments& a) {
 }
 
 template <Element element, int kMembers, bool kPlain>
-void launch_steps(const CollectiveArguments& a, cudaStream_t stream) {
+cudaError_t launch_steps(const CollectiveArguments& a, cudaStream_t stream) {
   const int64_t words = (a.length + kWord - 1) / kWord;
-  if (takes_two_steps(a))
-    push_kernel<element, kMembers, kPlain, true>
-        <<<blocks_for(words / a.group.members, a.group), kThreads, 0, stream>>>(a);
-  else
-    push_kernel<element, kMembers, kPlain, false><<<blocks_for(words, a.group), kThreads, 0, stream>>>(a);
+  const bool two = takes_two_steps(a);
+  const void* kernel = two ? reinterpret_cast<const void*>(push_kernel<element, kMembers, kPlain, true>)
+                           : reinterpret_cast<const void*>(push_kernel<element, kMembers, kPlain, false>);
+  void* arguments[] = {const_cast<CollectiveArguments*>(&a)};
+  return launch_programmatic(kernel, dim3(blocks_for(two ? words / a.group.members : words, a.group)),
+                             dim3(kThreads), arguments, 0, stream, a.begins_early);
 }
 
 }  // namespace
@@ -233,7 +236,8 @@ cudaError_t launch_push(const CollectiveArguments& a, cudaStream_t stream) {
                      PartMemory::of<uint4>(a.output, a.to[me]).plain;
   return with_kernel(a, plain, [&]<Element element, int kMembers, bool kPlain>() {
     if constexpr (element == Element::f32 || element == Element::f16 || element == Element::bf16)
-      launch_steps<element, kMembers, kPlain>(a, stream);
+      static_cast<void>(
+          launch_steps<element, kMembers, kPlain>(a, stream));  // with_kernel asks for the last error
   });
 }
 

@@ -7,6 +7,7 @@
 #include "core/ops/attributes_of.hpp"
 #include "kernels/compute/kernel_forms.hpp"
 #include "kernels/cuda/compute/kernel_compile.hpp"
+#include "kernels/cuda/memory/device.hpp"
 
 namespace peri::kernels::cuda {
 namespace {
@@ -35,7 +36,7 @@ static CompiledCudaKernel make_attention(const KernelCall& call) {
   const bool by_chunks = chunks > 1 && rows < 2 * multiprocessors();
 
   Constants constants;
-  constants.add(queries).add(heads).add(keys).add(heads / k.shape[1]).add(width).add(chunks);
+  constants.add(queries).add(heads).add(keys).add(heads / k.shape[1]).add(chunks);
   for (const View* view : {&q, &k, &v, &out})
     for (int64_t stride : view->strides) constants.add(stride);
   constants.add(has_positions ? call.in(3).strides[0] : int64_t(0));
@@ -43,17 +44,20 @@ static CompiledCudaKernel make_attention(const KernelCall& call) {
   constants.add(attention_scale(call));
 
   Generated generated;
-  if (by_chunks)
-    generated.scratch =
-        PERI_TRY(Scratch::allocate(rows * chunks * (2 + width) * static_cast<int64_t>(sizeof(float))));
+  if (by_chunks) {  // parts, and a counter for each row
+    const int64_t words = rows * chunks * (2 + width) + rows;
+    generated.scratch = PERI_TRY(Scratch::allocate(words * static_cast<int64_t>(sizeof(float))));
+    PERI_TRY(check(cudaMemset(generated.scratch.data(), 0, static_cast<size_t>(words) * sizeof(float)),
+                   "clearing a kernel's scratch memory"));
+  }
   const size_t in = call.inputs.size();
   generated.text = "#include \"kernels/cuda/compute/attention.cuh\"\nusing namespace peri::kernels::cuda;\n";
   auto launches = [&](const std::string& name, int64_t pack) {
     const auto lanes = static_cast<int64_t>(
         std::min<uint64_t>(kChunk, std::bit_ceil(static_cast<uint64_t>(blocks_for(width, pack)))));
     generated.text +=
-        fmt::format("using {} = Attending<{}, {}, {}, {}, {}>;\n", name, element(call.dtype()),
-                    has_positions ? element(call.inputs[3].dtype) : "i32", has_positions, pack, lanes);
+        fmt::format("using {} = Attending<{}, {}, {}, {}, {}, {}>;\n", name, element(call.dtype()),
+                    has_positions ? element(call.inputs[3].dtype) : "i32", has_positions, width, pack, lanes);
     auto kernel = [&](const char* what, const std::string& arguments) {
       generated.text += fmt::format(
           "extern \"C\" __global__ void __launch_bounds__({}) {}_{}(const AddressArray<{}> a, const "
@@ -63,18 +67,16 @@ static CompiledCudaKernel make_attention(const KernelCall& call) {
           kChunk, name, what, in + 2, name, what, arguments);
     };
     const std::string positions = has_positions ? "a.at[3]" : "nullptr", qkv = "a.at[0], a.at[1], a.at[2], ";
-    const std::string result = fmt::format("a.at[{}]", in), parts = fmt::format("a.at[{}]", in + 1);
+    const std::string result = fmt::format(", a.at[{}]", in), scratch = fmt::format(", a.at[{}]", in + 1);
     const int64_t shared = (2 * width + kChunk + std::max<int64_t>(kChunk / lanes * width, 32)) *
                            static_cast<int64_t>(sizeof(float));
     const int threads = static_cast<int>(kChunk);
     if (!by_chunks) {
-      kernel("whole", qkv + positions + ", " + result);
+      kernel("whole", qkv + positions + result);
       return std::vector<Launch>{{name + "_whole", rows, threads, constants, shared}};
     }
-    kernel("part", qkv + positions + ", " + parts);
-    kernel("join_parts", parts + ", " + positions + ", " + result);
-    return std::vector<Launch>{{name + "_part", rows * chunks, threads, constants, shared},
-                               {name + "_join_parts", rows, threads, constants, shared}};
+    kernel("part", qkv + positions + result + scratch);
+    return std::vector<Launch>{{name + "_part", rows * chunks, threads, constants, shared}};
   };
   const int64_t pack = pack_of(call, width);
   generated.launches = launches(pack > 1 ? "Packs" : "Elements", pack);

@@ -28,13 +28,22 @@ class IndexCopyKernel final : public Kernel {
 
   Status launch(cudaStream_t stream, std::span<std::byte* const> inputs,
                 std::span<std::byte* const> outputs) const override {
-    // A planner that gives the output its input's memory saves the copy.
-    if (!same_window_ || inputs[0] != outputs[0])
-      PERI_TRY(copy_->launch(stream, inputs.subspan(0, 1), outputs));
+    if (needs_copy(inputs, outputs)) PERI_TRY(copy_->launch(stream, inputs.subspan(0, 1), outputs));
     return insert_->launch(stream, inputs.subspan(1), outputs);
+  }
+  bool is_programmatic() const override { return copy_->is_programmatic() && insert_->is_programmatic(); }
+  Status launch_early(cudaStream_t stream, std::span<std::byte* const> inputs,
+                      std::span<std::byte* const> outputs) const override {
+    if (needs_copy(inputs, outputs)) PERI_TRY(copy_->launch_early(stream, inputs.subspan(0, 1), outputs));
+    return insert_->launch_early(stream, inputs.subspan(1), outputs);
   }
 
  private:
+  // A planner that gives the output its input's memory saves the copy.
+  bool needs_copy(std::span<std::byte* const> inputs, std::span<std::byte* const> outputs) const {
+    return !same_window_ || inputs[0] != outputs[0];
+  }
+
   std::shared_ptr<const Kernel> copy_, insert_;
   bool same_window_;
 };
@@ -69,8 +78,8 @@ static CompiledCudaKernel make_gather(const KernelCall& call, size_t from, int d
   for (auto [entry, unit] : {std::pair("units", bytes * elements), std::pair("elements", bytes)})
     generated.text += fmt::format(
         "extern \"C\" __global__ void {}(const AddressArray<3> a, const Gather<{}> c) {{\n"
-        "  gather<{}, {}>(a.at[{}], a.at[{}], a.at[2], c);\n}}\n",
-        entry, rank_of(space), unit, element(call.inputs[index].dtype), from, index);
+        "  gather<{}, {}, {}>(a.at[{}], a.at[{}], a.at[2], c);\n}}\n",
+        entry, rank_of(space), unit, element(call.inputs[index].dtype), index_type(space), from, index);
   generated.launches = {launch("units", elements)};
   generated.unaligned = {launch("elements", 1)};
   generated.alignment = bytes * elements;
@@ -112,8 +121,8 @@ static CompiledCudaKernel make_index_copy(const KernelCall& call) {
   for (auto [entry, unit] : {std::pair("units", bytes * elements), std::pair("elements", bytes)})
     generated.text += fmt::format(
         "extern \"C\" __global__ void {}(const AddressArray<3> a, const Insertion<{}> c) {{\n"
-        "  insert<{}, {}>(a.at[0], a.at[1], a.at[2], c);\n}}\n",
-        entry, rank_of(slice), unit, element(call.inputs[1].dtype));
+        "  insert<{}, {}, {}>(a.at[0], a.at[1], a.at[2], c);\n}}\n",
+        entry, rank_of(slice), unit, element(call.inputs[1].dtype), index_type(slice));
   generated.launches = {launch("units", elements)};
   generated.unaligned = {launch("elements", 1)};
   generated.alignment = bytes * elements;

@@ -14,11 +14,11 @@ struct Gather {
 };
 
 // One unit of the output per thread.
-template <int bytes, class I, int rank>
+template <int bytes, class I, class Index, int rank>
 void gather(const byte* source, const byte* index, byte* out, const Gather<rank>& s) {
   using U = Unit<bytes>;
-  const int64_t i = global_thread<int64_t>();
-  if (i >= s.space.total) return;
+  const Index i = global_thread<Index>();
+  if (i >= static_cast<Index>(s.space.total)) return;
   int64_t at[3];
   s.space.locate(i, at);
   const int64_t row = load<I>(index, at[1]);
@@ -33,11 +33,12 @@ struct Insertion {
   int64_t count, index_stride, rows, row_stride, source_stride, parts;
 };
 
-// `parts` thread blocks per index. Of several indices with one value the last one writes.
-template <int bytes, class I, int rank>
+// `parts` (below 2^31) thread blocks per index. Of several indices with one value the last one writes.
+template <int bytes, class I, class Index, int rank>
 void insert(const byte* index, const byte* source, byte* out, const Insertion<rank>& s) {
   using U = Unit<bytes>;
-  const int64_t number = blockIdx.x / s.parts, part = blockIdx.x % s.parts;
+  const auto parts = static_cast<uint32_t>(s.parts);
+  const int64_t number = blockIdx.x / parts, part = blockIdx.x % parts;
   const int64_t row = load<I>(index, number * s.index_stride);
   if (row < 0 || row >= s.rows) return;
   bool is_later = false;
@@ -46,7 +47,7 @@ void insert(const byte* index, const byte* source, byte* out, const Insertion<ra
   if (__syncthreads_or(is_later)) return;
   for (int64_t i = part * blockDim.x + threadIdx.x; i < s.slice.total; i += s.parts * blockDim.x) {
     int64_t at[2];
-    s.slice.locate(i, at);
+    s.slice.locate(static_cast<Index>(i), at);
     reinterpret_cast<U*>(out)[at[0] + row * s.row_stride] =
         reinterpret_cast<const U*>(source)[at[1] + number * s.source_stride];
   }

@@ -13,6 +13,7 @@
 #include "kernels/cuda/compute/kernel_compile.hpp"
 #include "kernels/cuda/memory/device.hpp"
 #include "kernels/cuda/nvrtc/nvrtc.hpp"
+#include "kernels/cuda/programmatic.hpp"
 
 namespace peri::kernels::cuda {
 namespace {
@@ -54,8 +55,19 @@ class GeneratedKernel final : public Kernel {
   int64_t alignment;
   Scratch scratch;
 
+  bool is_programmatic() const override { return !launches.empty(); }
   Status launch(cudaStream_t stream, std::span<std::byte* const> inputs,
                 std::span<std::byte* const> outputs) const override {
+    return launch(stream, inputs, outputs, false);
+  }
+  Status launch_early(cudaStream_t stream, std::span<std::byte* const> inputs,
+                      std::span<std::byte* const> outputs) const override {
+    return launch(stream, inputs, outputs, true);
+  }
+
+ private:
+  Status launch(cudaStream_t stream, std::span<std::byte* const> inputs, std::span<std::byte* const> outputs,
+                bool early) const {
     std::array<std::byte*, kMaxAddresses> addresses;
     std::byte** end = std::ranges::copy(inputs, addresses.begin()).out;
     end = std::ranges::copy(outputs, end).out;
@@ -65,10 +77,11 @@ class GeneratedKernel final : public Kernel {
     const bool is_aligned = bits % static_cast<uintptr_t>(alignment) == 0;
     for (const Loaded& step : is_aligned ? launches : unaligned) {
       void* arguments[] = {addresses.data(), step.constants.data()};
-      const cudaError_t error = cudaLaunchKernel(reinterpret_cast<const void*>(step.kernel), step.grid,
-                                                 step.block, arguments, step.shared, stream);
+      const cudaError_t error = launch_programmatic(reinterpret_cast<const void*>(step.kernel), step.grid,
+                                                    step.block, arguments, step.shared, stream, early);
       if (error != cudaSuccess) [[unlikely]]
         return check(error, "launching a kernel");
+      early = true;  // the others follow one of this kernel's
     }
     return {};
   }
@@ -110,6 +123,20 @@ Scratch::~Scratch() {
   if (data_) cudaFree(data_);
 }
 
+// Each kernel of a text begins with `begin`, so that it can be launched before the one before it has ended.
+std::string with_begin(const std::string& text) {
+  constexpr std::string_view kKernel = "extern \"C\" __global__",
+                             kBegin = "\n  peri::kernels::cuda::begin();";
+  std::string result;
+  size_t taken = 0;
+  for (size_t at = text.find(kKernel); at != text.npos; at = text.find(kKernel, taken)) {
+    const size_t body = text.find('{', at) + 1;  // there is no brace among the parameters
+    result.append(text, taken, body - taken).append(kBegin);
+    taken = body;
+  }
+  return result.append(text, taken);
+}
+
 CompiledCudaKernel make_kernel(Generated generated) {
   auto kernel = std::make_shared<GeneratedKernel>();
   bool is_empty = true;
@@ -118,7 +145,7 @@ CompiledCudaKernel make_kernel(Generated generated) {
   kernel->alignment = generated.alignment;
   kernel->scratch = std::move(generated.scratch);
   if (is_empty) return kernel;
-  kernel->module = PERI_TRY(compile_module(generated.text));
+  kernel->module = PERI_TRY(compile_module(with_begin(generated.text)));
   kernel->launches = PERI_TRY(load(*kernel->module, std::move(generated.launches)));
   kernel->unaligned = PERI_TRY(load(*kernel->module, std::move(generated.unaligned)));
   return kernel;

@@ -22,8 +22,11 @@ class Kernel {
   // Launches of one kernel follow each other (as on one stream): some have scratch memory of their own.
   virtual Status launch(cudaStream_t stream, std::span<std::byte* const> inputs,
                         std::span<std::byte* const> outputs) const = 0;
-  // The input that `launch_early` may read while the kernel before it is still running, if that lets it
-  // begin (programmatic dependent launch); -1: there is none.
+  // Programmatic dependent launch: whether `launch_early` is there, which may begin while the kernel before
+  // it is still running, if that lets it. Its kernels wait for that one's end by themselves, and let the next
+  // kernel begin.
+  virtual bool is_programmatic() const { return false; }
+  // The input that `launch_early` reads before it waits; -1: none. Nothing is written before.
   virtual int early_operand() const { return -1; }
   virtual Status launch_early(cudaStream_t stream, std::span<std::byte* const> inputs,
                               std::span<std::byte* const> outputs) const {

@@ -39,6 +39,8 @@ CompiledCudaKernel compile_normalisation(const KernelCall& call) {
   const int warps = static_cast<int>(std::min<uint64_t>(kMaxWarps, std::bit_ceil(blocks)));
   const int lines_per_block = warps == 1 ? kLinesPerBlock : 1;
   const int threads = 32 * std::max(warps, lines_per_block);
+  const bool few = lines.total() <= multiprocessors() && length <= warps * kSumBlock;
+  const char* kept = !few ? "none" : length == warps * kSumBlock ? "all" : "some";
   Constants constants;
   constants.add(lines).add(length).add(out_stride).add(in_stride);
   for (size_t i = 1; i < 3; ++i) constants.add(i < call.inputs.size() ? call.in(i).strides[0] : int64_t(0));
@@ -56,9 +58,9 @@ CompiledCudaKernel compile_normalisation(const KernelCall& call) {
       "#include \"kernels/cuda/compute/normalisation.cuh\"\nusing namespace peri::kernels::cuda;\n"
       "extern \"C\" __global__ void __launch_bounds__({}) each_line(const AddressArray<{}> a, const "
       "Normalisation<{}> c) {{\n"
-      "  {}<{}, {}, {}, {}>({}c);\n}}\n",
+      "  {}<{}, {}, {}, {}, Kept::{}>({}c);\n}}\n",
       threads, addresses, rank_of(lines), function.name, element(call.dtype()), warps, lines_per_block, unit,
-      arguments);
+      kept, arguments);
   generated.launches = {
       {"each_line", length == 0 ? 0 : blocks_for(lines.total(), lines_per_block), threads, constants}};
   return make_kernel(std::move(generated));

@@ -32,8 +32,8 @@ static CompiledCudaKernel make_rope(const KernelCall& call) {
   generated.text = fmt::format(
       "#include \"kernels/cuda/compute/rope.cuh\"\nusing namespace peri::kernels::cuda;\n"
       "extern \"C\" __global__ void rotate(const AddressArray<4> a, const Rope<{}> c) {{\n"
-      "  rope<{}, {}>(a.at[0], a.at[1], a.at[3], a.at[2], c);\n}}\n",
-      rank_of(pairs), element(call.dtype()), element(call.inputs[1].dtype));
+      "  rope<{}, {}, {}>(a.at[0], a.at[1], a.at[3], a.at[2], c);\n}}\n",
+      rank_of(pairs), element(call.dtype()), element(call.inputs[1].dtype), index_type(pairs));
   Constants constants;
   constants.add(pairs).add(half * y.strides[last]).add(half * x.strides[last]);
   generated.launches = {{"rotate", blocks_for(pairs.total(), kThreads), kThreads, constants}};

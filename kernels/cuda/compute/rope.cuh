@@ -13,10 +13,10 @@ struct Rope {
   int64_t out_half, in_half;
 };
 
-template <class E, class I, int rank>
+template <class E, class I, class Index, int rank>
 void rope(const byte* x, const byte* positions, const byte* frequencies, byte* y, const Rope<rank>& r) {
-  const int64_t i = global_thread<int64_t>();
-  if (i >= r.pairs.total) return;
+  const Index i = global_thread<Index>();
+  if (i >= static_cast<Index>(r.pairs.total)) return;
   int64_t at[4];
   r.pairs.locate(i, at);
   const double reduced = scalar::within_one_turn(static_cast<double>(load<I>(positions, at[2])) *

@@ -38,6 +38,7 @@ class CudaSkinnyGemmKernel final : public Kernel {
                 std::span<std::byte* const> outputs) const override {
     return launch(stream, inputs, outputs, false);
   }
+  bool is_programmatic() const override { return true; }
   int early_operand() const override { return swapped_ ? 0 : 1; }
   Status launch_early(cudaStream_t stream, std::span<std::byte* const> inputs,
                       std::span<std::byte* const> outputs) const override {

@@ -20,6 +20,8 @@
 
 #include <type_traits>
 
+#include "kernels/cuda/programmatic.hpp"
+
 namespace peri::kernels::cuda {
 namespace {
 
@@ -287,6 +289,7 @@ __global__ void __launch_bounds__(kThreads, 1) skinny(const Arguments x) {
   const int block = static_cast<int>(blockIdx.y), blocks = 1 << x.cluster_log2;  // of the cluster
   // Of the runs of 32 sums that this block rounds and stores: 2 m run over all, dealt in turn.
   const int runs = (2 * x.m + blocks - 1 - block) >> x.cluster_log2;
+  asm volatile("griddepcontrol.launch_dependents;");
   if (thread == 0) inbox.open(runs * 32 * blocks * static_cast<int>(sizeof(float)));
   __syncwarp();
   arrive();
@@ -404,8 +407,7 @@ cudaError_t launch_skinny_gemm(const SkinnyGemm& p, const void* a, const void* b
   cudaLaunchAttribute attributes[2]{};
   attributes[0].id = cudaLaunchAttributeClusterDimension;
   attributes[0].val.clusterDim = {1, static_cast<unsigned>(p.cluster), 1};
-  attributes[1].id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  attributes[1].val.programmaticStreamSerializationAllowed = 1;
+  attributes[1] = begins_early();
   cudaLaunchConfig_t config{};
   config.gridDim = dim3(static_cast<unsigned>((p.n + kSkinnyColumns - 1) / kSkinnyColumns),
                         static_cast<unsigned>(p.cluster));

@@ -143,6 +143,14 @@ struct Space {
   }
 };
 
+// What every generated kernel does first (kernel.cpp puts it there): it lets the kernel after it be launched,
+// whose threads then wait here, and waits until the one before it has ended and its writes can be seen.
+// Without programmatic dependent launch neither does anything.
+inline void begin() {
+  asm volatile("griddepcontrol.launch_dependents;");
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+}
+
 // This thread's number in the grid.
 template <class Index>
 Index global_thread() {

@@ -122,7 +122,9 @@ struct CollectiveArguments {
   int root;                           // a member, or -1: all send
   bool personal;                      // every member gets a part of its own
   bool end_barrier;
-  bool lets_next_begin;  // the kernel after this one knows what it may read before this one has ended
+  // Programmatic dependent launch, of kernels that push values: this one waits for the kernel before it, the
+  // next one for this one.
+  bool begins_early, lets_next_begin;
 };
 
 }  // namespace peri::kernels::cuda

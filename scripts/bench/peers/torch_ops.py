@@ -230,6 +230,78 @@ def compiled(group):
                   result=save(f"layers.{sequence}.compile", result.contiguous()))
 
 
+def decode(group):
+    """One token through layers of Llama's shape, compiled, its all-reduces by NCCL or the one-shot op, in a graph."""
+    import torch.distributed._functional_collectives as functional
+    import torch.nn.functional as F
+
+    shape, context_of = SETTINGS["decode"], SETTINGS["decode"]["contexts"]
+    hidden, head_dim = shape["hidden"], shape["head_dim"]
+    heads, kv_heads = shape["heads"] // RANKS, shape["kv_heads"] // RANKS
+
+    def part(name, size, dim):
+        return read(f"decode.{name}").view(*size).chunk(RANKS, dim)[RANK].contiguous()
+
+    wide = {n: part(n, (hidden, -1), 1) for n in ("q", "k", "v", "gate", "up")}
+    qkv, gate_up = (torch.cat([wide[n] for n in names], 1) for names in (("q", "k", "v"), ("gate", "up")))
+    o, down = (part(n, (-1, hidden), 0) for n in ("o", "down"))
+    norm, x = read("decode.norm"), read("decode.x").view(1, hidden)
+
+    def normalised(h):
+        f = h.float()
+        return (f * torch.rsqrt(f.pow(2).mean(-1, keepdim=True) + 1e-5)).to(h.dtype) * norm
+
+    def rotated(t, cosine, sine):
+        a, b = t.chunk(2, -1)
+        return torch.cat([a * cosine - b * sine, a * sine + b * cosine], -1)
+
+    reductions = {"alone": lambda t: t}
+    if RANKS > 1:
+        reductions = {
+            "nccl": lambda t: functional.wait_tensor(functional.all_reduce(t, "sum", dist.group.WORLD)),
+            "one_shot": lambda t: OPS.one_shot_all_reduce(t, "sum", group),
+        }
+    for context in context_of:
+        caches = [read(f"decode.{n}.{context}").view(context, -1, head_dim).chunk(RANKS, 1)[RANK]
+                  .transpose(0, 1)[None] for n in ("keys", "values")]
+        blocks = [[w.clone(memory_format=torch.contiguous_format) for w in (qkv, o, gate_up, down, *caches)]
+                  for _ in range(SETTINGS["layers"])]
+        position = torch.tensor([context - 1], device=DEVICE)
+        angle = (context - 1) * 10000.0 ** (-torch.arange(0, head_dim, 2, device=DEVICE) / head_dim)
+        cosine, sine = angle.cos(), angle.sin()
+
+        def make(reduce):
+            def step(h, cosine, sine, position):
+                for qkv, o, gate_up, down, keys, values in blocks:
+                    q, k, v = (normalised(h) @ qkv).split([heads * head_dim] + [kv_heads * head_dim] * 2, -1)
+                    q = rotated(q.view(1, heads, 1, head_dim), cosine, sine).to(h.dtype)
+                    k = rotated(k.view(1, kv_heads, 1, head_dim), cosine, sine).to(h.dtype)
+                    keys.index_copy_(2, position, k)
+                    values.index_copy_(2, position, v.view(1, kv_heads, 1, head_dim))
+                    a = F.scaled_dot_product_attention(q, keys, values, enable_gqa=True)
+                    h = h + reduce(a.reshape(1, heads * head_dim) @ o)
+                    gate, up = (normalised(h) @ gate_up).chunk(2, -1)
+                    h = h + reduce((F.silu(gate) * up) @ down)
+                return h
+            return step
+
+        for column, reduce in reductions.items():
+            torch._dynamo.reset()
+            step = torch.compile(make(reduce), fullgraph=True, dynamic=False)
+            result = torch.empty_like(x)
+
+            def body():
+                result.copy_(step(x, cosine, sine, position))
+
+            with torch.no_grad():
+                graph = captured(body)
+                times = timed(SETTINGS["replays"], graph.replay)
+            write(figure="decode", peer="torch", column=column, context=context, us=times,
+                  result=save(f"decode.{context}.{column}", result))
+            del graph
+        ready()
+
+
 def main():
     torch.cuda.set_device(DEVICE)
     dist.init_process_group("nccl", rank=RANK, world_size=RANKS, device_id=DEVICE)
@@ -240,7 +312,7 @@ def main():
     write(figure="machine", torch=torch.__version__, nccl=".".join(map(str, torch.cuda.nccl.version())),
           gpu=torch.cuda.get_device_name())
     figures = {"all_reduce": lambda: all_reduce(group), "layers": lambda: layers(group), "calls": calls,
-               "compile": lambda: compiled(group)}
+               "decode": lambda: decode(group), "compile": lambda: compiled(group)}
     for figure in SETTINGS["figures"]:
         figures[figure]()
     ready()

@@ -32,7 +32,8 @@ far("unknown field of peri 'qqqqqq'", "`peri help` lists what there is", "peri.q
 far("unknown field of peri.symm 'qqqqqq'", "`peri help` lists what there is", "peri.symm.qqqqqq(x)")
 far("unknown tensor method 'qqqqqq'", "`peri help` lists what there is", "x:qqqqqq()")
 far("unknown global 'qqqqqq'", "set it in the main chunk, or write 'local' where it is made", "qqqqqq(1)")
-far("compile: unknown option 'qqqqqq'", "there is policy, group, check, plans", "peri.compile(print, {qqqqqq = 1})")
+far("compile: unknown option 'qqqqqq'", "there is policy, group, check, plans",
+    "peri.compile(print, {qqqqqq = 1})")
 far("sum: unknown option 'qqqqqq'", "there is dims, keepdim", "x:sum{qqqqqq = 1}")
 raises("x:1: no op 'qqqqqq'\n   hint: `peri help` lists them all", x .. "peri.help 'qqqqqq'")
 near("no op 'compil'", "compile", "peri.help 'compil'")

@@ -43,6 +43,32 @@ TEST_CASE("every cast compiles between all elements", "[no_device]") {
   CHECK(trouble(kernel(lines)) == "");
 }
 
+TEST_CASE("norms compile for few lines and for many", "[no_device]") {
+  for (const char* form :
+       {"bf16, 1, 4, true, Kept::none", "bf16, 4, 1, true, Kept::all", "f16, 16, 1, false, Kept::some"})
+    CHECK(trouble(fmt::format("#include \"kernels/cuda/compute/normalisation.cuh\"\n"
+                              "using namespace peri::kernels::cuda;\n"
+                              "#define KERNEL(name) extern \"C\" __global__ void name(byte* m, const "
+                              "Normalisation<2> c)\n"
+                              "KERNEL(first) {{ softmax<{0}>(m, m, c); }}\n"
+                              "KERNEL(second) {{ rms_norm<{0}>(m, m, m, c); }}\n"
+                              "KERNEL(third) {{ layer_norm<{0}>(m, m, nullptr, m, c); }}\n",
+                              form)) == "");
+}
+
+TEST_CASE("attention compiles for narrow and wide heads", "[no_device]") {
+  for (const char* form : {"bf16, i32, true, 128, 8, 16", "f32, i64, true, 80, 4, 32",
+                           "f16, i32, false, 5, 1, 8", "bf16, i32, true, 2048, 8, 256"})
+    CHECK(trouble(fmt::format(
+              "#include \"kernels/cuda/compute/attention.cuh\"\n"
+              "using namespace peri::kernels::cuda;\nusing A = Attending<{}>;\n"
+              "extern \"C\" __global__ void __launch_bounds__(256) part(byte* m, const Attention "
+              "c) {{ A::part(m, m, m, m, m, m, c); }}\n"
+              "extern \"C\" __global__ void __launch_bounds__(256) whole(byte* m, const Attention "
+              "c) {{ A::whole(m, m, m, m, m, c); }}\n",
+              form)) == "");
+}
+
 TEST_CASE("sorting compiles for every element, tile and direction", "[no_device]") {
   for (const char* element : {"f32", "f16", "bf16", "i32", "i64", "u8"})
     for (const char* sorter : {"true, 2048, 512", "false, 64, 32"})
