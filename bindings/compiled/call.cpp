@@ -268,6 +268,7 @@ Result<int> call_compiled(lua_State* L) {
   if (compiled->compiling)
     return fail(Code::InvalidArgument, fmt::format("{} is called while it is compiled", compiled->name),
                 origin(L), "its policy must not call it");
+  const Specialisations::Calling calling(compiled->specialisations);
   std::vector<const kernels::Tensor*> tensors = std::move(compiled->tensors);
   std::vector<session::ScriptValue> leaves;
   Specialisation* entry = compiled->check ? nullptr : find_recent(L, *compiled, tensors);

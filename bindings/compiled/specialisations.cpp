@@ -8,7 +8,6 @@ namespace {
 
 // Of one signature so many are kept, for values of the captured variables that come again.
 constexpr int64_t kMaxOfSignature = 8;
-// Those that were called last keep their memory, as do others while all together do not have too much.
 constexpr size_t kRecent = 2;
 
 }  // namespace
@@ -38,7 +37,22 @@ uint64_t Specialisations::to_drop(const Signature& signature) const {
 
 void Specialisations::drop(uint64_t plan) {
   std::erase_if(recent_, [&](const Specialisation* s) { return s->program.number == plan; });
-  std::erase_if(all_, [&](const auto& s) { return s->program.number == plan; });
+  const auto found = std::ranges::find(all_, plan, [](const auto& s) { return s->program.number; });
+  if (found == all_.end()) return;
+  if (calls_ > 1) dropped_.push_back(std::move(*found));
+  all_.erase(found);
+}
+
+// Those that were called last keep their memory, as do others while all together do not have too much.
+void Specialisations::release_memory() {
+  if (recent_.size() <= kRecent) return;
+  const Bytes max_kept = recent_.front()->program.executable->max_kept_bytes();
+  Bytes kept = kept_bytes();
+  for (size_t i = recent_.size(); i-- > kRecent && kept > max_kept;) {
+    cudagraph::Executable& executable = *recent_[i]->program.executable;
+    kept -= executable.kept_bytes();
+    if (executable.kept_bytes() > Bytes()) executable.release();
+  }
 }
 
 Specialisation* Specialisations::add(Specialisation made) {
@@ -51,17 +65,6 @@ Bytes Specialisations::kept_bytes() const {
   Bytes bytes;
   for (const Specialisation* s : recent_) bytes += s->program.executable->kept_bytes();
   return bytes;
-}
-
-void Specialisations::release_memory() {
-  if (recent_.size() <= kRecent) return;
-  const Bytes max_kept = recent_.front()->program.executable->max_kept_bytes();
-  Bytes kept = kept_bytes();
-  for (size_t i = recent_.size(); i-- > kRecent && kept > max_kept;) {
-    cudagraph::Executable& executable = *recent_[i]->program.executable;
-    kept -= executable.kept_bytes();
-    if (executable.kept_bytes() > Bytes()) executable.release();
-  }
 }
 
 }  // namespace peri::lua::compiled

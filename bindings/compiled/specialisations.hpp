@@ -53,6 +53,19 @@ class Specialisations {
   uint64_t to_drop(const Signature& signature) const;
   // If it is there.
   void drop(uint64_t plan);
+  // While the function is called: a finalizer that runs meanwhile may call it, too, and what that call drops
+  // lives on until the outermost one ends.
+  class Calling {
+   public:
+    explicit Calling(Specialisations& called) : called_(called) { ++called_.calls_; }
+    ~Calling() {
+      if (--called_.calls_ == 0) called_.dropped_.clear();
+    }
+    Calling(const Calling&) = delete;
+
+   private:
+    Specialisations& called_;
+  };
   // It is called now.
   Specialisation* add(Specialisation made);
 
@@ -65,6 +78,8 @@ class Specialisations {
   int64_t limit_;
   std::vector<std::unique_ptr<Specialisation>> all_;
   std::vector<Specialisation*> recent_;
+  int calls_ = 0;
+  std::vector<std::unique_ptr<Specialisation>> dropped_;
 };
 
 }  // namespace peri::lua::compiled

@@ -73,6 +73,22 @@ local alone = peri.compile(function(x) traces:write "." return x + 1 end,
 for n = 1, 4 + peri.rank do compiles(alone, n, true) end
 assert(alone:stats().plans == 2)
 
+-- A finalizer that calls the function drops the plan of the call that it interrupts.
+local interrupted, finalized = peri.compile(function(x)
+  local all = {}
+  for i = 1, 40 do all[i] = { value = x + i } end
+  return all
+end, { group = peri.group { peri.rank }, plans = 1 }), 0
+for i = 1, 200 do
+  getmetatable(newproxy(true)).__gc = function()
+    if pcall(interrupted, peri.ones { 4 + i % 2 }) then finalized = finalized + 1 end
+  end
+  local all = interrupted(peri.ones { 3 })
+  check.is(all[1].value, 2, 2, 2)
+  check.is(all[40].value, 41, 41, 41)
+end
+assert(finalized > 50, finalized)
+
 -- Of these no plan is dropped that communicates with others, who do not know of it.
 local pipeline = peri.compile(function(x) traces:write "." return (x * 2):all_reduce() end,
   { group = peri.group { peri.rank }, plans = 1, policy = { all_reduce = "one_shot" } })

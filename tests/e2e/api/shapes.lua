@@ -56,5 +56,12 @@ for _, order in ipairs { "ascending", "descending", "random" } do
   end
   check.is(f(all:slice(1, 1, last)):slice(1, 1, 1):slice(2, width, width), 7)
 end
+collectgarbage()
+collectgarbage()
+local small = peri.compile(function(x) return (x * 2):all_reduce() end,
+  { policy = { all_reduce = "one_shot" } })
+check.is(small(peri.ones { 1 }), 2 * peri.world_size)
+local stats = small:stats()  -- what only functions that are gone needed is gone, too
+assert(stats.shared_bytes + stats.comm_bytes + stats.output_bytes < 4096, tostring(small))
 -- 1,668 plans with a product, a comm buffer and outputs of their own held 590 MiB, and now 75.
 assert(resident() - before < 200, resident() - before)
