@@ -94,10 +94,11 @@ class Backend {
                         std::span<const Operand> outputs) = 0;
   // A collective of the op table, with as many inputs and outputs as algorithms.def says, and those of its
   // epilogue. The first input and the first output are contiguous; the algorithm's symmetric operand lies in
-  // symmetric memory of exactly the spec's group (else InvalidArgument). For two_shot and multimem, the first
-  // output may be the first input itself, with an epilogue only where the call has its end barrier.
-  // An epilogue's bits are those of the fused kernel and of rms_norm, launched on the collective's result.
-  // Its inputs have any strides; no byte of them is an output's, nor one that the algorithm overwrites.
+  // symmetric memory of the spec's group, or of one that contains it (multimem: of exactly the spec's group;
+  // else InvalidArgument). For two_shot and multimem, the first output may be the first input itself, with an
+  // epilogue only where the call has its end barrier. An epilogue's bits are those of the fused kernel and of
+  // rms_norm, launched on the collective's result. Its inputs have any strides; no byte of them is an
+  // output's, nor one that the algorithm overwrites.
   virtual Status collective(const CollectiveSpec& spec, std::span<const Operand> inputs,
                             std::span<const Operand> outputs) = 0;
   // Same type, any strides; between places too.

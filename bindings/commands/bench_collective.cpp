@@ -220,6 +220,8 @@ class Measurement {
     }
     if (spec_.info().input == Parts::per_member) index += rank() * part_elements_;
     if (!spec_.info().reduces) return input(from, index);
+    const bool reduces_here = spec_.info().sources != Sources::members_to_root || rank() == spec_.root;
+    if (!reduces_here) return input(rank(), index);
     double sum = 0;
     for (int r = 0; r < ranks(); ++r) sum += input(r, index);
     return sum;

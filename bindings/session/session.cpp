@@ -230,8 +230,10 @@ Result<kernels::Tensor> Session::collective(Op op, const kernels::Tensor& operan
   const Group& group = spec.group;
   if (group.index_of(rank()) < 0) return fail(Code::InvalidArgument, not_in_group(group, rank()), origin);
   kernels::Tensor input = operand;
+  const Allocator allocator = operand.storage->allocator();
+  const auto* symmetric = std::get_if<SymmetricAllocator>(&allocator);
   const bool in_place_memory =
-      operand.view.is_contiguous() && operand.storage->allocator() == Allocator(SymmetricAllocator{group});
+      operand.view.is_contiguous() && symmetric && algorithm->works_in_memory_of(symmetric->group, group);
   if (algorithm->symmetric == kInput && (!in_place_memory || algorithm->clobbers_input))
     input = PERI_TRY(staged(operand, group));
   else if (!operand.view.is_contiguous())

@@ -88,6 +88,14 @@ std::vector<Value> collective(const Node& node, std::span<const Value* const> op
       return std::vector<Value>(members,
                                 *operands[broadcast.group.index_of(static_cast<int>(broadcast.root))]);
     }
+    case CollectiveOp::reduce: {
+      const auto given = node.attributes.as<Op::reduce>();
+      std::vector<Value> results;
+      for (const Value* operand : operands) results.push_back(*operand);
+      results[static_cast<size_t>(given.group.index_of(static_cast<int>(given.root)))] =
+          reduced(node, operands);
+      return results;
+    }
   }
   PERI_CHECK(false, "not a collective of a whole group");
 }

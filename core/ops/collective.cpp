@@ -11,8 +11,8 @@ namespace peri {
 namespace {
 
 constexpr Parts kWhole = Parts::whole, kParts = Parts::per_member;
-constexpr Sources kMembers = Sources::members, kRoot = Sources::root, kPeer = Sources::peer,
-                  kNobody = Sources::nobody;
+constexpr Sources kMembers = Sources::members, kRoot = Sources::root,
+                  kMembersToRoot = Sources::members_to_root, kPeer = Sources::peer, kNobody = Sources::nobody;
 constexpr bool kCopies = false, kReduces = true;
 constexpr Traffic kOnce = Traffic::once, kShare = Traffic::share, kTwice = Traffic::twice;
 constexpr CollectiveInfo kCollectives[] = {
@@ -143,7 +143,7 @@ CollectiveSpec collective_spec(Op op, const Attributes& attributes, const Algori
   } else if (row.concats()) {
     spec.concat_dim = attributes.get<"dim">();
   }
-  if (row.sources == Sources::root) spec.root = static_cast<int>(attributes.get<"root">());
+  if (row.has_root()) spec.root = static_cast<int>(attributes.get<"root">());
   if (row.sources == Sources::peer) spec.peer = static_cast<int>(attributes.get<"peer">());
   return spec;
 }
@@ -154,7 +154,7 @@ Attributes attributes_of(const CollectiveSpec& spec) {
   if (row.reduces) attributes.set("reduce", std::string(to_string(spec.reduce)));
   if (row.splits()) attributes.set(row.concats() ? "split_dim" : "dim", int64_t{spec.split_dim});
   if (row.concats()) attributes.set(row.splits() ? "concat_dim" : "dim", int64_t{spec.concat_dim});
-  if (row.sources == Sources::root) attributes.set("root", int64_t{spec.root});
+  if (row.has_root()) attributes.set("root", int64_t{spec.root});
   if (row.sources == Sources::peer) attributes.set("peer", int64_t{spec.peer});
   attributes.set("group", spec.group);
   if (row.has_choice()) attributes.set("algorithm", std::string(spec.algorithm ? spec.algorithm->name : ""));

@@ -21,7 +21,7 @@ enum class Algorithm : uint8_t { ll, one_shot, two_shot, multimem_one_shot, mult
 bool uses_multicast(Algorithm algorithm);
 
 enum class Parts : uint8_t { whole, per_member };
-enum class Sources : uint8_t { members, root, peer, nobody };
+enum class Sources : uint8_t { members, root, members_to_root, peer, nobody };
 enum class Traffic : uint8_t { once, share, twice };
 
 // The columns of algorithms.def, which says what they mean.
@@ -36,6 +36,8 @@ struct CollectiveInfo {
   // Whether the input has parts, and whether the output has.
   bool splits() const { return input == Parts::per_member; }
   bool concats() const { return output == Parts::per_member; }
+  // Whether one member, the attribute `root`, has a part of its own.
+  bool has_root() const { return sources == Sources::root || sources == Sources::members_to_root; }
   // Whether element i of the output depends on elements i of the inputs only.
   bool is_elementwise() const { return !splits() && !concats(); }
   // Whether it is of the family `collective`, whose algorithm a policy may choose, and not a message.
@@ -57,6 +59,12 @@ struct AlgorithmInfo {
   bool clobbers_input;
   bool end_barrier;
   std::string_view documentation;
+  // Whether its symmetric operand may lie in symmetric memory of `memory` in a call over `group`: a larger
+  // group's will do, but for a multicast address, which reaches all of its members.
+  bool works_in_memory_of(const Group& memory, const Group& group) const {
+    return memory == group ||
+           (!uses_multicast(algorithm) && memory.size() > group.size() && memory.contains(group));
+  }
 };
 std::span<const AlgorithmInfo> algorithms();
 // nullptr if the op does not have it.

@@ -99,6 +99,13 @@ Result<ResultTypes> broadcast(const RuleCall& call) {
   return call.type(0);
 }
 
+Result<ResultTypes> reduce(const RuleCall& call) {
+  PERI_TRY(check_algorithm(call));
+  PERI_TRY(check_reduce(call));
+  PERI_TRY(check_member(call, "root", call.attributes.as<Op::reduce>().root));
+  return call.type(0);
+}
+
 Result<ResultTypes> message(const RuleCall& call) {
   PERI_TRY(check_member(call, "peer", call.attributes.as<Op::send, Op::recv>().peer));
   return call.type(0);

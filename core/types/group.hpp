@@ -17,6 +17,10 @@ struct Group {
     auto it = std::find(ranks.begin(), ranks.end(), rank);
     return it == ranks.end() ? -1 : static_cast<int>(it - ranks.begin());
   }
+  // Whether all members of `other` are members.
+  bool contains(const Group& other) const {
+    return std::ranges::all_of(other.ranks, [this](int rank) { return index_of(rank) >= 0; });
+  }
   bool operator==(const Group&) const = default;
   auto operator<=>(const Group&) const = default;
   std::string to_string() const;  // "{0,1,2}"

@@ -19,7 +19,8 @@ std::string describe(const CollectiveSpec& spec, const TensorType& operand) {
     text += fmt::format(" from dim {} to dim {}", spec.split_dim + 1, spec.concat_dim + 1);
   else if (splits || concats)
     text += fmt::format(" along dim {}", (splits ? spec.split_dim : spec.concat_dim) + 1);
-  if (row.sources == Sources::root) text += fmt::format(" from rank {}", spec.root);
+  if (row.has_root())
+    text += fmt::format(" {} rank {}", row.sources == Sources::root ? "from" : "to", spec.root);
   if (row.sources == Sources::peer)
     text += fmt::format(" {} rank {}", row.outputs == 0 ? "to" : "from", spec.peer);
   text += fmt::format(" over {}", spec.group.to_string());
@@ -35,8 +36,8 @@ TensorType type_of(const Operand& operand) {
   return {operand.type.dtype, operand.type.view.shape};
 }
 
-// The algorithm's symmetric operand must lie in the group's memory, at the same place on all members (the
-// signature says so).
+// The algorithm's symmetric operand must lie in memory that is symmetric over the group's members, at the
+// same place on all of them (the signature says so).
 Status find_symmetric(CheckedCollective& c, const std::function<SymmetricMemory*(const std::byte*)>& find) {
   if (c.algorithm().symmetric == kNoOperand || c.members() == 1) return {};
   const bool is_input = c.algorithm().symmetric == kInput;
@@ -45,18 +46,21 @@ Status find_symmetric(CheckedCollective& c, const std::function<SymmetricMemory*
   if (bytes == Bytes()) return {};
   SymmetricMemory* memory = find(address);
   std::string_view name = is_input ? "input" : "output";
-  if (!memory || memory->group() != c.group())
+  if (!memory || !c.algorithm().works_in_memory_of(memory->group(), c.group()))
     return c.operation.fail(
         Code::InvalidArgument,
         fmt::format("its {} must lie in symmetric memory of {}, and lies in {}", name, c.group().to_string(),
                     memory ? "that of " + memory->group().to_string() : std::string("ordinary memory")));
   c.memory = memory;
-  c.memory_offset = Bytes(address - memory->buffer(memory->index()));
-  if (c.memory_offset + bytes > memory->bytes())
+  const Bytes offset(address - memory->buffer(memory->index()));
+  if (offset + bytes > memory->bytes())
     return c.operation.fail(Code::InvalidArgument,
                             fmt::format("its {} reaches beyond its symmetric memory", name));
-  c.signature += memory->id() * 0x9E3779B97F4A7C15u +
-                 static_cast<uint64_t>(c.memory_offset.count()) * 0xC2B2AE3D27D4EB4Fu;
+  for (int rank : c.group().ranks)
+    c.operands.push_back(memory->buffer(memory->group().index_of(rank)) + offset);
+  c.signature +=
+      memory->id() * 0x9E3779B97F4A7C15u + static_cast<uint64_t>(offset.count()) * 0xC2B2AE3D27D4EB4Fu;
+  if (memory->group() != c.group()) c.signature += hash_of(memory->group().to_string());
   return {};
 }
 
@@ -169,7 +173,7 @@ Result<CheckedCollective> check_collective(const CollectiveSpec& spec, std::span
                       .signature = 0,
                       .spec = spec,
                       .index = spec.group.index_of(job.rank),
-                      .root = row.sources == Sources::root ? spec.group.index_of(spec.root) : -1,
+                      .root = row.has_root() ? spec.group.index_of(spec.root) : -1,
                       .dtype = read.type.dtype,
                       .input = inputs.empty() ? nullptr : read.data,
                       .output = outputs.empty() ? nullptr : written.data,

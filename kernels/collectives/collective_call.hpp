@@ -6,6 +6,7 @@
 #include <functional>
 #include <limits>
 #include <span>
+#include <vector>
 
 #include "kernels/backend.hpp"
 #include "kernels/job/control.hpp"
@@ -35,11 +36,11 @@ struct CheckedCollective {
   int index;  // this rank's position in the group
   int root;   // the root's position in the group; -1: there is none
   DType dtype;
-  const std::byte* input;             // nullptr where none is read
-  std::byte* output;                  // nullptr where none is written
-  Shape input_shape, output_shape;    // of what there is not: as of the other
-  SymmetricMemory* memory = nullptr;  // of the algorithm's symmetric operand
-  Bytes memory_offset;                // of the operand in the block
+  const std::byte* input;              // nullptr where none is read
+  std::byte* output;                   // nullptr where none is written
+  Shape input_shape, output_shape;     // of what there is not: as of the other
+  SymmetricMemory* memory = nullptr;   // of the algorithm's symmetric operand
+  std::vector<std::byte*> operands{};  // of the members: where their symmetric operands are mapped here
 
   const CollectiveInfo& info() const { return spec.info(); }
   const AlgorithmInfo& algorithm() const { return *spec.algorithm; }
@@ -60,11 +61,13 @@ struct CheckedCollective {
   bool is_personal() const { return info().input == Parts::per_member; }
   bool is_message() const { return info().sources == Sources::peer; }
   // Whether member `m` gives something.
-  bool is_source(int m) const { return root < 0 || m == root; }
+  bool is_source(int m) const { return info().sources != Sources::root || m == root; }
+  // Whether this rank's output is its input, whatever the others have.
+  bool keeps_input() const { return info().sources == Sources::members_to_root && me() != root; }
   // Whether the result is written where the input lies.
   bool in_place() const { return output == input; }
   // The symmetric operand of a member.
-  std::byte* symmetric(int member) const { return memory->buffer(member) + memory_offset; }
+  std::byte* symmetric(int member) const { return operands[static_cast<size_t>(member)]; }
   // Of sender and receiver of a message alike: type and number of elements, whatever their shape.
   uint64_t message_signature() const {
     return (static_cast<uint64_t>(numel(input_shape)) << 8) + static_cast<uint64_t>(dtype);

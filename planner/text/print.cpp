@@ -102,7 +102,7 @@ class Printer {
   std::string attributes(const CollectiveSpec& spec) const {
     const Sources sources = spec.info().sources;
     std::string text;
-    if (agreement_ && sources == Sources::root)
+    if (agreement_ && spec.info().has_root())
       text = fmt::format("root = member {}", spec.group.index_of(spec.root));
     else if (!agreement_ || sources != Sources::peer)
       text = lua_attributes(spec.op, attributes_of(spec));

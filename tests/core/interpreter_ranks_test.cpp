@@ -73,6 +73,12 @@ TEST_CASE("collectives of the whole world") {
   Graph broadcast = chain({1}, {{Op::broadcast, {{"root", int64_t{2}}, {"group", kThree}}}});
   for (const Value& value : last_outputs(broadcast, 3, {1})) CHECK(value == integers({1}, {21}));
 
+  Graph reduce = chain({2}, {{Op::reduce, {{"root", int64_t{1}}, {"group", kThree}}}});
+  const std::vector<Value> reduced = last_outputs(reduce, 3, {2});
+  CHECK(reduced[0] == integers({2}, {1, 2}));  // who is not the root keeps its own
+  CHECK(reduced[1] == integers({2}, {33, 36}));
+  CHECK(reduced[2] == integers({2}, {21, 22}));
+
   Graph shard = chain({3}, {{Op::shard, {{"dim", int64_t{0}}, {"group", kThree}}}});
   for (int r = 0; r < 3; ++r) CHECK(last_outputs(shard, 3, {3})[r] == integers({1}, {11 * r + 1}));
 }

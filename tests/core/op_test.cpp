@@ -101,7 +101,8 @@ TEST_CASE("a collective's columns say what nccl-tests, the shape rules and Lua s
                                              [](const AttributeInfo& a) { return a.kind == Kind::reduce; }));
     CHECK((row.inputs == 1 || row.op == Op::recv));
     CHECK((row.outputs == 1 || row.op == Op::send || row.op == Op::barrier));
-    const bool whole = row.op == Op::all_reduce || row.op == Op::broadcast || !row.has_choice();
+    const bool whole =
+        row.op == Op::all_reduce || row.op == Op::broadcast || row.op == Op::reduce || !row.has_choice();
     CHECK(row.is_elementwise() == whole);
   }
   // Four ranks: 2 (n - 1) / n, (n - 1) / n, 1.
@@ -109,6 +110,7 @@ TEST_CASE("a collective's columns say what nccl-tests, the shape rules and Lua s
   CHECK(collective_info(Op::reduce_scatter).bus_factor(4) == 0.75);
   CHECK(collective_info(Op::all_to_all).bus_factor(4) == 0.75);
   CHECK(collective_info(Op::broadcast).bus_factor(4) == 1);
+  CHECK(collective_info(Op::reduce).bus_factor(4) == 1);
 }
 
 TEST_CASE("a collective's spec keeps what its attributes say") {
@@ -124,6 +126,7 @@ TEST_CASE("a collective's spec keeps what its attributes say") {
   CHECK(kept(Op::reduce_scatter, {{"reduce", std::string("avg")}, {"dim", int64_t{1}}, {"group", pair}}));
   CHECK(kept(Op::all_to_all, {{"split_dim", int64_t{1}}, {"concat_dim", int64_t{0}}, {"group", pair}}));
   CHECK(kept(Op::broadcast, {{"root", int64_t{3}}, {"group", pair}}));
+  CHECK(kept(Op::reduce, {{"reduce", std::string("min")}, {"root", int64_t{1}}, {"group", pair}}));
   CHECK(kept(Op::send, {{"peer", int64_t{1}}, {"group", pair}}));
   CHECK(kept(Op::recv, {{"peer", int64_t{3}}, {"group", pair}}));
   CHECK(kept(Op::barrier, {{"group", pair}}));

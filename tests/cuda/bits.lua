@@ -38,6 +38,7 @@ for seed, dtype in ipairs { "f32", "f16", "bf16", "i32", "i64", "u8" } do
       end
     end
     show("broadcast " .. dtype .. " " .. count, peri.broadcast(x, n - 1))
+    show("reduce " .. dtype .. " " .. count, peri.reduce(x, "sum", n - 1))
     if n > 1 then  -- around the ring; rank 0 begins
       local got
       if r == 0 then peri.send(x, 1) got = peri.recv(x, n - 1)

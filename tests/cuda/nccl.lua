@@ -54,6 +54,9 @@ local function check_all(algorithm)
     check(algorithm .. " broadcast", dtype, 3, 5,
           function(x) return x:broadcast { root = n - 1, algorithm = algorithm } end,
           3, 5, function(i, j) return value(n - 1, i, j, 5) end)
+    check(algorithm .. " reduce", dtype, 3, 5,
+          function(x) return x:reduce { root = n - 1, algorithm = algorithm } end,
+          3, 5, function(i, j) return r == n - 1 and folded("sum", i, j, 5) or value(r, i, j, 5) end)
     for dim = 1, 2 do
       local down, across = dim == 1 and n or 1, dim == 2 and n or 1
       check(algorithm .. " all_gather " .. dim, dtype, 3, 5,

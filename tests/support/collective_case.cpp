@@ -23,6 +23,8 @@ Case::Source Case::source(int rank, std::vector<int64_t> at) const {
       return {-1, index()};
     case CollectiveOp::broadcast:
       return {root, index()};
+    case CollectiveOp::reduce:
+      return {rank == root ? -1 : rank, index()};
     case CollectiveOp::all_gather: {
       const int64_t from = at[d] / shape[dim];
       at[d] %= shape[dim];

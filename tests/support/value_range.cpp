@@ -109,18 +109,19 @@ Value sample_of(const Item& item, Sample sample, bool as_floats, Random& random)
   return value;
 }
 
-Value compute(Op op, const std::vector<Value>& operands, const Attributes& attributes) {
+// What the members of a collective's group get; of any other op, one value.
+std::vector<Value> compute(Op op, const std::vector<Value>& operands, const Attributes& attributes) {
   if (info(op).family == Family::collective) {
     std::vector<TensorType> types = {operands[0].type};
     Result<TensorType> type = infer(op, types, attributes);
     PERI_CHECK(type, "the generator gives valid operands");
     const Node node{.op = op, .operands = {}, .attributes = attributes, .type = *type};
     const auto members = static_cast<size_t>(attributes.get<"group">().size());
-    return reference::collective(node, std::vector<const Value*>(members, operands.data()))[0];
+    return reference::collective(node, std::vector<const Value*>(members, operands.data()));
   }
   Result<Value> value = interpret(op, operands, attributes);
   PERI_CHECK(value, "the generator gives valid operands");
-  return *value;
+  return {*value};
 }
 
 std::optional<Range> sampled_range(Op op, std::span<const Item> operands, const Attributes& attributes) {
@@ -130,7 +131,6 @@ std::optional<Range> sampled_range(Op op, std::span<const Item> operands, const 
     std::vector<Value> values;
     for (const Item& item : operands)
       values.push_back(sample_of(item, sample, is_taken_in_floats(info(op)), random));
-    const Value result = compute(op, values, attributes);
     auto note = [&](const auto& elements) {
       for (auto x : elements) {
         low = std::min(low, static_cast<double>(x));
@@ -138,7 +138,7 @@ std::optional<Range> sampled_range(Op op, std::span<const Item> operands, const 
         if (!std::isfinite(static_cast<double>(x))) low = -std::numeric_limits<double>::infinity();
       }
     };
-    std::visit(note, result.elements);
+    for (const Value& result : compute(op, values, attributes)) std::visit(note, result.elements);
     if (operands.empty()) break;  // made from attributes alone: these are its values
   }
   if (low > high) return Range{0, 0};  // no elements

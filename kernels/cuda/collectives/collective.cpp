@@ -69,7 +69,8 @@ CollectiveArguments arguments_of(const CheckedCollective& c, const GroupContext&
     a.to[m] = window_of(c.output_part(m));
   }
   a.length = c.part_bytes().count();
-  a.root = c.root;
+  a.root = c.info().sources == Sources::root ? c.root : -1;
+  a.receiver = c.info().sources == Sources::members_to_root ? c.root : -1;
   a.personal = c.is_personal();
   a.end_barrier = c.spec.end_barrier;
   return a;
@@ -110,8 +111,8 @@ class StagedCall final : public CollectiveBase {
   StagedCall(CheckedCollective call, const Communicator& communicator, const GroupContext& context)
       : CollectiveBase(std::move(call), communicator),
         arguments_(arguments_of(c_, context)),
-        pushes_values_(c_.info().reduces && c_.info().is_elementwise() && is_float(c_.dtype) &&
-                       arguments_.length > 0) {}
+        pushes_values_(c_.info().reduces && c_.info().is_elementwise() && arguments_.receiver < 0 &&
+                       is_float(c_.dtype) && arguments_.length > 0) {}
   Status enqueue() override {
     const int64_t total = arguments_.length;
     const int64_t most = pushes_values_ ? push_chunk_bytes(c_.members()) : kChunkBytes;
@@ -312,7 +313,7 @@ Status issue_barrier(GroupContext& context, uint64_t signature, const job::Opera
   a.operation = context.monitor().number(operation);
   a.signature = folded(signature);
   a.element = Element::u8;
-  a.root = -1;
+  a.root = a.receiver = -1;
   return check(launch_ll(a, context.device()->stream()), operation.text());
 }
 

@@ -11,9 +11,13 @@ __global__ void __launch_bounds__(kThreads, 1) pull_kernel(const __grid_constant
   group_barrier(a, before + 1, kStart);
   advance_epoch(a.group, before, a.end_barrier ? 2 : 1);
   const PartMemory output = PartMemory::of<uint4>(a.output, a.to[a.group.me]);
-  reduce_words<element, kMembers, kPlain>(a, 0, a.length, [&](int64_t i, uint4 word) {
-    store_word<element, uint4, kPlain>(output, i * kWord, a.length - i * kWord, word);
-  });
+  if (a.receiver >= 0 && a.receiver != a.group.me)
+    copy_words<element, kPlain>(output, PartMemory::of<uint4>(a.symmetric[a.group.me], a.from[a.group.me]), 0,
+                                a.length);
+  else
+    reduce_words<element, kMembers, kPlain>(a, 0, a.length, [&](int64_t i, uint4 word) {
+      store_word<element, uint4, kPlain>(output, i * kWord, a.length - i * kWord, word);
+    });
   if (a.end_barrier) group_barrier(a, before + 2, kEnd);
 }
 

@@ -65,6 +65,7 @@ __global__ void __launch_bounds__(kThreads) ll_kernel(const __grid_constant__ Co
       uint64_t word = a.personal ? 0 : load(me, i);
       for (int step = 1; step < members; ++step) {
         const int m = (me + step) % members;
+        if (a.receiver >= 0 && m != a.receiver) continue;
         if (a.personal) word = load(m, i);
         push(packets_of(group, m, me, epoch) + i, word, epoch);
       }
@@ -74,7 +75,9 @@ __global__ void __launch_bounds__(kThreads) ll_kernel(const __grid_constant__ Co
 
   for (int64_t i = first_word(); i < packets; i += word_step()) {
     auto take = [&](int m) { return m == me ? load(m, i) : receive(a, m, i, epoch); };
-    if (a.reduction != Reduction::none) {
+    if (a.receiver >= 0 && me != a.receiver) {
+      store(me, i, load(me, i));
+    } else if (a.reduction != Reduction::none) {
       Accumulator<element, uint64_t> sum;
       sum.begin(take(0));
       for (int m = 1; m < members; ++m) sum.add(a.reduction, take(m));

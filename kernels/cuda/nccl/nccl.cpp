@@ -191,6 +191,10 @@ class NcclCall final : public StreamCall {
           copy_rows(rows, part(packed_input_, m), rows.row_bytes, c_.input + rows.begin, rows.row_stride));
     }
     PERI_TRY(nccl_.run(*work_, c_.operation, comm_, [&] { return exchange(); }));
+    if (c_.keeps_input() && !c_.in_place())
+      PERI_TRY(check(
+          cudaMemcpyAsync(c_.output, c_.input, c_.output_bytes().count(), cudaMemcpyDeviceToDevice, stream()),
+          c_.operation.text()));
     for (int m = 0; m < c_.members() && packed_output_; ++m) {
       const Window rows = c_.output_part(m);
       PERI_TRY(
@@ -244,6 +248,9 @@ class NcclCall final : public StreamCall {
         return api.all_gather(input, output, bytes, ncclUint8, comm_, stream());
       case CollectiveOp::broadcast:
         return api.broadcast(input, output, bytes, ncclUint8, c_.root, comm_, stream());
+      case CollectiveOp::reduce:
+        return api.reduce(input, output, count, type_of(c_.dtype), reduction_of(c_.spec.reduce), c_.root,
+                          comm_, stream());
       case CollectiveOp::all_to_all:
         return everyone_to_everyone(input, output, bytes);
     }

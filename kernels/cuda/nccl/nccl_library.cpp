@@ -69,6 +69,7 @@ Result<NcclApi> load() {
   look_up("ncclAllGather", api.all_gather);
   look_up("ncclReduceScatter", api.reduce_scatter);
   look_up("ncclBroadcast", api.broadcast);
+  look_up("ncclReduce", api.reduce);
   look_up("ncclSend", api.send);
   look_up("ncclRecv", api.recv);
   look_up("ncclGroupStart", api.group_start);

@@ -120,6 +120,7 @@ struct CollectiveArguments {
   PartWindow to[kMaxMembers];         // where in the output what comes from a member lies
   int64_t at, length;                 // the positions of a part that this chunk moves
   int root;                           // a member, or -1: all send
+  int receiver;                       // a member, or -1: all receive; who does not keeps its input
   bool personal;                      // every member gets a part of its own
   bool end_barrier;
   // Programmatic dependent launch, of kernels that push values: this one waits for the kernel before it, the

@@ -53,8 +53,8 @@ class DirectCall : public HostCall {
   bool end_barrier_;
 };
 
-// one_shot and multimem_one_shot of all_reduce, and reduce_scatter: all members' (part of the) input, reduced
-// here.
+// one_shot and multimem_one_shot of all_reduce, reduce_scatter and reduce: all members' (part of the) input,
+// reduced here. Members that reduce nothing copy.
 class PullReduce final : public DirectCall {
  public:
   explicit PullReduce(HostCollective checked)
@@ -63,6 +63,10 @@ class PullReduce final : public DirectCall {
  private:
   Status move() override {
     const int64_t total = c_.part_bytes().count();
+    if (c_.keeps_input()) {
+      copy_bytes(c_.output, c_.input, total);
+      return {};
+    }
     for (int64_t at = 0; at < total;) {
       const int64_t length = std::min(total - at, part_.row_bytes);
       multimem_load_reduce(c_, sources_, c_.output + at, part_.address(at), length);

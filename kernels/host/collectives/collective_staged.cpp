@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "kernels/host/collectives/collective.hpp"
+#include "kernels/host/collectives/collective_copy.hpp"
 
 namespace peri::kernels::host {
 namespace {
@@ -54,6 +55,10 @@ class StagedCall : public HostCall {
   }
 
   void consume(int64_t at, int64_t length) {
+    if (c_.keeps_input()) {
+      if (!c_.in_place()) copy_bytes(c_.output + at, c_.input + at, length);
+      return;
+    }
     if (c_.reduce) {
       for (int m = 0; m < c_.members(); ++m) sources_[static_cast<size_t>(m)] = staged(m);
       // Its own chunk is warmer where it comes from.
@@ -119,6 +124,7 @@ std::unique_ptr<HostCall> staged_collective(HostCollective checked) {
       return std::make_unique<BarrierCall>(std::move(checked));
     case Sources::members:
     case Sources::root:
+    case Sources::members_to_root:
       break;
   }
   return std::make_unique<StagedCall>(std::move(checked));

@@ -13,6 +13,20 @@ check.is(x:all_reduce "max", 10 * n - 10, 10 * n - 9, 10 * n - 8, 10 * n - 7, 10
 check.is(x:all_reduce "min", 0, 1, 2, 3, 4)
 check.is(peri.all_reduce(peri.ones { 3 } * 2, "prod"), 2 ^ n, 2 ^ n, 2 ^ n)
 check.is(peri.broadcast(x, 1), 10, 11, 12, 13, 14)
+for root = 0, n - 1 do  -- the others keep theirs
+  local first, step = root == r and 10 * ranks or 10 * r, root == r and n or 1
+  for _, algorithm in ipairs { "", "one_shot" } do
+    check.is(peri.reduce(x, { root = root, algorithm = algorithm }), first, first + step, first + 2 * step,
+             first + 3 * step, first + 4 * step)
+  end
+end
+local changed = x * 1
+changed:reduce_("max", n - 1)
+local largest = 10 * (r == n - 1 and n - 1 or r)
+check.is(changed:slice(1, 1, 2), largest, largest + 1)
+if n > 2 and (r == 0 or r == 2) then  -- a part of the ranks, in another order
+  check.is(peri.reduce(x:slice(1, 2, 2), { root = 0, group = { 2, 0 } }), r == 0 and 22 or 10 * r + 1)
+end
 local all = {}
 for i = 1, 5 * n do all[i] = (i - 1) % 5 + math.floor((i - 1) / 5) * 10 end
 check.is(x:all_gather(), unpack(all))
@@ -23,7 +37,8 @@ check.is(peri.all_to_all(peri.tensor(mine)), unpack(theirs))
 if r == 0 then peri.send(x, 1) elseif r == 1 then check.is(peri.recv(x, 0), 0, 1, 2, 3, 4) end
 peri.barrier()
 for _, policy in ipairs { {}, { all_reduce = "one_shot", all_gather = "one_shot", reduce_scatter = "one_shot",
-                                all_to_all = "one_shot", broadcast = "one_shot" },
+                                all_to_all = "one_shot", broadcast = "one_shot",
+                                reduce = "one_shot" },
                           { all_reduce = "two_shot", lowering = "fallback" },
                           { auto_select = false, planning = "separate" }, require "peri.policy.latency" } do
   local m = peri.randn({ n * 3, n * 5 }, { seed = 1 + r })
@@ -31,7 +46,8 @@ for _, policy in ipairs { {}, { all_reduce = "one_shot", all_gather = "one_shot"
     local b = a * 2
     return b:all_reduce(), b:all_reduce "avg", b:all_gather(2), a:reduce_scatter("sum", 2), b:all_to_all(1,
       2),
-           b:broadcast(n - 1), a:all_reduce():mm(a:t()):all_reduce "max", a:slice(1, 1, 0):all_reduce(),
+           b:broadcast(n - 1), b:reduce("max", n - 1), a:reduce { root = 1 } * 2,
+           a:all_reduce():mm(a:t()):all_reduce "max", a:slice(1, 1, 0):all_reduce(),
              a:shard(1)
   end, { m }, { policy = policy })
 end
