@@ -14,6 +14,7 @@ namespace {
 
 enum class Pass : uint8_t {
   dead_code,
+  common_subexpressions,
   select_algorithms,
   lower,
   fuse,
@@ -30,6 +31,7 @@ struct PassRow {
 };
 constexpr PassRow kPasses[] = {
     {Pass::dead_code, "dead_code", true},
+    {Pass::common_subexpressions, "common_subexpressions", true},
     {Pass::select_algorithms, "select_algorithms", false},
     {Pass::lower, "lower", false},
     {Pass::fuse, "fuse", true},
@@ -60,6 +62,31 @@ Status check_skips(const Policy& policy) {
                       : "");
   }
   return {};
+}
+
+// "3 x in the program, also at model.lua:7".
+std::string describe(const Graph& graph, const Repeated& repeated) {
+  constexpr size_t kShown = 3;
+  std::vector<std::string> others;
+  for (const Origin& origin : repeated.again)
+    if (origin.known() && origin != graph.node(repeated.node).origin &&
+        std::ranges::find(others, origin.to_string()) == others.end())
+      others.push_back(origin.to_string());
+  std::string text = fmt::format("{} x in the program", repeated.again.size() + 1);
+  if (others.empty()) return text;
+  const size_t shown = std::min(others.size(), kShown);
+  text += fmt::format(", also at {}", fmt::join(others.begin(), others.begin() + shown, ", "));
+  return others.size() > shown ? fmt::format("{} and {} more lines", text, others.size() - shown) : text;
+}
+
+std::vector<Decision> decisions_of(const SharedGraph& shared) {
+  std::vector<Decision> decisions;
+  for (const Repeated& repeated : shared.repeated) {
+    const Node& node = shared.graph.node(repeated.node);
+    decisions.push_back(
+        {decision_subject(node.op, node.origin), "computed once", describe(shared.graph, repeated)});
+  }
+  return decisions;
 }
 
 std::string print(const std::vector<Decision>& decisions) {
@@ -93,13 +120,24 @@ Result<Plan> plan(const Graph& program, const World& world, const Policy& policy
   // A trace holds whatever the script computed. From here on every node serves an output or an effect.
   std::optional<Graph> smaller;  // most programs have no dead code, and a large one takes long to copy
   if (runs(Pass::dead_code) && has_dead_code(program)) smaller = eliminate_dead_code(program);
-  const Graph& graph = smaller ? *smaller : program;
-  show(Pass::dead_code, graph);
+  const Graph& live = smaller ? *smaller : program;
+  show(Pass::dead_code, live);
+
+  // A script may say the same twice. From here on no value is computed twice, except by collectives. Values
+  // are what nodes are, so a tensor that is changed in between is another operand.
+  std::optional<SharedGraph> shared;
+  if (runs(Pass::common_subexpressions)) shared = share_common_subexpressions(live);
+  const Graph& graph = shared ? shared->graph : live;
+  show(Pass::common_subexpressions, graph);
 
   // The script says what is wanted, the policy how it is done. From here on every collective has an
   // algorithm, or is known to be the identity.
   Selection selection = PERI_TRY(select_algorithms(graph, policy));
   show(Pass::select_algorithms, selection.decisions);
+  if (shared) {
+    const std::vector<Decision> once = decisions_of(*shared);
+    selection.decisions.insert(selection.decisions.begin(), once.begin(), once.end());
+  }
 
   // The policy's functions are the script's. From here on all of them have been asked.
   Choices choices = PERI_TRY(resolve(graph, std::move(selection), policy));

@@ -91,6 +91,20 @@ bool has_dead_code(const Graph& graph);
 // their meaning.
 Graph eliminate_dead_code(const Graph& graph);
 
+// What the graph computes more than once: equal operations on equal values. Views, and scalars that only
+// repeated operations need, are not listed.
+struct Repeated {
+  NodeId node;                // of the graph that computes it once
+  std::vector<Origin> again;  // the lines of the others
+};
+struct SharedGraph {
+  Graph graph;
+  std::vector<Repeated> repeated;
+};
+// A new graph that computes each value once; nothing where no value is computed twice. Collectives, messages
+// and effects stay as they are: peers may run another program, and wait for each of them.
+std::optional<SharedGraph> share_common_subexpressions(const Graph& graph);
+
 // The text form, one node a line: `%3 = matmul(%1, %2) : f32[4,8]  @ model.lua:12`. parse(print(g)) == g.
 std::string print(const Graph& graph);
 Result<Graph> parse(std::string_view text);

@@ -67,13 +67,14 @@ planner::Policy random_policy(uint64_t seed) {
   policy.algorithms[Op::reduce_scatter] = named({"ll", "one_shot"});
   policy.algorithms[Op::all_to_all] = named({"ll", "one_shot"});
   policy.algorithms[Op::broadcast] = named({"ll", "one_shot"});
+  policy.algorithms[Op::reduce] = named({"ll", "one_shot"});
   if (random.chance(30)) {
     const uint64_t salt = random.next();
     policy.split = [salt](const planner::OpContext& op) -> Result<bool> {
       return Random(salt + static_cast<uint64_t>(op.origin.line)).chance(25);
     };
   }
-  for (const char* pass : {"dead_code", "fuse", "write_in_place", "check"})
+  for (const char* pass : {"dead_code", "common_subexpressions", "fuse", "write_in_place", "check"})
     if (random.chance(12)) policy.skip.push_back(pass);
   policy.epilogues = random.chance(50);
   return policy;

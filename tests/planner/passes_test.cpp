@@ -44,6 +44,35 @@ TEST_CASE("what is returned is the plan's own, each in a buffer of its own") {
   CHECK(permuted.outputs[0].value.type.view == View{{8, 4}, {1, 8}, {}});
 }
 
+TEST_CASE("what is written twice is computed once") {
+  Program p;
+  const NodeId x = p.input(DType::f32, {4, 4}), w = p.constant(DType::f32, {4, 4});
+  auto layer = [&] { return p.op(Op::add, {p.op(Op::matmul, {x, w}), p.full(DType::f32, {}, 0.5)}); };
+  const NodeId a = layer(), b = layer(), c = p.op(Op::matmul, {x, w});  // lines 1 to 3, 4 to 6, 7
+  const Graph graph = p.returning({p.op(Op::softmax, {a}), p.op(Op::neg, {b}), p.op(Op::exp, {c})});
+  const planner::Plan plan = planned(graph);
+  const Names shared = names(plan);
+  CHECK(std::ranges::count(shared, "matmul") == 1);
+  REQUIRE(!plan.decisions.empty());
+  CHECK(explain(plan).find("matmul at model.lua:1  computed once: 3 x in the program, also at model.lua:4, "
+                           "model.lua:7\n") != std::string::npos);
+  planner::Policy policy;
+  policy.skip = {"common_subexpressions"};
+  CHECK(std::ranges::count(names(planned(graph, policy)), "matmul") == 3);
+}
+
+TEST_CASE("equal tensors that are changed separately have memory of their own") {
+  Program p;
+  const NodeId at = p.input(DType::i64, {1}), row = p.input(DType::f32, {1, 4}),
+               other = p.input(DType::f32, {1, 4});
+  auto cache = [&](NodeId value) {
+    return p.op(Op::index_copy, {p.full(DType::f32, {8, 4}, 0), at, value}, {{"dim", int64_t{0}}});
+  };
+  const NodeId first = cache(row), second = cache(other), third = cache(row);
+  const planner::Plan plan = planned(p.returning({first, second, third}));
+  CHECK(names(plan) == Names{"full", "index_copy", "full", "index_copy", "contiguous"});
+}
+
 TEST_CASE("a reshape that cannot share storage copies first") {
   Program p;
   NodeId a = p.op(Op::permute, {p.input(DType::f32, {4, 8})}, {{"dims", Ints{1, 0}}});

@@ -32,7 +32,8 @@ planner::Policy policy_of(uint64_t seed) {
     policy.algorithms[Op::all_gather] = [](const planner::OpContext&) -> Result<std::string> {
       return "multimem";
     };
-  if (seed & 128) policy.skip.insert(policy.skip.end(), {"write_in_place", "dead_code"});
+  if (seed & 128)
+    policy.skip.insert(policy.skip.end(), {"write_in_place", "dead_code", "common_subexpressions"});
   policy.epilogues = seed & 256;
   return policy;
 }

@@ -24,7 +24,9 @@ class Builder : private ProgramValues {
     int64_t nodes = random_.between(options_.max_nodes / 3, options_.max_nodes);
     // Some choices add nothing (the op suits no value at hand), so there are more rounds than nodes.
     for (int64_t round = 0; round < 4 * nodes && graph_.size() < nodes; ++round)
-      if (!options_.entangled)
+      if (random_.chance(8))
+        repeat();
+      else if (!options_.entangled)
         try_op(static_cast<Op>(random_.below(kOpCount)));
       else
         entangle();
@@ -34,6 +36,21 @@ class Builder : private ProgramValues {
   }
 
  private:
+  // The same once more: what plans compute once.
+  void repeat() {
+    if (items_.empty()) return;
+    const Item x = random_.pick(items_);
+    const Node& node = graph_.node(x.id);
+    if (info(node.op).has(kSource) || node.op == Op::result) return;
+    std::vector<Item> operands;
+    for (NodeId operand : node.operands) {
+      const auto found = std::ranges::find(items_, operand, &Item::id);
+      if (found == items_.end()) return;  // on the host
+      operands.push_back(*found);
+    }
+    const Found again = add(node.op, operands, Attributes(node.attributes));
+    if (again && again->type.dtype != DType::boolean && random_.chance(50)) add(Op::neg, {*again}, {});
+  }
   void entangle() {
     using enum Op;
     if (random_.chance(10)) return static_cast<void>(reduce_halves());
@@ -402,7 +419,7 @@ class Builder : private ProgramValues {
       if (numel(shape) > kMaxTensor) return;
       x = find_or_make(x.type.dtype, shape);
     }
-    if (op == Op::all_reduce || op == Op::reduce_scatter)
+    if (op == Op::all_reduce || op == Op::reduce_scatter || op == Op::reduce)
       attributes.set("reduce", is_float(x.type.dtype)
                                    ? random_.pick<std::string>({"sum", "sum", "avg", "min", "max", "prod"})
                                    : random_.pick<std::string>({"sum", "min", "max", "prod"}));
@@ -411,7 +428,7 @@ class Builder : private ProgramValues {
       attributes.set("split_dim", dim);
       attributes.set("concat_dim", random_.below(rank));
     }
-    if (op == Op::broadcast) attributes.set("root", random_.below(options_.world));
+    if (op == Op::broadcast || op == Op::reduce) attributes.set("root", random_.below(options_.world));
     if ((options_.name_algorithms || (options_.entangled && random_.chance(70))) && op != Op::shard &&
         op != Op::barrier)
       attributes.set("algorithm", random_algorithm(op));

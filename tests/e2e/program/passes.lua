@@ -1,7 +1,7 @@
 -- run: peri run --print-after fuse $FILE 2>&1 | grep -c -e '--- after fuse'; peri run --print-changed $FILE 2>&1 | grep -c -e '--- after'; peri run $FILE count; peri run --skip fuse $FILE count; peri run --skip memory $FILE
 -- exit: 1
 -- stdout: 1
--- stdout: 8
+-- stdout: 9
 -- stdout: 1 kernels
 -- stdout: 5 kernels
 -- stderr: passes.lua:12: *pass "memory" cannot be skipped: later passes need what it makes
