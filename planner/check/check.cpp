@@ -124,8 +124,8 @@ class Checker : public Machine {
     }
     if (row.symmetric == kNoOperand) return;
     const PlanOperand& shared = (row.symmetric == kInput ? l.inputs : l.outputs)[0];
-    expect(buffer(shared.buffer).group == spec.group, "is not in symmetric memory of the group",
-           shared.buffer);
+    expect(row.works_in_memory_of(buffer(shared.buffer).group, spec.group),
+           "is not in symmetric memory of the group", shared.buffer);
     if (row.end_barrier && !spec.end_barrier) expose(shared, spec.group);
   }
 

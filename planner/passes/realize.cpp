@@ -5,6 +5,8 @@
 #include <climits>
 #include <span>
 
+#include <fmt/format.h>
+
 #include "core/ops/attributes_of.hpp"
 #include "planner/lines.hpp"
 #include "planner/passes/passes.hpp"
@@ -78,7 +80,6 @@ class Realizer {
   // --- the operand ---
 
   void realize_input(CollectiveLine& call) {
-    const Group& group = call.spec.group;
     const BufferId operand = call.inputs[0].buffer;
     const Buffer& buffer = plan_.buffer(operand);
     const auto epilogue_inputs = std::span(call.inputs).subspan(1);
@@ -87,9 +88,10 @@ class Realizer {
         std::ranges::find(epilogue_inputs, operand, &PlanOperand::buffer) != epilogue_inputs.end();
     const bool overwrites = call.spec.algorithm->clobbers_input;
 
-    if (buffer.group == group) {
+    if (serves(buffer, call)) {
       if (!overwrites || (buffer.kind == BufferKind::comm && !read_again))
-        decide(call, "comm buffer as it is", "the operand already lies in symmetric memory of its group");
+        decide(call, "comm buffer as it is",
+               "the operand already lies in symmetric memory of " + owner_of(buffer, call));
       else
         identity_copy(call, buffer.index >= 0 ? "the algorithm overwrites its operand, which is the caller's"
                                               : "the algorithm overwrites its operand, which is read again");
@@ -105,53 +107,90 @@ class Realizer {
     } else if (overwrites && read_again) {
       identity_copy(call, "the algorithm overwrites its operand, which is read again");
     } else {
-      make_comm(operand, group);
+      make_comm(operand, home_group(call));
       decide(call, "comm buffer in place",
              "the plan allocates the operand, so what makes it writes into symmetric memory");
     }
     if (overwrites) keep_in_place(call);
   }
 
-  // Another collective of the group will want the same value: what stands for it must not be overwritten.
-  bool wanted_later(const CollectiveLine& call) const {
-    auto last = last_wanted_.find({call.inputs[0].buffer, call.spec.group});
-    return last != last_wanted_.end() && last->second > position_;
+  // Whether peers of the call find an operand that lies in the buffer.
+  static bool serves(const Buffer& buffer, const CollectiveLine& call) {
+    return buffer.is_symmetric() && call.spec.algorithm->works_in_memory_of(buffer.group, call.spec.group);
+  }
+  static std::string owner_of(const Buffer& buffer, const CollectiveLine& call) {
+    return buffer.group == call.spec.group ? "its group"
+                                           : buffer.group.to_string() + ", whose ranks include its group's";
   }
 
-  // Path 2: one persistent buffer per (input, group), filled once, right before its first use.
+  // Calls f with each group of which a later collective wants the same buffer.
+  template <class F>
+  void for_each_later_group(const CollectiveLine& call, F f) const {
+    const BufferId operand = call.inputs[0].buffer;
+    for (auto wanted = last_wanted_.lower_bound({operand, Group()});
+         wanted != last_wanted_.end() && wanted->first.first == operand; ++wanted)
+      if (wanted->second > position_) f(wanted->first.second);
+  }
+  // Another collective will want the same value in the same memory: what stands for it must not be
+  // overwritten.
+  bool wanted_later(const CollectiveLine& call) const {
+    const Group& group = call.spec.group;
+    bool wanted = false;
+    for_each_later_group(call, [&](const Group& later) {
+      const bool nested = later.size() != group.size() && (later.contains(group) || group.contains(later));
+      wanted = wanted || later == group || nested;
+    });
+    return wanted;
+  }
+  // The group for whose memory the operand is made: the largest that wants it, if that serves this call, too.
+  Group home_group(const CollectiveLine& call) const {
+    Group home = call.spec.group;
+    for_each_later_group(call, [&](const Group& later) {
+      if (later.size() > home.size() && call.spec.algorithm->works_in_memory_of(later, call.spec.group))
+        home = later;
+    });
+    return home;
+  }
+
+  // Path 2: one persistent buffer per input, and more only for groups that cannot share one; filled once,
+  // right before its first use.
   void input_copy(CollectiveLine& call) {
     if (call.spec.algorithm->clobbers_input && wanted_later(call))
       return identity_copy(call, "the algorithm overwrites its operand, which another collective wants");
-    const Group group = call.spec.group;
     const BufferId input = call.inputs[0].buffer;
-    auto [home, added] = input_homes_.try_emplace({input, group}, BufferId());
-    if (added) {
-      home->second = add_comm(plan_.buffer(input).type, group);
-      emit(InputCopyLine{whole(plan_, input), whole(plan_, home->second), call.spec.origin});
+    std::vector<BufferId>& homes = input_homes_[input];
+    auto home = std::ranges::find_if(homes, [&](BufferId id) { return serves(plan_.buffer(id), call); });
+    if (home != homes.end()) {
+      decide(call, "comm buffer as it is", "the input's persistent comm buffer is filled already");
+    } else {
+      home = homes.insert(homes.end(), add_comm(plan_.buffer(input).type, home_group(call)));
+      emit(InputCopyLine{whole(plan_, input), whole(plan_, *home), call.spec.origin});
       decide(call, "input copy",
              plan_.buffer(input).name +
                  " is the caller's: one persistent comm buffer, filled by one copy a call");
-    } else {
-      decide(call, "comm buffer as it is", "the input's persistent comm buffer is filled already");
     }
-    call.inputs[0].buffer = home->second;
+    call.inputs[0].buffer = *home;
   }
 
-  // Path 3. Copies of the same window for the same group are shared, except those that the algorithm
-  // overwrites.
+  // Path 3. Copies of the same window are shared by calls whose peers find them, except those that the
+  // algorithm overwrites.
   void identity_copy(CollectiveLine& call, std::string reason) {
-    const Group group = call.spec.group;
     const bool shared = !call.spec.algorithm->clobbers_input || !wanted_later(call);
-    std::vector<std::pair<PlanOperand, BufferId>>& copies = copies_[{call.inputs[0].buffer, group}];
+    std::vector<std::pair<PlanOperand, BufferId>>& copies = copies_[call.inputs[0].buffer];
     if (shared)
       for (const auto& [window, copy] : copies)
-        if (window == call.inputs[0]) {  // also the same value of the buffer
+        // Also the same value of the buffer.
+        if (window == call.inputs[0] && serves(plan_.buffer(copy), call)) {
           call.inputs[0] = whole(plan_, copy);
-          return decide(call, "comm buffer as it is", "the operand has been copied for this group already");
+          return decide(call, "comm buffer as it is",
+                        fmt::format("the operand has been copied for {} already",
+                                    plan_.buffer(copy).group == call.spec.group
+                                        ? "this group"
+                                        : plan_.buffer(copy).group.to_string()));
         }
     const BufferId copy = add_comm({call.inputs[0].type.dtype, call.inputs[0].type.view.shape,
                                     plan_.buffer(call.inputs[0].buffer).type.place},
-                                   group);
+                                   home_group(call));
     KernelLine line = copy_line(call.inputs[0], whole(plan_, copy), call.spec.origin);
     line.identity_copy = true;
     emit(std::move(line));
@@ -218,8 +257,8 @@ class Realizer {
   Store<BufferId, int> last_read_;  // position of the last reader
   Store<BufferId, bool> returned_;
   std::map<Wanted, int> last_wanted_;  // position of the last collective that wants it
-  std::map<Wanted, BufferId> input_homes_;
-  std::map<Wanted, std::vector<std::pair<PlanOperand, BufferId>>> copies_;
+  std::map<BufferId, std::vector<BufferId>> input_homes_;
+  std::map<BufferId, std::vector<std::pair<PlanOperand, BufferId>>> copies_;
   std::map<BufferId, PlanOperand> renamed_;  // results that were left in their operand's buffer
 };
 

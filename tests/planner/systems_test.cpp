@@ -131,10 +131,18 @@ TEST_CASE("ranks agree on calls that read a shard and the same elements as a sli
 
 TEST_CASE("S3: operands that cannot become comm buffers are copied once") {
   const planner::Plan plan = planned(operands_not_ours(), one_shot(), {0, 4});
-  CHECK(statistics(plan)["identity_copies"] == 2);
-  CHECK(decided(plan, "identity copy", "another group, {0,1}"));
+  CHECK(statistics(plan)["identity_copies"] == 1);
   CHECK(decided(plan, "identity copy", "also returned"));
-  CHECK(decided(plan, "comm buffer as it is", "copied for this group already"));
+
+  Program other;  // neither group has all ranks of the other
+  const NodeId a = other.op(Op::exp, {other.input(DType::f32, {4, 8})});
+  const planner::Plan apart =
+      planned(other.returning({other.all_reduce(a, {{0, 1}}), other.all_reduce(a, {{0, 2}}),
+                               other.all_reduce(a, {{0, 2}})}),
+              one_shot(), {0, 3});
+  CHECK(statistics(apart)["identity_copies"] == 1);
+  CHECK(decided(apart, "identity copy", "another group, {0,1}"));
+  CHECK(decided(apart, "comm buffer as it is", "copied for this group already"));
 
   Program p;  // a fallback's output, reduced again as it is
   const planner::Plan twice = planned(
@@ -153,9 +161,33 @@ TEST_CASE("S6: graph inputs") {
   CHECK(std::holds_alternative<planner::AllocateLine>(plan.lines[0].line));  // in the header
   CHECK(std::holds_alternative<planner::AllocateLine>(plan.lines[1].line));
 
-  Program p;  // symmetric memory of another group is as good as none
-  NodeId x = p.input(DType::f32, {4}, SymmetricAllocator{{{0, 1, 2}}});
-  CHECK(statistics(planned(p.returning({p.all_reduce(x)}), one_shot(), {0, 3}))["input_copies"] == 1);
+  Program p;  // symmetric memory of another group is as good as none, unless it has all ranks
+  NodeId x = p.input(DType::f32, {4}, SymmetricAllocator{{{0, 1}}});
+  CHECK(statistics(
+            planned(p.returning({p.all_reduce(x, {{0, 1, 2}})}), one_shot(), {0, 3}))["input_copies"] == 1);
+  Program q;
+  NodeId y = q.input(DType::f32, {4}, SymmetricAllocator{{{0, 1, 2}}});
+  CHECK(statistics(planned(q.returning({q.all_reduce(y)}), one_shot(), {0, 3}))["input_copies"] == 0);
+}
+
+TEST_CASE("a value that a group and a larger one want lies in memory of the larger one, once") {
+  const Group pair{{0, 1}}, all{{0, 1, 2}};
+  auto figures = [&](bool of_input, std::string first, std::string second) {
+    Program p;
+    NodeId x = p.input(DType::f32, {4, 8});
+    if (!of_input) x = p.op(Op::exp, {x});
+    const NodeId one = p.all_reduce(x, pair, std::move(first)), two = p.all_reduce(x, all, std::move(second));
+    const planner::Plan plan = planned(p.returning({p.op(Op::add, {one, two})}), {}, {0, 3});
+    Stats stats = statistics(plan);
+    return std::vector{stats["p2p_allocs"], stats["input_copies"], stats["identity_copies"]};
+  };
+  using Figures = std::vector<double>;
+  CHECK(figures(false, "one_shot", "one_shot") == Figures{1, 0, 0});
+  CHECK(figures(true, "one_shot", "one_shot") == Figures{1, 1, 0});
+  CHECK(figures(false, "one_shot", "two_shot") == Figures{1, 0, 0});  // the last may overwrite it
+  CHECK(figures(true, "two_shot", "one_shot") == Figures{2, 1, 1});   // the first needs one of its own
+  CHECK(figures(false, "multimem_one_shot", "one_shot") ==
+        Figures{2, 0, 1});  // an address of all of its group
 }
 
 TEST_CASE("algorithms that overwrite their operand") {
