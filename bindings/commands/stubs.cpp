@@ -34,6 +34,13 @@ constexpr const char* kPreamble = R"(---@meta peri
 ---@class peri.SymmetricOptions: peri.TensorOptions
 ---@field group? peri.Group|integer[]
 
+---@class peri.SignalOptions
+---@field channel? integer from 0; default: 0
+
+---@class peri.RaggedOptions
+---@field capacity? integer rows, the same on all members; default: those of the operand
+---@field group? peri.Group|integer[]
+
 ---@class peri.ShardOptions
 ---@field shard? {[1]: integer, [2]: peri.Group?} the dimension and the group that it is cut for
 
@@ -68,6 +75,7 @@ function File:names() end
 ---@field reduce_scatter? string|fun(op: peri.OpContext): string? the algorithm
 ---@field all_to_all? string|fun(op: peri.OpContext): string? the algorithm
 ---@field broadcast? string|fun(op: peri.OpContext): string? the algorithm
+---@field reduce? string|fun(op: peri.OpContext): string? the algorithm
 ---@field ll_bytes? integer up to this size: ll
 ---@field one_shot_bytes? integer up to this size: one_shot
 ---@field lowering? "out_variant"|"fallback"
@@ -166,6 +174,22 @@ local symm = {}
 ---@param options? peri.SymmetricOptions
 ---@return peri.Tensor
 function symm.empty(shape, options) end
+---Writes `source`, of the type of `x`, into rank's memory of `x`. The rank sees it after a signal or a barrier.
+---@param x peri.Tensor in symmetric memory
+---@param rank integer
+---@param source peri.Tensor
+function symm.put(x, rank, source) end
+---Tells a rank that shares the symmetric memory of `x` that what this rank did before is done. Waits while that
+---rank has not yet waited for the last signal of the channel.
+---@param x peri.Tensor in symmetric memory
+---@param rank integer
+---@param options? peri.SignalOptions
+function symm.put_signal(x, rank, options) end
+---Waits for one signal from that rank: an error at the deadline.
+---@param x peri.Tensor in symmetric memory
+---@param rank integer
+---@param options? peri.SignalOptions
+function symm.wait_signal(x, rank, options) end
 
 ---@class peri
 ---@field rank integer this process's rank, from 0
@@ -243,6 +267,13 @@ constexpr Convenience kConveniences[] = {
     {"log_softmax", "The logarithm of the softmax.", "dim? integer", "peri.Tensor"},
     {"var", "The variance, with n in the denominator.", "dim? integer|integer[], keepdim? boolean",
      "peri.Tensor"},
+    {"all_to_all_v",
+     "The first counts[1] rows go to the first member, the next counts[2] to the second, ...; at most "
+     "`capacity` to "
+     "each. Gives the rows that arrive, in member order, then zeros: members times `capacity` rows; and how "
+     "many came "
+     "from each member.",
+     "counts peri.Tensor, options? peri.RaggedOptions", "peri.Tensor, peri.Tensor"},
 };
 
 const char* type_of(Kind kind) {

@@ -345,6 +345,7 @@ void push_module(lua_State* L) {
   lua_pop(L, 1);
   lua_getfield(L, -1, "symm");
   set_function(L, "empty", wrap<make_symmetric>);
+  register_signals(L);
   make_strict(L, "peri.symm");
   lua_pop(L, 1);
   make_strict(L, "peri");

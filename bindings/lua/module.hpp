@@ -11,6 +11,9 @@ void push_module(lua_State* L);
 
 // safetensors: adds `load` and `save` to the table at the top of the stack.
 void register_files(lua_State* L);
+// One-sided writes and signals: adds `put`, `put_signal` and `wait_signal` to the table at the top of the
+// stack.
+void register_signals(lua_State* L);
 
 // The primitives of peri.runtime, over which a printed plan runs: pushes the table.
 void push_runtime(lua_State* L);

@@ -29,12 +29,12 @@ class SymmetricMemory {
   // Whether the multimem algorithms may use it (the host emulates them).
   virtual bool has_multicast() const = 0;
 
-  // All wait until the deadline or an abort. `op` names the operation in errors.
+  // All wait until the deadline or an abort. `op` names the operation in errors; `origin` is its line.
   virtual Status barrier(std::string_view op) = 0;
   // Waits while the last signal is unconsumed.
-  virtual Status put_signal(int member, int channel, std::string_view op) = 0;
+  virtual Status put_signal(int member, int channel, std::string_view op, const Origin& origin) = 0;
   // Consumes one signal from the member.
-  virtual Status wait_signal(int member, int channel, std::string_view op) = 0;
+  virtual Status wait_signal(int member, int channel, std::string_view op, const Origin& origin) = 0;
   // Into member's block, from ordinary memory; visible to it after a later signal or barrier.
   // InvalidArgument for what does not lie in the block.
   Status copy(int member, Bytes offset, const std::byte* source, Bytes bytes);

@@ -95,7 +95,70 @@ function peri.var(x, dim, keepdim)
   return centred:square():mean(dim, keepdim or false)
 end
 
-local conveniences = { "chunk", "select", "unsqueeze", "squeeze", "flatten", "clamp", "log_softmax", "var" }
+-- For each of these counts, the sum of those before it.
+local function starts(counts)
+  local n = counts:size(1)
+  local places = peri.arange(n)
+  local is_before = places:reshape { 1, n }:lt(places:reshape { n, 1 }):to "i64"
+  return (is_before * counts:reshape { 1, n }):sum(2)
+end
+-- Rows of x by their positions, zeros where `filled` does not hold.
+local function rows_at(x, positions, filled)
+  local shape = { positions:numel() }
+  local column = { positions:numel() }
+  for i = 2, x:dim() do shape[i], column[i] = x:size(i), 1 end
+  if x:size(1) == 0 then return peri.zeros(shape, { dtype = x:dtype() }) end
+  local rows = x:index_select(peri.where(filled, positions, 0):reshape { positions:numel() }, 1)
+  return peri.where(filled:reshape(column), rows, peri.zeros({}, { dtype = x:dtype() }))
+end
+
+-- x:all_to_all_v(counts, {capacity = c, group = g}): the first counts[1] rows of x go to the first member,
+-- the next counts[2] to the second, and so on; at most c to each. Gives the rows that arrive, in member
+-- order, followed by zeros, and how many came from each. The counts are a tensor, so a compiled function may get
+-- others at each call.
+function peri.all_to_all_v(x, counts, options)
+  options = options or {}
+  for key in pairs(options) do
+    if key ~= "capacity" and key ~= "group" then
+      error("all_to_all_v: no option '" .. tostring(key) .. "'; there are: capacity, group", 2)
+    end
+  end
+  local group = options.group or peri.world
+  if type(group) == "table" then group = peri.group(group) end
+  local members = group.size
+  if x:dim() == 0 then error("all_to_all_v: a number has no rows", 2) end
+  if counts:dim() ~= 1 or counts:size(1) ~= members or not counts:dtype():find "^i" then
+    local text = "all_to_all_v: counts must be i64[%d] or i32[%d], one for each member, not %s[%s]"
+    local shape = table.concat(counts:shape(), ",")
+    error(text:format(members, members, counts:dtype(), shape), 2)
+  end
+  local n = x:size(1)
+  local capacity = options.capacity or n
+  if type(capacity) ~= "number" or capacity < 0 or capacity % 1 ~= 0 then
+    error("all_to_all_v: capacity must be a whole number of rows, not " .. tostring(capacity), 2)
+  end
+
+  -- A block of `capacity` rows for each member.
+  local wanted = counts:to "i64":clamp(0)
+  local first = starts(wanted)
+  local sent = peri.minimum(wanted:clamp(nil, capacity), (n - first):clamp(0))
+  local slot = peri.arange(capacity):reshape { 1, capacity }
+  local blocks = rows_at(x, first:reshape { members, 1 } + slot, slot:lt(sent:reshape { members, 1 }))
+  local arrived = peri.all_to_all(blocks, { group = group })
+  local received = peri.all_to_all(sent, { group = group })
+
+  -- Row i is of the first member whose rows do not end before it.
+  local begin = starts(received)
+  local row, ends = peri.arange(members * capacity), begin + received
+  local has_ended = row:reshape { members * capacity, 1 }:ge(ends:reshape { 1, members })
+  local ended = has_ended:to "i64":sum(2)
+  local member = ended:clamp(nil, members - 1)
+  local source = member * capacity + row - begin:index_select(member, 1)
+  return rows_at(arrived, source, ended:lt(members)), received
+end
+
+local conveniences = { "chunk", "select", "unsqueeze", "squeeze", "flatten", "clamp", "log_softmax", "var",
+                       "all_to_all_v" }
 for _, name in ipairs(conveniences) do
   methods[name] = peri[name]
 end

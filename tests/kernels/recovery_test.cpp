@@ -130,8 +130,8 @@ std::string check_all(Backend& backend, Storage& before, int round) {
   uint32_t theirs = 0;
   std::memcpy(&theirs, bytes->data(), 4);
   if (theirs != 1000 * static_cast<uint32_t>(round) + static_cast<uint32_t>(next)) return "a stale word";
-  if (Status s = memory->put_signal(next, 2, "signal"); !s) return s.error().to_string();
-  if (Status s = memory->wait_signal(previous, 2, "signal"); !s) return s.error().to_string();
+  if (Status s = memory->put_signal(next, 2, "signal", {}); !s) return s.error().to_string();
+  if (Status s = memory->wait_signal(previous, 2, "signal", {}); !s) return s.error().to_string();
   for (Op op : {Op::send, Op::recv}) {
     const CollectiveSpec spec{.op = op,
                               .algorithm = find_algorithm(op, Algorithm::ll),
@@ -201,16 +201,16 @@ TEST_CASE("what was under way in an earlier generation is ignored") {
     SymmetricMemory* symmetric = backend.symmetric_memory(**storage);
     // A message and a signal that nobody takes; the channel is open on both sides, for there was one before.
     if (!message(1, rank == 0)) return "first message";
-    if (rank == 0 && !(message(2, true) && symmetric->put_signal(1, 0, "early"))) return "early";
+    if (rank == 0 && !(message(2, true) && symmetric->put_signal(1, 0, "early", {}))) return "early";
     if (Status s = backend.recover(); !s) return s.error().to_string();
-    if (rank == 0 && !(message(3, true) && symmetric->put_signal(1, 0, "late"))) return "late";
+    if (rank == 0 && !(message(3, true) && symmetric->put_signal(1, 0, "late", {}))) return "late";
     if (rank == 1) {
       if (Status s = message(0, false); !s) return s.error().to_string();
       const auto bytes = bytes_of(backend, {(*memory)->data(), {DType::f32, View::contiguous({1})}});
       float got = 0;
       std::memcpy(&got, bytes->data(), 4);
       if (got != 3) return fmt::format("received {}", got);
-      if (!symmetric->wait_signal(0, 0, "late")) return "signal";
+      if (!symmetric->wait_signal(0, 0, "late", {})) return "signal";
     }
     const Status done = backend.synchronize();
     return done ? "" : done.error().to_string();

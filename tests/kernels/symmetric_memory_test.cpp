@@ -72,23 +72,25 @@ TEST_CASE("a signal is consumed once, per pair, channel and group") {
     std::byte* counter = memory->buffer(0);
     for (int round = 0; round < 200; ++round) {
       if (rank > 0 || round > 0)
-        if (Status s = memory->wait_signal((rank + n - 1) % n, 3, "token"); !s) return s.error().to_string();
+        if (Status s = memory->wait_signal((rank + n - 1) % n, 3, "token", {}); !s)
+          return s.error().to_string();
       const auto turn = static_cast<uint32_t>(round * n + rank);
       if (read32(backend, counter) != turn) return "the token came out of turn";
       if (Status s = write32(backend, counter, turn + 1); !s) return s.error().to_string();
-      if (Status s = memory->put_signal((rank + 1) % n, 3, "token"); !s) return s.error().to_string();
+      if (Status s = memory->put_signal((rank + 1) % n, 3, "token", {}); !s) return s.error().to_string();
     }
     if (rank == 0)
-      if (Status s = memory->wait_signal(n - 1, 3, "token"); !s) return s.error().to_string();
+      if (Status s = memory->wait_signal(n - 1, 3, "token", {}); !s) return s.error().to_string();
     // A second signal waits until the first is taken; another group's channel of the same number is another
     // channel.
     if (rank < 2) {
       SymmetricMemory* other = backend.symmetric_memory(*pair);
-      if (rank == 0 && !(other->put_signal(0, 3, "pair") && memory->put_signal(1, 3, "world"))) return "put";
-      if (rank == 1 && !(memory->wait_signal(0, 3, "world") && other->wait_signal(1, 3, "pair")))
+      if (rank == 0 && !(other->put_signal(0, 3, "pair", {}) && memory->put_signal(1, 3, "world", {})))
+        return "put";
+      if (rank == 1 && !(memory->wait_signal(0, 3, "world", {}) && other->wait_signal(1, 3, "pair", {})))
         return "wait";
     }
-    if (memory->put_signal(0, 8, "x") || memory->wait_signal(-1, 0, "x")) return "no such channel";
+    if (memory->put_signal(0, 8, "x", {}) || memory->wait_signal(-1, 0, "x", {})) return "no such channel";
     Status s = backend.synchronize();
     return s ? "" : s.error().to_string();
   };

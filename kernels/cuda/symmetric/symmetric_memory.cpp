@@ -22,8 +22,8 @@ Status CudaSymmetricMemory::barrier(std::string_view op) {
   return issue_barrier(context_, job::tag_of(group(), "barrier of symmetric memory"), operation);
 }
 
-Status CudaSymmetricMemory::put_signal(int member, int channel, std::string_view op) {
-  job::Operation operation(fmt::format("{} over {}", op, group().to_string()), {});
+Status CudaSymmetricMemory::put_signal(int member, int channel, std::string_view op, const Origin& origin) {
+  job::Operation operation(fmt::format("{} over {}", op, group().to_string()), origin);
   PERI_TRY(context_.monitor().can_communicate(operation));
   context_.control().enter(operation);
   PERI_TRY(check_signal(Signalling::put, group(), index(), member, channel, kSignalChannels, operation));
@@ -34,8 +34,8 @@ Status CudaSymmetricMemory::put_signal(int member, int channel, std::string_view
                operation.text());
 }
 
-Status CudaSymmetricMemory::wait_signal(int member, int channel, std::string_view op) {
-  job::Operation operation(fmt::format("{} over {}", op, group().to_string()), {});
+Status CudaSymmetricMemory::wait_signal(int member, int channel, std::string_view op, const Origin& origin) {
+  job::Operation operation(fmt::format("{} over {}", op, group().to_string()), origin);
   PERI_TRY(context_.monitor().can_communicate(operation));
   context_.control().enter(operation);
   PERI_TRY(check_signal(Signalling::wait, group(), index(), member, channel, kSignalChannels, operation));

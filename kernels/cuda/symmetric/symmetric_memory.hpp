@@ -23,8 +23,8 @@ class CudaSymmetricMemory final : public SymmetricMemory {
   }
 
   Status barrier(std::string_view op) override;
-  Status put_signal(int member, int channel, std::string_view op) override;
-  Status wait_signal(int member, int channel, std::string_view op) override;
+  Status put_signal(int member, int channel, std::string_view op, const Origin& origin) override;
+  Status wait_signal(int member, int channel, std::string_view op, const Origin& origin) override;
 
  private:
   Status write(std::byte* to, const std::byte* source, Bytes bytes) override;

@@ -68,14 +68,14 @@ Status HostSymmetricMemory::barrier(std::string_view op) {
   return context_.synchronize(job::tag_of(group(), "barrier of symmetric memory"), operation);
 }
 
-Status HostSymmetricMemory::put_signal(int member, int channel, std::string_view op) {
-  job::Operation operation(fmt::format("{} over {}", op, group().to_string()), {});
+Status HostSymmetricMemory::put_signal(int member, int channel, std::string_view op, const Origin& origin) {
+  job::Operation operation(fmt::format("{} over {}", op, group().to_string()), origin);
   context_.control().enter(operation);
   return context_.put_signal(member, channel, operation);
 }
 
-Status HostSymmetricMemory::wait_signal(int member, int channel, std::string_view op) {
-  job::Operation operation(fmt::format("{} over {}", op, group().to_string()), {});
+Status HostSymmetricMemory::wait_signal(int member, int channel, std::string_view op, const Origin& origin) {
+  job::Operation operation(fmt::format("{} over {}", op, group().to_string()), origin);
   context_.control().enter(operation);
   return context_.wait_signal(member, channel, operation);
 }

@@ -26,8 +26,8 @@ class HostSymmetricMemory final : public SymmetricMemory {
   bool has_multicast() const override { return true; }
 
   Status barrier(std::string_view op) override;
-  Status put_signal(int member, int channel, std::string_view op) override;
-  Status wait_signal(int member, int channel, std::string_view op) override;
+  Status put_signal(int member, int channel, std::string_view op, const Origin& origin) override;
+  Status wait_signal(int member, int channel, std::string_view op, const Origin& origin) override;
 
  private:
   Status write(std::byte* to, const std::byte* source, Bytes bytes) override;
