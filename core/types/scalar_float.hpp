@@ -76,29 +76,52 @@ PERI_SCALAR float ceil(float x) {
   return with_sign_of(select(r < x, r + 1.0f, r), x);
 }
 
-// 2^n for -126 <= n <= 127.
-PERI_SCALAR float power_of_two(int32_t n) {
-  return std::bit_cast<float>(static_cast<uint32_t>(n + 127) << 23);
+// The smaller and the larger of a limit and x, in one instruction; a NaN stays.
+PERI_SCALAR float at_most(float limit, float x) {
+  return limit < x ? limit : x;
+}
+PERI_SCALAR float at_least(float limit, float x) {
+  return limit > x ? limit : x;
 }
 
-// exp(x) = 2^n exp(r), |r| <= ln(2) / 2. The scale is applied in two factors so that neither overflows and a
-// denormal result is rounded once.
+// exp(r) for |r| <= ln(2) / 2, to 3e-9.
+PERI_SCALAR float exp_near_zero(float r) {
+  float p = 1.381422160e-3f;
+  p = p * r + 8.368899114e-3f;
+  p = p * r + 4.166840389e-2f;
+  p = p * r + 1.666651964e-1f;
+  p = p * r + 4.999999404e-1f;
+  return (p * r) * r + r + 1.0f;
+}
+// y * 2^n, where shifted = kRounder + n, |n| <= 250. The power is two factors, so that neither overflows and
+// a denormal result is rounded once.
+PERI_SCALAR float times_power_of_two(float y, float shifted) {
+  uint32_t n = bits(shifted), half = n >> 1;  // the bits of kRounder leave both when they are shifted
+  return y * std::bit_cast<float>((half << 23) + 0x3F800000u) *
+         std::bit_cast<float>(((n - half) << 23) + 0x3F800000u);
+}
+
+// exp(x) = 2^n exp(r).
 PERI_SCALAR float exp(float x) {
-  float c = select(x > 89.0f, 89.0f, select(x < -104.0f, -104.0f, x));  // beyond: infinity and 0
+  float c = at_least(-104.0f, at_most(89.0f, x));  // beyond: 0 and infinity
   float shifted = c * 1.44269504088896341f + kRounder;
-  // Of a NaN this is some number; the polynomial then makes the result NaN.
-  int32_t n = static_cast<int32_t>((bits(shifted) & 0x1FFu) ^ 0x100u) - 0x100;
   float whole = shifted - kRounder;
   float r = (c - whole * 0.693359375f) - whole * -2.12194440e-4f;
-  float p = 1.9875691500e-4f;
-  p = p * r + 1.3981999507e-3f;
-  p = p * r + 8.3334519073e-3f;
-  p = p * r + 4.1665795894e-2f;
-  p = p * r + 1.6666665459e-1f;
-  p = p * r + 5.0000001201e-1f;
-  float y = (p * r) * r + r + 1.0f;
-  int32_t half = n >> 1;
-  return y * power_of_two(half) * power_of_two(n - half);
+  return times_power_of_two(exp_near_zero(r), shifted);
+}
+// exp(x) for |x| < 87, where one factor does: no NaN of x is lost.
+PERI_SCALAR float exp_moderate(float x) {
+  float shifted = x * 1.44269504088896341f + kRounder;
+  float whole = shifted - kRounder;
+  float r = (x - whole * 0.693359375f) - whole * -2.12194440e-4f;
+  return exp_near_zero(r) * std::bit_cast<float>((bits(shifted) << 23) + 0x3F800000u);
+}
+// exp(a + b) for -104 <= a <= 0 and |b| < 0.1, without the rounding of a + b.
+PERI_SCALAR float exp_of_sum(float a, float b) {
+  float shifted = (a + b) * 1.44269504088896341f + kRounder;
+  float whole = shifted - kRounder;
+  float r = ((a - whole * 0.693359375f) - whole * -2.12194440e-4f) + b;
+  return times_power_of_two(exp_near_zero(r), shifted);
 }
 
 // log(x) = e ln(2) + log(m), sqrt(1/2) <= m < sqrt(2).
@@ -127,11 +150,9 @@ PERI_SCALAR float log(float x) {
   return select(x < kInfinity, result, x);  // infinity and NaN are their own logarithms
 }
 
-// sin(pi/2 * (t + quadrant)) for |t| < 2^20: quadrant 0 gives the sine of t quarter turns, 1 the cosine.
-PERI_SCALAR float sine_of_quarters(double t, uint32_t quadrant) {
-  double shifted = t + kRounderDouble;
-  uint32_t q = static_cast<uint32_t>(bits(shifted)) + quadrant;
-  float r = static_cast<float>((t - (shifted - kRounderDouble)) * 1.57079632679489661923);
+// sin(pi/2 * (rest + q)) for |rest| < 0.51.
+PERI_SCALAR float sine_of_rest(double rest, uint32_t q) {
+  float r = static_cast<float>(rest * 1.57079632679489661923);
   float s = r * r;
   float sine = -1.9515295891e-4f;
   sine = sine * s + 8.3321608736e-3f;
@@ -143,6 +164,12 @@ PERI_SCALAR float sine_of_quarters(double t, uint32_t quadrant) {
   cosine = cosine * s * s - 0.5f * s + 1.0f;
   float y = select((q & 1u) != 0, cosine, sine);
   return std::bit_cast<float>(bits(y) ^ ((q & 2u) << 30));
+}
+
+// sin(pi/2 * (t + quadrant)) for |t| < 2^20: quadrant 0 gives the sine of t quarter turns, 1 the cosine.
+PERI_SCALAR float sine_of_quarters(double t, uint32_t quadrant) {
+  double shifted = t + kRounderDouble;
+  return sine_of_rest(t - (shifted - kRounderDouble), static_cast<uint32_t>(bits(shifted)) + quadrant);
 }
 
 // Quarter turns reduced by whole turns, to less than 2 or so.
@@ -169,11 +196,25 @@ PERI_SCALAR double quarters(float x) {
   sum += part_of_quarters(x, 0x439041p-192);
   return sum;
 }
+
+// The same without those parts for |x| <= kUsualAngle, which is as exact: 2/pi is cut into two parts, the
+// first of 29 bits, so that its product with x is exact in double.
+inline constexpr float kUsualAngle = 131072.0f;
+PERI_SCALAR float sine_of_usual(float x, uint32_t quadrant) {
+  double p = x * 0x1.45f306dp-1;
+  double whole = (p + kRounderDouble) - kRounderDouble;
+  uint32_t q = static_cast<uint32_t>(bits(p + kRounderDouble)) + quadrant;
+  return sine_of_rest((p - whole) + x * 0x1.9391054a7f09dp-30, q);
+}
+PERI_SCALAR float sine(float x, uint32_t quadrant) {
+  return select(absolute(x) <= kUsualAngle, sine_of_usual(x, quadrant),
+                sine_of_quarters(quarters(x), quadrant));
+}
 PERI_SCALAR float sin(float x) {
-  return sine_of_quarters(quarters(x), 0);
+  return sine(x, 0);
 }
 PERI_SCALAR float cos(float x) {
-  return sine_of_quarters(quarters(x), 1);
+  return sine(x, 1);
 }
 
 PERI_SCALAR float tanh(float x) {
@@ -185,8 +226,9 @@ PERI_SCALAR float tanh(float x) {
   p = p * s + 1.33314422036e-1f;
   p = p * s - 3.33332819422e-1f;
   float near = p * s * x + x;
-  float far = with_sign_of(1.0f - 2.0f / (exp(size + size) + 1.0f), x);
-  return select(size < 0.625f, near, select(x != x, x, far));
+  float capped = at_most(20.0f, size);  // 1 from there on
+  float far = with_sign_of(1.0f - 2.0f / (exp_moderate(capped + capped) + 1.0f), x);
+  return select(size < 0.625f, near, far);
 }
 
 PERI_SCALAR float sigmoid(float x) {
@@ -196,7 +238,7 @@ PERI_SCALAR float sigmoid(float x) {
 }
 
 PERI_SCALAR float erf(float x) {
-  float t = select(absolute(x) > 4.0f, 4.0f, absolute(x));  // 1 from there on
+  float t = at_most(4.0f, absolute(x));  // 1 from there on
   float s = t * t;
   float r = -1.72853470e-5f * t + 3.83197126e-4f;
   float u = -3.88396438e-3f * t + 2.42546219e-2f;
@@ -205,7 +247,7 @@ PERI_SCALAR float erf(float x) {
   r = r * t - 6.34846687e-1f;
   r = r * t - 1.28717512e-1f;
   r = r * t - t;
-  float far = with_sign_of(1.0f - exp(r), x);
+  float far = with_sign_of(1.0f - exp_moderate(r), x);
   float p = -5.96761703e-4f;
   p = p * s + 4.99119423e-3f;
   p = p * s - 2.67681349e-2f;
@@ -283,25 +325,24 @@ PERI_SCALAR float pow(float x, float y) {
   return select(y == 0.0f || x == 1.0f, 1.0f, r);
 }
 
-// The normal distribution function, erfc(-x / sqrt(2)) / 2, by Numerical Recipes' erfcc (section 6.2;
-// relative error 1.2e-7) in double: 1 + erf(...) would lose all digits of a small result, and a square
-// rounded to float those of its exponential.
+// The normal distribution function, erfc(-x / sqrt(2)) / 2. The tail is exp(-z^2 / 2) times a function of
+// t = 1 / (1 + 0.35 z), a polynomial to 6e-8: 1 + erf(...) would lose all digits of a small result. z^2 is
+// hi^2, exact as hi has 12 bits, and a small rest: rounded, it would lose those of its exponential.
 PERI_SCALAR float normal_cdf(float x) {
-  double size = select(absolute(x) > 20.0f, 20.0f, absolute(x));  // 1e-89 there, 0 in float
-  double z = size * 0.70710678118654752440;
-  double t = 1.0 / (1.0 + 0.5 * z);
-  double p = 0.17087277;
-  p = p * t - 0.82215223;
-  p = p * t + 1.48851587;
-  p = p * t - 1.13520398;
-  p = p * t + 0.27886807;
-  p = p * t - 0.18628806;
-  p = p * t + 0.09678418;
-  p = p * t + 0.37409196;
-  p = p * t + 1.00002368;
-  p = p * t - 1.26551223;
-  double tail = 0.5 * t * exp2_moderate((p - z * z) * 1.44269504088896340736);
-  return static_cast<float>(select(x < 0.0f, tail, 1.0 - tail));
+  float z = at_most(14.5f, absolute(x));  // 6e-48 there, 0 in float
+  float t = 1.0f / (1.0f + 0.35f * z);
+  float p = -2.915787324e-2f;
+  p = p * t + 1.440308690e-1f;
+  p = p * t - 2.558389306e-1f;
+  p = p * t + 1.593196094e-1f;
+  p = p * t - 2.321228944e-2f;
+  p = p * t + 1.055524796e-1f;
+  p = p * t + 1.198212951e-1f;
+  p = p * t + 1.398635060e-1f;
+  p = p * t + 1.396213025e-1f;
+  float hi = std::bit_cast<float>(bits(z) & 0xFFFFF000u);
+  float tail = exp_of_sum(-0.5f * (hi * hi), 0.5f * (hi - z) * (hi + z)) * (p * t);
+  return select(x < 0.0f, tail, 1.0f - tail);
 }
 
 }  // namespace peri::scalar

@@ -15,7 +15,11 @@
 namespace peri::kernels::host {
 namespace {
 
-constexpr int64_t kSlotBytes = kTile * kRegisterBytes;
+// Tiles are as long as their slots fit in so much of L1.
+constexpr int64_t kSlotsBytes = 24 * 1024;
+constexpr int64_t kMaxTile = 8 * kTile;
+// Where no slot needs scratch memory, a tile is all that there is.
+constexpr int64_t kWholeRun = int64_t{1} << 30;
 // Rows shorter than this share a tile; longer ones are cut, so that their elements can be used where they
 // lie.
 constexpr int64_t kShortRow = kTile / 2;
@@ -56,20 +60,22 @@ class PointwiseKernel final : public Kernel {
   std::vector<Step> steps;
   std::vector<Store> stores;
   int slots = 0;
+  int64_t tile_length = kTile;
 
   void run(Addresses inputs, Addresses out) const override {
     const int64_t work = std::max<int64_t>(1, static_cast<int64_t>(steps.size()));
     if (row_length() == 0)
       parallel_for(space.total(), kGrain / work, [&](int64_t begin, int64_t end) {
         Worker worker(*this, inputs, out);
-        for (int64_t at = begin; at < end; at += kTile) worker.tile(at, std::min(kTile, end - at));
+        for (int64_t at = begin; at < end; at += tile_length)
+          worker.tile(at, std::min(tile_length, end - at));
       });
     else
       parallel_for(space.total(), kGrain / work, [&](int64_t begin, int64_t end) {
         Worker worker(*this, inputs, out);
         while (begin < end) {  // tiles end with their row
           const int64_t left = row_length() - begin % row_length();
-          const int64_t count = std::min({kTile, left, end - begin});
+          const int64_t count = std::min({tile_length, left, end - begin});
           worker.tile(begin, count);
           begin += count;
         }
@@ -91,15 +97,17 @@ class PointwiseKernel final : public Kernel {
     Worker(const PointwiseKernel& kernel, Addresses inputs, Addresses outputs)
         : kernel_(kernel), inputs_(inputs), outputs_(outputs) {
       const int64_t table = (kernel.slots * static_cast<int64_t>(sizeof(void*)) + 63) / 64 * 64;
-      std::byte* scratch = thread_scratch(table + kernel.slots * kSlotBytes);
+      const int64_t length = kernel.tile_length;
+      const int64_t slot_bytes = length == kWholeRun ? 0 : length * kRegisterBytes;
+      std::byte* scratch = thread_scratch(table + kernel.slots * slot_bytes);
       slots_ = reinterpret_cast<std::byte**>(scratch);
-      for (int i = 0; i < kernel.slots; ++i) slots_[i] = scratch + table + i * kSlotBytes;
+      for (int i = 0; i < kernel.slots; ++i) slots_[i] = scratch + table + i * slot_bytes;
       for (auto [slot, value] : kernel.float_immediates)
-        std::fill_n(reinterpret_cast<float*>(slots_[slot]), kTile, value);
+        std::fill_n(reinterpret_cast<float*>(slots_[slot]), length, value);
       for (auto [slot, value] : kernel.integer_immediates)
-        std::fill_n(reinterpret_cast<int64_t*>(slots_[slot]), kTile, value);
+        std::fill_n(reinterpret_cast<int64_t*>(slots_[slot]), length, value);
       for (const Load& load : kernel.loads)
-        if (load.when == Load::once) load.load(slots_[load.slot], inputs[load.operand], 0, kTile);
+        if (load.when == Load::once) load.load(slots_[load.slot], inputs[load.operand], 0, length);
     }
 
     void tile(int64_t begin, int64_t count) {
@@ -169,6 +177,7 @@ class Lowering {
     add_loads();
     for (size_t i = 0; i < program_.instructions.size(); ++i) add_instruction(static_cast<int>(i));
     add_stores();
+    kernel_.tile_length = tile_length();
   }
 
  private:
@@ -250,6 +259,20 @@ class Lowering {
       kernel_.stores.push_back(
           {store_tile(dtype), size_of(dtype), register_size(dtype), static_cast<int>(i), slot, in_place});
     }
+  }
+
+  int64_t tile_length() const {
+    auto in_place = [](const auto& transfers, auto is_in_place) {
+      return static_cast<int>(std::count_if(transfers.begin(), transfers.end(), is_in_place));
+    };
+    const int scratch_slots =
+        kernel_.slots -
+        in_place(kernel_.loads, [](const Load& load) { return load.when == Load::in_place; }) -
+        in_place(kernel_.stores, [](const Store& store) { return store.in_place; });
+    if (scratch_slots == 0) return kWholeRun;
+    const bool floats = std::all_of(dtypes_.begin(), dtypes_.end(), is_float);
+    const int64_t fit = kSlotsBytes / (scratch_slots * (floats ? 4 : kRegisterBytes));
+    return std::clamp(fit / kTile * kTile, kTile, kMaxTile);
   }
 
   bool is_free(int slot) const { return std::find(free_.begin(), free_.end(), slot) != free_.end(); }

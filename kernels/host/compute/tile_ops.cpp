@@ -18,6 +18,35 @@ PERI_SCALAR Out to_register(T value) {
     return static_cast<int32_t>(value);
 }
 
+// sin and cos of a tile without huge angles: the same bits as by the table's expression.
+template <Op op>
+constexpr bool has_usual_form = op == Op::sin || op == Op::cos;
+
+template <Op op>
+struct UsualLoop {
+  // Short enough that a huge angle slows few others down, and that the second pass finds x in L1.
+  static constexpr int64_t kPiece = 256;
+
+  PERI_SCALAR static void run(void* out, const void* const* in, int64_t count) {
+    auto* to = static_cast<float*>(out);
+    auto* x = static_cast<const float*>(in[0]);
+    for (int64_t i = 0; i < count; i += kPiece) piece(to + i, x + i, count - i < kPiece ? count - i : kPiece);
+  }
+
+ private:
+  PERI_SCALAR static void piece(float* to, const float* x, int64_t count) {
+    uint32_t huge = 0;
+    for (int64_t i = 0; i < count; ++i) huge |= scalar::absolute(x[i]) <= scalar::kUsualAngle ? 0u : 1u;
+    if (huge == 0) {
+#pragma GCC ivdep
+      for (int64_t i = 0; i < count; ++i) to[i] = scalar::sine_of_usual(x[i], op == Op::cos);
+    } else {
+#pragma GCC ivdep
+      for (int64_t i = 0; i < count; ++i) to[i] = scalar::evaluate<op, float>(x[i]);
+    }
+  }
+};
+
 template <Op op, class T, int arity, class Out>
 struct Loop {
   PERI_SCALAR static void run(void* out, const void* const* in, int64_t count) {
@@ -45,6 +74,8 @@ TileOp loop() {
   static_assert(arity < 3 || op == Op::where, "an op of three operands takes a condition first");
   if constexpr (op == Op::cast || !scalar::defined_for<op, T>())
     return nullptr;
+  else if constexpr (has_usual_form<op>)
+    return for_this_cpu<UsualLoop<op>>();
   else
     return for_this_cpu<Loop<op, T, arity, std::conditional_t<result == ResultDType::boolean, int64_t, T>>>();
 }
