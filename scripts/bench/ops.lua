@@ -1,6 +1,6 @@
 -- Peri's side of scripts/bench/ops: answers commands, one a line, its words between tabs.
 --   case FILE NAMES EXPRESSION   loads the tensors `names` (a,b,...) of a safetensors file: "ready"
---   time CALLS                   microseconds of a call of the expression
+--   time CALLS                   microseconds of processor time of a call
 --   save FILE                    leaves its result, the first if it has several: "saved"
 local peri = require "peri"
 
@@ -23,9 +23,9 @@ end
 function commands.time(calls)
   local a, b, c, d = unpack(inputs)
   local f, y = call, nil
-  local start = peri.clock()
+  local start = os.clock()
   for _ = 1, tonumber(calls) do y = f(a, b, c, d) end
-  local seconds = peri.clock() - start
+  local seconds = os.clock() - start
   return string.format("%.3f", seconds / tonumber(calls) * 1e6), y
 end
 

@@ -17,7 +17,8 @@ namespace peri::kernels::host {
 namespace {
 
 constexpr int64_t kKeys = 64;            // per tile
-constexpr int64_t kMaxRows = 16;         // query rows per task
+constexpr int64_t kMaxRows = 64;         // query rows per task
+constexpr int64_t kFewRows = 8;          // for fewer, keys are not transposed
 constexpr int64_t kScores = 128 * 1024;  // floats of scores per task, so that they stay in L2
 constexpr int64_t kGrain = 64 * 1024;    // products of a query's and a key's element
 
@@ -31,6 +32,40 @@ struct Scores {
       for (int64_t d = kVectorWidth; d < width; d += kVectorWidth)
         sum += vector_at(query + d) * vector_at(key + d);
       scores[j] = sum_of_lanes(sum) * scale;
+    }
+  }
+};
+
+// The same for the kKeys columns of a transposed tile [width, kKeys], with the same sums in the same order:
+// lane l of the sums above is `lanes[l]` here.
+struct ScoresOfColumns {
+  PERI_SCALAR static void run(float* scores, const float* query, const float* keys, int64_t width,
+                              float scale) {
+    for (int64_t at = 0; at < kKeys; at += kVectorWidth) {
+      Vector lanes[kVectorWidth];
+      for (int64_t l = 0; l < kVectorWidth; ++l) set_lane(lanes[l], query + l, keys + l * kKeys + at, width);
+      for (int64_t half = kVectorWidth / 2; half > 2; half /= 2)
+        for (int64_t l = 0; l < half; ++l) lanes[l] += lanes[l + half];
+      vector_at(scores + at) = ((lanes[0] + lanes[2]) + (lanes[1] + lanes[3])) * scale;
+    }
+  }
+
+ private:
+  PERI_SCALAR static void set_lane(Vector& sum, const float* query, const float* keys, int64_t width) {
+    sum = query[0] * vector_at(keys);
+    for (int64_t d = kVectorWidth; d < width; d += kVectorWidth)
+      sum += query[d] * vector_at(keys + d * kKeys);
+  }
+};
+
+// Rows of keys become columns of a tile, zeros after the last.
+struct Transpose {
+  PERI_SCALAR static void run(float* tile, const float* keys, int64_t key_stride, int64_t count,
+                              int64_t width) {
+    for (int64_t d = 0; d < width; ++d) {
+      float* to = tile + d * kKeys;
+      for (int64_t j = 0; j < count; ++j) to[j] = keys[j * key_stride + d];
+      for (int64_t j = count; j < kKeys; ++j) to[j] = 0.0f;
     }
   }
 };
@@ -84,6 +119,8 @@ class AttentionKernel final : public Kernel {
         load_(load_tile(dtype_)),
         store_(store_tile(dtype_)),
         scores_(for_this_cpu<Scores>()),
+        scores_of_columns_(for_this_cpu<ScoresOfColumns>()),
+        transpose_(for_this_cpu<Transpose>()),
         weights_(for_this_cpu<Weights>()),
         weighted_sum_(for_this_cpu<WeightedSum>()),
         divide_(for_this_cpu<Divide>()) {
@@ -93,6 +130,7 @@ class AttentionKernel final : public Kernel {
     key_heads_ = k_.shape[1];
     heads_per_key_ = q_.shape[1] / key_heads_;
     padded_ = std::max<int64_t>(1, (width_ + kVectorWidth - 1) / kVectorWidth) * kVectorWidth;
+    scores_stride_ = (keys_ + kKeys - 1) / kKeys * kKeys;  // whole tiles
     rows_ = std::clamp<int64_t>(kScores / std::max<int64_t>(1, keys_), 1, kMaxRows);
     scale_ = static_cast<float>(attention_scale(call));
     if (call.inputs.size() == 4) {
@@ -117,13 +155,16 @@ class AttentionKernel final : public Kernel {
 
  private:
   struct Scratch {
-    float *queries, *scores, *results,
-        *tile;  // [rows, padded], [rows, keys], [rows, padded], [kKeys, padded]
+    float *queries, *results;  // [rows, padded]
+    float *tile, *transposed;  // [kKeys, padded], [padded, kKeys]
+    float* scores;             // [rows, scores_stride]
   };
   Scratch carve() const {
-    const int64_t floats = rows_ * (2 * padded_ + keys_) + kKeys * padded_;
+    const int64_t lines = rows_ * padded_, tile = kKeys * padded_;
+    const int64_t floats = 2 * lines + 2 * tile + rows_ * scores_stride_;
     auto* at = reinterpret_cast<float*>(thread_scratch(floats * static_cast<int64_t>(sizeof(float))));
-    return {at, at + 2 * rows_ * padded_ + kKeys * padded_, at + rows_ * padded_, at + 2 * rows_ * padded_};
+    float* tiles = at + 2 * lines;
+    return {at, at + lines, tiles, tiles + tile, tiles + 2 * tile};
   }
 
   // Row r of a key head is query r / heads_per_key, head r % heads_per_key of those that share it.
@@ -140,25 +181,38 @@ class AttentionKernel final : public Kernel {
       seen[r] = keys_seen(inputs, (first + r) / heads_per_key_);
       most = std::max(most, seen[r]);
     }
-    for_each_tile(inputs[1] + key_head * k_.strides[1] * size, k_, most, s.tile,
-                  [&](int64_t at, const float* keys, int64_t stride) {
-                    for (int64_t r = 0; r < rows; ++r)
-                      scores_(s.scores + r * keys_ + at, s.queries + r * padded_, keys, stride,
-                              std::clamp<int64_t>(seen[r] - at, 0, kKeys), padded_, scale_);
-                  });
+    for_each_tile(
+        inputs[1] + key_head * k_.strides[1] * size, k_, most, s.tile,
+        [&](int64_t at, const float* keys, int64_t stride) { score(at, keys, stride, most, seen, rows, s); });
     float sums[kMaxRows];
-    for (int64_t r = 0; r < rows; ++r) weights_(s.scores + r * keys_, seen[r], &sums[r]);
+    for (int64_t r = 0; r < rows; ++r) weights_(s.scores + r * scores_stride_, seen[r], &sums[r]);
     std::fill_n(s.results, rows * padded_, 0.0f);
     for_each_tile(inputs[2] + key_head * v_.strides[1] * size, v_, most, s.tile,
                   [&](int64_t at, const float* values, int64_t stride) {
                     for (int64_t r = 0; r < rows; ++r)
-                      weighted_sum_(s.results + r * padded_, s.scores + r * keys_ + at, values, stride,
-                                    std::clamp<int64_t>(seen[r] - at, 0, kKeys), padded_);
+                      weighted_sum_(s.results + r * padded_, s.scores + r * scores_stride_ + at, values,
+                                    stride, std::clamp<int64_t>(seen[r] - at, 0, kKeys), padded_);
                   });
     for (int64_t r = 0; r < rows; ++r) {
       float* result = s.results + r * padded_;
       if (seen[r] > 0) divide_(result, sums[r], width_);  // a query that sees no key gives zeros
       store_(result, out + row_offset(out_, first + r), out_.strides[2], width_);
+    }
+  }
+
+  // The scores of the rows that see keys of the tile at `at`.
+  void score(int64_t at, const float* keys, int64_t stride, int64_t most, const int64_t* seen, int64_t rows,
+             const Scratch& s) const {
+    const bool by_columns = rows >= kFewRows;
+    if (by_columns) transpose_(s.transposed, keys, stride, std::min(kKeys, most - at), padded_);
+    for (int64_t r = 0; r < rows; ++r) {
+      float* scores = s.scores + r * scores_stride_ + at;
+      const float* query = s.queries + r * padded_;
+      if (seen[r] <= at) continue;
+      if (by_columns)
+        scores_of_columns_(scores, query, s.transposed, padded_, scale_);
+      else
+        scores_(scores, query, keys, stride, std::min(seen[r] - at, kKeys), padded_, scale_);
     }
   }
 
@@ -197,10 +251,13 @@ class AttentionKernel final : public Kernel {
   LoadTile load_, load_position_ = nullptr;
   StoreTile store_;
   void (*scores_)(float*, const float*, const float*, int64_t, int64_t, int64_t, float);
+  void (*scores_of_columns_)(float*, const float*, const float*, int64_t, float);
+  void (*transpose_)(float*, const float*, int64_t, int64_t, int64_t);
   void (*weights_)(float*, int64_t, float*);
   void (*weighted_sum_)(float*, const float*, const float*, int64_t, int64_t, int64_t);
   void (*divide_)(float*, float, int64_t);
-  int64_t queries_, width_, keys_, key_heads_, heads_per_key_, padded_, rows_, position_stride_ = 0;
+  int64_t queries_, width_, keys_, key_heads_, heads_per_key_, padded_, scores_stride_, rows_,
+      position_stride_ = 0;
   float scale_;
 };
 

@@ -10,6 +10,8 @@
 #include "kernels/host/compute/compile.hpp"
 #include "kernels/host/compute/threads.hpp"
 #include "kernels/host/simd/elements.hpp"
+#include "kernels/host/simd/isa.hpp"
+#include "kernels/host/simd/strided_copy.hpp"
 
 namespace peri::kernels::host {
 namespace {
@@ -52,15 +54,65 @@ CompiledHostKernel make(const KernelCall& call, Fill fill) {
   return std::make_unique<CreationKernel<Fill>>(call, std::move(fill));
 }
 
-// Numbers given in double: value(i) for element i.
-template <class Value>
-CompiledHostKernel make_numbers(const KernelCall& call, Value value) {
-  return make(call, [dtype = call.dtype(), value](int64_t first, int64_t count, void* registers) {
+// The same value everywhere.
+class FullKernel final : public Kernel {
+ public:
+  FullKernel(const KernelCall& call, double number) {
+    const DType dtype = call.dtype();
+    const View& out = call.out();
+    fill_ = StridedCopy(out.shape, broadcast_to(View(), out.shape).strides, out.strides, size_of(dtype));
+    const float real = float_register(dtype, number);
+    const int64_t whole = integer_register(dtype, number);
+    store_tile(dtype)(is_float(dtype) ? static_cast<const void*>(&real) : &whole,
+                      reinterpret_cast<std::byte*>(&value_), 1, 1);
+  }
+  void run(Addresses, Addresses outputs) const override {
+    fill_.run_parallel(reinterpret_cast<const std::byte*>(&value_), outputs[0]);
+  }
+
+ private:
+  StridedCopy fill_;
+  uint64_t value_ = 0;  // its first bytes are the element's, as the machine is little-endian
+};
+
+// start + step * i for i = first, first + 1, ..., as registers. The elements' numbers below 2^53 are exact in
+// double.
+struct ArangeFloats {
+  PERI_SCALAR static void run(float* to, double start, double step, int64_t first, int64_t count) {
+    const auto begin = static_cast<double>(first);
+#pragma GCC ivdep
+    for (int32_t i = 0; i < static_cast<int32_t>(count); ++i)
+      to[i] = static_cast<float>(start + step * (begin + static_cast<double>(i)));
+  }
+};
+struct ArangeWide {
+  PERI_SCALAR static void run(int64_t* to, double start, double step, int64_t first, int64_t count) {
+    const auto begin = static_cast<double>(first);
+#pragma GCC ivdep
+    for (int32_t i = 0; i < static_cast<int32_t>(count); ++i)
+      to[i] = scalar::convert<int64_t>(start + step * (begin + static_cast<double>(i)));
+  }
+};
+
+CompiledHostKernel compile_arange(const KernelCall& call) {
+  const auto arange = call.spec.attributes.as<Op::arange>();
+  const double start = arange.start, step = arange.step;
+  const DType dtype = call.dtype();
+  if (dtype == DType::f32)
+    return make(call, [=, run = for_this_cpu<ArangeFloats>()](int64_t first, int64_t count, void* registers) {
+      run(static_cast<float*>(registers), start, step, first, count);
+    });
+  if (dtype == DType::i64)
+    return make(call, [=, run = for_this_cpu<ArangeWide>()](int64_t first, int64_t count, void* registers) {
+      run(static_cast<int64_t*>(registers), start, step, first, count);
+    });
+  return make(call, [=](int64_t first, int64_t count, void* registers) {
     for (int64_t i = 0; i < count; ++i) {
+      const double number = start + step * static_cast<double>(first + i);
       if (is_float(dtype))
-        static_cast<float*>(registers)[i] = float_register(dtype, value(first + i));
+        static_cast<float*>(registers)[i] = float_register(dtype, number);
       else
-        static_cast<int64_t*>(registers)[i] = integer_register(dtype, value(first + i));
+        static_cast<int64_t*>(registers)[i] = integer_register(dtype, number);
     }
   });
 }
@@ -72,13 +124,9 @@ CompiledHostKernel compile_creation(const KernelCall& call) {
   auto seed = [&] { return static_cast<uint64_t>(attributes.as<Op::rand, Op::randn>().seed); };
   switch (op_of<CreationOp>(call.spec.op)) {
     case CreationOp::full:
-      return make_numbers(call, [value = attributes.as<Op::full>().value](int64_t) { return value; });
-    case CreationOp::arange: {
-      const auto arange = attributes.as<Op::arange>();
-      return make_numbers(call, [start = arange.start, step = arange.step](int64_t i) {
-        return start + step * static_cast<double>(i);
-      });
-    }
+      return std::make_unique<FullKernel>(call, attributes.as<Op::full>().value);
+    case CreationOp::arange:
+      return compile_arange(call);
     case CreationOp::rand:
       return make(call, [seed = seed(), dtype = call.dtype()](int64_t first, int64_t count, void* registers) {
         fill_uniform(seed, static_cast<uint64_t>(first), dtype,

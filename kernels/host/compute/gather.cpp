@@ -90,6 +90,55 @@ class GatherKernel final : public Kernel {
   int64_t slice_bytes_;
 };
 
+// index_select along contiguous lines: line by line, as the elements of a slice lie in as many lines.
+class LineGatherKernel final : public Kernel {
+ public:
+  LineGatherKernel(const KernelCall& call, int dim)
+      : indices_(call.inputs[1]),
+        bytes_(size_of(call.dtype())),
+        length_(call.in(0).shape[dim]),
+        out_stride_(call.out().strides[dim]),
+        missing_(missing_value(call.dtype())) {
+    const View out = without(call.out(), dim), in = without(call.in(0), dim);
+    lines_ = simplified({out.shape, {out.strides, in.strides}});
+  }
+  static bool suits(const View& in, int dim) {
+    return dim == in.shape.rank() - 1 && in.strides[dim] == 1 && numel(in.shape) > in.shape[dim];
+  }
+
+  void run(Addresses inputs, Addresses outputs) const override {
+    const int64_t count = indices_.count();
+    positions_.resize(static_cast<size_t>(count));
+    for (int64_t i = 0; i < count; ++i) {
+      const int64_t position = indices_.at(inputs[1], i);
+      positions_[i] = position >= 0 && position < length_ ? position : -1;
+    }
+    with_bytes(bytes_, [&]<class T>() {
+      auto* from = reinterpret_cast<const T*>(inputs[0]);
+      auto* to = reinterpret_cast<T*>(outputs[0]);
+      parallel_for(lines_.total(), kGrainBytes / std::max<int64_t>(1, count * bytes_),
+                   [&](int64_t begin, int64_t end) {
+                     for (int64_t line = begin; line < end; ++line)
+                       gather(from + lines_.offset(1, line), to + lines_.offset(0, line));
+                   });
+    });
+  }
+
+ private:
+  template <class T>
+  void gather(const T* from, T* to) const {
+    const auto missing = static_cast<T>(missing_);
+    for (size_t i = 0; i < positions_.size(); ++i)
+      to[static_cast<int64_t>(i) * out_stride_] = positions_[i] >= 0 ? from[positions_[i]] : missing;
+  }
+
+  Indices indices_;
+  int64_t bytes_, length_, out_stride_;
+  uint64_t missing_;                        // its low bytes are the element's
+  Space lines_;                             // operands out, in
+  mutable std::vector<int64_t> positions_;  // -1: out of range
+};
+
 class IndexCopyKernel final : public Kernel {
  public:
   IndexCopyKernel(const KernelCall& call, int dim)
@@ -129,8 +178,11 @@ CompiledHostKernel compile_gather(const KernelCall& call) {
   switch (op_of<GatherOp>(call.spec.op)) {
     case GatherOp::embedding:
       return std::make_unique<GatherKernel>(call, 1, 0, 0);
-    case GatherOp::index_select:
-      return std::make_unique<GatherKernel>(call, 0, 1, call.spec.attributes.as<Op::index_select>().dim);
+    case GatherOp::index_select: {
+      const int dim = call.spec.attributes.as<Op::index_select>().dim;
+      if (LineGatherKernel::suits(call.in(0), dim)) return std::make_unique<LineGatherKernel>(call, dim);
+      return std::make_unique<GatherKernel>(call, 0, 1, dim);
+    }
   }
   PERI_CHECK(false, "not a gather");
 }

@@ -1,5 +1,6 @@
 // softmax, rms_norm and layer_norm: each takes one line of its operand at a time into registers, computes on
 // it in f32, and stores it.
+#include <algorithm>
 #include <array>
 #include <cmath>
 
@@ -15,6 +16,7 @@ namespace peri::kernels::host {
 namespace {
 
 constexpr int64_t kGrain = 16 * 1024;  // elements
+constexpr int64_t kColumns = 64;       // lines side by side that are done together
 
 // One line: x and y have `length` registers and may be the same; `weight` and `bias` too, or are null;
 // `scratch` is a line.
@@ -72,6 +74,94 @@ struct LayerNorm {
       for (int64_t i = 0; i < line.length; ++i) y[i] = (x[i] - mean) * scale * weight[i];
     }
   }
+};
+
+// A softmax of `columns` lines side by side, row by row: each with the operations of Softmax in the same
+// order. x and y: rows x_stride and y_stride apart; `lanes` is [kSumLanes, columns].
+struct Columns {
+  float* y;
+  const float* x;
+  int64_t y_stride, x_stride, columns, length;
+  float* lanes;
+};
+
+struct SoftmaxOfColumns {
+  PERI_SCALAR static void run(const Columns& all) {
+    float largest[kColumns];
+    double totals[kColumns];
+    for (int64_t c = 0; c < all.columns; ++c) {
+      largest[c] = identity<Op::maximum, float>();
+      totals[c] = 0;
+    }
+    for (int64_t i = 0; i < all.length; ++i) {
+      const float* x = all.x + i * all.x_stride;
+#pragma GCC ivdep
+      for (int64_t c = 0; c < all.columns; ++c) largest[c] = scalar::maximum(largest[c], x[c]);
+    }
+    for (int64_t at = 0; at < all.length; at += kSumBlock) {
+      const int64_t count = all.length - at < kSumBlock ? all.length - at : kSumBlock;
+      exponentials(all, largest, at, count);
+      for (int64_t c = 0; c < all.columns; ++c) totals[c] += all.lanes[c];
+    }
+    float sums[kColumns];
+    for (int64_t c = 0; c < all.columns; ++c) sums[c] = static_cast<float>(totals[c]);
+    for (int64_t i = 0; i < all.length; ++i) {
+      float* y = all.y + i * all.y_stride;
+#pragma GCC ivdep
+      for (int64_t c = 0; c < all.columns; ++c) y[c] = y[c] / sums[c];
+    }
+  }
+
+ private:
+  // Those of one block; their sums are in the first of the lanes afterwards.
+  PERI_SCALAR static void exponentials(const Columns& all, const float* largest, int64_t at, int64_t count) {
+    const int64_t columns = all.columns;
+    for (int64_t l = 0; l < kSumLanes * columns; ++l) all.lanes[l] = 0.0f;
+    for (int64_t i = 0; i < count; ++i) {
+      const float* x = all.x + (at + i) * all.x_stride;
+      float *y = all.y + (at + i) * all.y_stride, *lane = all.lanes + i % kSumLanes * columns;
+#pragma GCC ivdep
+      for (int64_t c = 0; c < columns; ++c) {
+        const float e = scalar::exp(x[c] - largest[c]);
+        y[c] = e;
+        lane[c] += e;
+      }
+    }
+    for (int64_t width = lanes_used(count) / 2; width > 0; width /= 2)
+      for (int64_t i = 0; i < width * columns; ++i) all.lanes[i] += all.lanes[i + width * columns];
+  }
+};
+
+// Softmax in f32 along a dimension that is not the innermost of either operand.
+class ColumnSoftmaxKernel final : public Kernel {
+ public:
+  explicit ColumnSoftmaxKernel(Lines all)
+      : all_(std::move(all)), compute_(for_this_cpu<SoftmaxOfColumns>()) {}
+  static bool suits(const Lines& all, DType dtype) {
+    return dtype == DType::f32 && all.length > 1 && all.lines.shape.rank() > 0 &&
+           all.lines.inner_stride(0) == 1 && all.lines.inner_stride(1) == 1 &&
+           all.lines.inner() >= kColumns / 4;
+  }
+
+  void run(Addresses inputs, Addresses outputs) const override {
+    const Space& lines = all_.lines;
+    const int64_t inner = lines.inner(), tiles = (inner + kColumns - 1) / kColumns;
+    if (lines.total() == 0) return;
+    parallel_for(
+        lines.total() / inner * tiles, kGrain / (all_.length * kColumns), [&](int64_t begin, int64_t end) {
+          auto* lanes = reinterpret_cast<float*>(thread_scratch(kSumLanes * kColumns * sizeof(float)));
+          for (int64_t i = begin; i < end; ++i) {
+            const int64_t first = i % tiles * kColumns, line = i / tiles * inner + first;
+            compute_({reinterpret_cast<float*>(outputs[0]) + lines.offset(0, line),
+                      reinterpret_cast<const float*>(inputs[0]) + lines.offset(1, line), all_.out_stride,
+                      all_.in_stride, std::min(kColumns, inner - first), all_.length, lanes});
+          }
+        });
+  }
+
+ private:
+  Lines all_;
+  void (*compute_)(const Columns&);
 };
 
 class NormalisationKernel final : public Kernel {
@@ -138,6 +228,8 @@ class NormalisationKernel final : public Kernel {
 CompiledHostKernel compile_normalisation(const KernelCall& call) {
   switch (op_of<NormalisationOp>(call.spec.op)) {
     case NormalisationOp::softmax:
+      if (Lines all = normalised_lines(call); ColumnSoftmaxKernel::suits(all, call.dtype()))
+        return std::make_unique<ColumnSoftmaxKernel>(std::move(all));
       return std::make_unique<NormalisationKernel>(call, for_this_cpu<Softmax>());
     case NormalisationOp::rms_norm:
       return std::make_unique<NormalisationKernel>(call, for_this_cpu<RmsNorm>());

@@ -41,21 +41,6 @@ void copy_square(const std::byte* from, int64_t from_stride, std::byte* to, int6
     std::memcpy(target + r * to_stride, square[r], static_cast<size_t>(columns) * sizeof(T));
 }
 
-// Calls f.operator()<T>() with the unsigned integer of `bytes` bytes.
-template <class F>
-void with_bytes(int64_t bytes, F&& f) {
-  switch (bytes) {
-    case 1:
-      return f.template operator()<uint8_t>();
-    case 2:
-      return f.template operator()<uint16_t>();
-    case 4:
-      return f.template operator()<uint32_t>();
-    default:
-      return f.template operator()<uint64_t>();
-  }
-}
-
 }  // namespace
 
 StridedCopy::StridedCopy(const Shape& shape, const Strides& from, const Strides& to, int64_t bytes)

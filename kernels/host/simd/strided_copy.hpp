@@ -7,6 +7,21 @@
 
 namespace peri::kernels::host {
 
+// Calls f.operator()<T>() with the unsigned integer of `bytes` bytes.
+template <class F>
+void with_bytes(int64_t bytes, F&& f) {
+  switch (bytes) {
+    case 1:
+      return f.template operator()<uint8_t>();
+    case 2:
+      return f.template operator()<uint16_t>();
+    case 4:
+      return f.template operator()<uint32_t>();
+    default:
+      return f.template operator()<uint64_t>();
+  }
+}
+
 class StridedCopy {
  public:
   StridedCopy() = default;
