@@ -41,6 +41,8 @@ TEST_CASE("attention agrees with the reference") {
                    {1, 6, 131, 2, 20},
                    {40, 2, 70, 1, 64},
                    {3, 2, 9, 2, 80},
+                   {1, 8, 700, 2, 64},
+                   {2, 14, 2100, 2, 20},
                    {0, 2, 4, 2, 8}})
       for (bool causal : {true, false}) {
         const std::vector<Value> qkv = {random_value(random, dtype, {c.s, c.h, c.d}),
@@ -85,4 +87,37 @@ TEST_CASE("one query at a time, threads and instruction sets give the bits of al
         bits(*run_op(Op::attention, std::vector{query, k, v, integers(DType::i64, {1}, {90 - 37 + i})}, {}));
   }
   CHECK((one_by_one == first));
+}
+
+namespace {
+
+// One head of [s, h, d].
+Value head_of(const Value& x, int64_t head) {
+  const int64_t rows = x.type.shape[0], heads = x.type.shape[1], width = x.type.shape[2];
+  Value part = zeros({x.type.dtype, {rows, 1, width}});
+  for (int64_t row = 0; row < rows; ++row)
+    std::copy_n(x.floats().begin() + (row * heads + head) * width, width,
+                std::get<Value::Floats>(part.elements).begin() + row * width);
+  return part;
+}
+
+}  // namespace
+
+TEST_CASE("heads that share keys give the bits of each head alone, with many keys") {
+  Random random(5);
+  constexpr int64_t kQueries = 3, kHeads = 8, kShared = 4, kWidth = 24, kKeys = 4500;
+  const Value q = random_value(random, DType::bf16, {kQueries, kHeads, kWidth}),
+              k = random_value(random, DType::bf16, {kKeys, kHeads / kShared, kWidth}),
+              v = random_value(random, DType::bf16, {kKeys, kHeads / kShared, kWidth}),
+              positions = integers(DType::i64, {kQueries}, {4499, 255, 3000});
+  const auto all = run_op(Op::attention, std::vector{q, k, v, positions}, {});
+  REQUIRE(all);
+  const Value together = read(*all);
+  for (int64_t head = 0; head < kHeads; ++head) {
+    const auto alone = run_op(
+        Op::attention,
+        std::vector{head_of(q, head), head_of(k, head / kShared), head_of(v, head / kShared), positions}, {});
+    REQUIRE(alone);
+    CHECK(head_of(together, head).floats() == read(*alone).floats());
+  }
 }

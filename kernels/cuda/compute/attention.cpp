@@ -25,6 +25,23 @@ int64_t pack_of(const KernelCall& call, int64_t width) {
   return pack;
 }
 
+// Bytes of shared memory: see Attending.
+int64_t shared_bytes(int64_t width, int64_t lanes, int64_t heads) {
+  const int64_t floats = 2 * width + kChunk + std::max<int64_t>(kChunk / lanes * width, kChunk / 32);
+  return heads * floats * static_cast<int64_t>(sizeof(float));
+}
+
+// How many heads a thread block takes of those that share keys: as many as leave blocks for most
+// multiprocessors, which then read the keys once for all.
+int64_t heads_together(int64_t per_key, int64_t blocks, int64_t width, int64_t lanes) {
+  constexpr int64_t kMost = 8, kMaxShared = 96 * 1024;
+  for (int64_t heads = std::min(kMost, per_key); heads > 1; --heads)
+    if (per_key % heads == 0 && blocks / heads * 4 >= multiprocessors() * 3 &&
+        shared_bytes(width, lanes, heads) <= kMaxShared)
+      return heads;
+  return 1;
+}
+
 }  // namespace
 
 static CompiledCudaKernel make_attention(const KernelCall& call) {
@@ -55,9 +72,10 @@ static CompiledCudaKernel make_attention(const KernelCall& call) {
   auto launches = [&](const std::string& name, int64_t pack) {
     const auto lanes = static_cast<int64_t>(
         std::min<uint64_t>(kChunk, std::bit_ceil(static_cast<uint64_t>(blocks_for(width, pack)))));
-    generated.text +=
-        fmt::format("using {} = Attending<{}, {}, {}, {}, {}, {}>;\n", name, element(call.dtype()),
-                    has_positions ? element(call.inputs[3].dtype) : "i32", has_positions, width, pack, lanes);
+    const int64_t together = by_chunks ? heads_together(heads / k.shape[1], rows * chunks, width, lanes) : 1;
+    generated.text += fmt::format(
+        "using {} = Attending<{}, {}, {}, {}, {}, {}, {}>;\n", name, element(call.dtype()),
+        has_positions ? element(call.inputs[3].dtype) : "i32", has_positions, width, pack, lanes, together);
     auto kernel = [&](const char* what, const std::string& arguments) {
       generated.text += fmt::format(
           "extern \"C\" __global__ void __launch_bounds__({}) {}_{}(const AddressArray<{}> a, const "
@@ -68,15 +86,14 @@ static CompiledCudaKernel make_attention(const KernelCall& call) {
     };
     const std::string positions = has_positions ? "a.at[3]" : "nullptr", qkv = "a.at[0], a.at[1], a.at[2], ";
     const std::string result = fmt::format(", a.at[{}]", in), scratch = fmt::format(", a.at[{}]", in + 1);
-    const int64_t shared = (2 * width + kChunk + std::max<int64_t>(kChunk / lanes * width, 32)) *
-                           static_cast<int64_t>(sizeof(float));
+    const int64_t shared = shared_bytes(width, lanes, together);
     const int threads = static_cast<int>(kChunk);
     if (!by_chunks) {
       kernel("whole", qkv + positions + result);
       return std::vector<Launch>{{name + "_whole", rows, threads, constants, shared}};
     }
     kernel("part", qkv + positions + result + scratch);
-    return std::vector<Launch>{{name + "_part", rows * chunks, threads, constants, shared}};
+    return std::vector<Launch>{{name + "_part", rows / together * chunks, threads, constants, shared}};
   };
   const int64_t pack = pack_of(call, width);
   generated.launches = launches(pack > 1 ? "Packs" : "Elements", pack);
