@@ -1,5 +1,5 @@
 // The environment variables that Perilune reads, all of them here and nowhere else, each with its default.
-// What users read of them is `peri help environment` (bindings/commands/manual.cpp).
+// What users read of them is `peri help environment` (bindings/manual/8_commands.txt).
 #pragma once
 
 #include <functional>

@@ -11,13 +11,13 @@
 #include "bindings/commands/bench.hpp"
 #include "bindings/commands/doctor.hpp"
 #include "bindings/commands/job.hpp"
-#include "bindings/commands/manual.hpp"
 #include "bindings/commands/script.hpp"
-#include "bindings/commands/stubs.hpp"
 #include "bindings/files/atomic_file.hpp"
 #include "bindings/files/timeline_file.hpp"
 #include "bindings/launcher/exit_codes.hpp"
 #include "bindings/lua/environment.hpp"
+#include "bindings/manual/manual.hpp"
+#include "bindings/manual/stubs.hpp"
 #include "bindings/session/compiled.hpp"
 #include "core/env.hpp"
 #include "kernels/plugin/plugin.hpp"
@@ -29,7 +29,6 @@ namespace {
 struct Options {
   StartOptions start;
   ScriptOptions script;
-  std::vector<std::string> topic;
   bool stubs = false;
   BenchOptions bench;
   std::string bench_op = "all_reduce", bench_dtype = "f32";
@@ -64,12 +63,17 @@ std::vector<std::string> rank_command(int argc, char** argv) {
   return command;
 }
 
+// What the manual says of an option, so that --help says the same.
+const std::string& about(const char* page, const char* option) {
+  return manual::meaning_on_page(page, option);
+}
+
 void add_job_options(CLI::App* command, Options& options) {
-  command->add_option("-n,--ranks", options.start.ranks, "How many ranks")->capture_default_str();
-  command->add_option("--backend", options.start.backend, "Where to compute; auto: on GPUs if there are any")
+  command->add_option("-n,--ranks", options.start.ranks, about("run", "--ranks"))->capture_default_str();
+  command->add_option("--backend", options.start.backend, about("run", "--backend"))
       ->check(CLI::IsMember({"host", "cuda", "auto"}))
       ->capture_default_str();
-  command->add_option("--timeout", options.start.timeout_s, "Seconds to wait for a silent rank")
+  command->add_option("--timeout", options.start.timeout_s, about("run", "--timeout"))
       ->check([](const std::string& text) {
         double seconds = 0;
         const bool positive = CLI::detail::lexical_cast(text, seconds) && seconds > 0 && seconds < 1e9;
@@ -80,17 +84,13 @@ void add_job_options(CLI::App* command, Options& options) {
 
 void add_script_options(CLI::App* command, Options& options) {
   add_job_options(command, options);
-  command->add_flag("--merge", options.start.merge, "Print what all ranks print alike once");
-  command->add_flag("--jit", options.script.jit,
-                    "Let LuaJIT compile the script's loops (Ctrl-C then waits for them)");
-  command
-      ->add_option("--print-after", options.script.compile.print_after,
-                   "Print the program after this pass (repeatable)")
+  command->add_flag("--merge", options.start.merge, about("run", "--merge"));
+  command->add_flag("--jit", options.script.jit, about("run", "--jit"));
+  command->add_option("--print-after", options.script.compile.print_after, about("run", "--print-after"))
       ->type_name("PASS")
       ->allow_extra_args(false);
-  command->add_flag("--print-changed", options.script.compile.print_changed,
-                    "Print the program after each pass that changed it");
-  command->add_option("--skip", options.script.compile.skip, "Leave out this pass (repeatable)")
+  command->add_flag("--print-changed", options.script.compile.print_changed, about("run", "--print-changed"));
+  command->add_option("--skip", options.script.compile.skip, about("run", "--skip"))
       ->type_name("PASS")
       ->allow_extra_args(false);
 }
@@ -138,13 +138,13 @@ Result<int> script_command(Options& options, const CLI::App& command_line) {
   });
 }
 
-Result<int> help_command(const std::vector<std::string>& topic, bool stubs) {
+Result<int> help_command(const std::vector<std::string>& names, bool stubs) {
   if (stubs) {
-    fmt::print("{}", editor_stubs());
+    fmt::print("{}", manual::editor_stubs());
     return launcher::kExitOk;
   }
-  if (topic.empty()) fmt::print("{}", manual_index());
-  for (const std::string& name : topic) fmt::print("{}", PERI_TRY(manual(name)));
+  if (names.empty()) fmt::print("{}", PERI_TRY(manual::manual("guide")));
+  for (const std::string& name : names) fmt::print("{}", PERI_TRY(manual::manual(name)));
   return launcher::kExitOk;
 }
 
@@ -171,18 +171,15 @@ void add_bench_options(CLI::App* command, Options& options) {
   add_job_options(command, options);
   command->get_option("--ranks")->default_str("2");  // one has nobody to talk to
   command->add_option("op", options.bench_op, "A collective")->capture_default_str();
-  command->add_option("--algorithms", options.bench.algorithms, "Only these; all of the op's if absent")
+  command->add_option("--algorithms", options.bench.algorithms, about("bench", "--algorithms"))
       ->type_name("NAME");
-  command->add_option("--sizes", options.bench.sizes, "Bytes; 4 KiB to 16 MiB if absent");
-  command->add_option("--dtype", options.bench_dtype, "The element type")->capture_default_str();
-  command
-      ->add_option("--rounds", options.bench.rounds,
-                   "How often everything is repeated; peri and Open MPI take turns")
+  command->add_option("--sizes", options.bench.sizes, about("bench", "--sizes"));
+  command->add_option("--dtype", options.bench_dtype, about("bench", "--dtype"))->capture_default_str();
+  command->add_option("--rounds", options.bench.rounds, about("bench", "--rounds"))
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   command->add_flag_callback(
-      "--no-peer", [&options] { options.bench.peer = false; },
-      "Leave out Open MPI, which is measured for f32 on the host");
+      "--no-peer", [&options] { options.bench.peer = false; }, about("bench", "--no-peer"));
 }
 
 Result<int> bench_command(Options& options) {
@@ -226,26 +223,22 @@ int run(int argc, char** argv) {
   auto* run =
       app.add_subcommand("run", "Launch a script on N ranks: peri run [options] script.lua [arguments]");
   add_script_options(run, options);
-  run->add_option("--trace", options.start.trace,
-                  "Write a timeline of all ranks to this file, for ui.perfetto.dev (under mpirun, srun or "
-                  "torchrun: of each rank to FILE.RANK)")
-      ->type_name("FILE");
+  run->add_option("--trace", options.start.trace, about("run", "--trace"))->type_name("FILE");
   run->prefix_command();  // the first word that is no option is the script; the rest is the script's
   auto* explain = app.add_subcommand(
       "explain", "Run a script and print what was compiled, and why: peri explain [options] script.lua");
   add_script_options(explain, options);
   explain->allow_extras();  // its options may also follow the script
-  explain->add_option("--dot", options.script.dot, "Write the graphs in DOT to this file")->type_name("FILE");
-  explain->add_option("--html", options.script.html, "Write a report to this file")->type_name("FILE");
+  explain->add_option("--dot", options.script.dot, about("explain", "--dot"))->type_name("FILE");
+  explain->add_option("--html", options.script.html, about("explain", "--html"))->type_name("FILE");
   auto* bench = app.add_subcommand(
       "bench",
       "Time collectives, sizes x algorithms; on the host beside Open MPI: peri bench all_reduce -n 2");
   add_bench_options(bench, options);
   auto* doctor = app.add_subcommand("doctor", "What this machine has and what peri will use");
-  auto* help = app.add_subcommand("help", "The reference manual of Lua's functions: peri help [all_reduce]");
-  help->add_option("topic", options.topic, "An op, compile, seed, errors, exit-codes or environment");
-  help->add_flag("--stubs", options.stubs,
-                 "Annotations for lua-language-server, which make an editor complete and check peri.*");
+  auto* help = app.add_subcommand("help", "The reference manual: peri help [all_reduce]");
+  help->add_flag("--stubs", options.stubs, about("help", "--stubs"));
+  help->allow_extras();  // the names; also of options, such as --trace
 
   try {
     app.parse(argc, argv);
@@ -264,7 +257,7 @@ int run(int argc, char** argv) {
   } else if (*doctor) {
     fmt::print("{}", doctor_report());
   } else if (*help) {
-    result = help_command(options.topic, options.stubs);
+    result = help_command(help->remaining(), options.stubs);
   }
   return result ? *result : report(result.error());
 }

@@ -282,13 +282,13 @@ Error named(Error error, const std::string& name) {
 }
 
 Error unknown(const std::string& noun, const std::string& word, const std::vector<std::string>& known,
-              Origin origin) {
+              Origin origin, const std::string& page) {
   Error error{Code::NotFound, fmt::format("unknown {} '{}'", noun, word), std::move(origin)};
   constexpr size_t kShown = 8;
   if (auto near = nearest(word, known))
     error.hint = fmt::format("did you mean '{}'?", *near);
   else if (known.empty() || known.size() > kShown)
-    error.hint = "`peri help` lists what there is";
+    error.hint = fmt::format("`peri help {}` lists what there is", page);
   else
     error.hint = fmt::format("there is {}", fmt::join(known, ", "));
   return error;

@@ -133,9 +133,9 @@ void register_type(lua_State* L, const std::vector<Method>& methods) {
 std::string type_name(lua_State* L, int index);  // "a table", "a tensor", "nil": as error messages say it
 // The error with "name: " in front, once.
 Error named(Error error, const std::string& name);
-// "unknown NOUN 'word'", with a hint at the nearest known word
+// "unknown NOUN 'word'", with a hint at the nearest known word, or at the manual's page that has them all
 Error unknown(const std::string& noun, const std::string& word, const std::vector<std::string>& known,
-              Origin origin);
+              Origin origin, const std::string& page = "index");
 Result<std::string> to_text(lua_State* L, int index, const char* what);
 Result<double> to_number(lua_State* L, int index, const char* what);
 Result<int64_t> to_integer(lua_State* L, int index, const char* what);

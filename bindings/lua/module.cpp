@@ -8,11 +8,11 @@
 #include <cmath>
 #include <set>
 
-#include "bindings/commands/manual.hpp"
 #include "bindings/compiled/compile.hpp"
 #include "bindings/lua/arguments.hpp"
 #include "bindings/lua/random.hpp"
 #include "bindings/lua/tensor.hpp"
+#include "bindings/manual/manual.hpp"
 #include "bindings/session/print_tensor.hpp"
 #include "bindings/session/session.hpp"
 #include "core/ops/attributes_of.hpp"
@@ -272,7 +272,8 @@ Result<int> clock_seconds(lua_State* L) {
 }
 
 Result<int> help(lua_State* L) {
-  const std::string text = PERI_TRY(commands::manual(PERI_TRY(to_text(L, 1, "help: the op's name"))));
+  const std::string name = lua_isnoneornil(L, 1) ? "guide" : PERI_TRY(to_text(L, 1, "help: the name"));
+  const std::string text = PERI_TRY(manual::manual(name));
   lua_pushlstring(L, text.data(), text.size());
   return 1;
 }
@@ -285,9 +286,10 @@ Result<int> module_index(lua_State* L) {
     if (lua_type(L, -2) == LUA_TSTRING) known.emplace_back(lua_tostring(L, -2));
     lua_pop(L, 1);
   }
-  return std::unexpected(unknown(std::string("field of ") + lua_tostring(L, lua_upvalueindex(1)),
-                                 lua_isstring(L, 2) ? lua_tostring(L, 2) : type_name(L, 2), known,
-                                 origin(L)));
+  const std::string name = lua_tostring(L, lua_upvalueindex(1));
+  return std::unexpected(unknown("field of " + name,
+                                 lua_isstring(L, 2) ? lua_tostring(L, 2) : type_name(L, 2), known, origin(L),
+                                 name == "peri.symm" ? "symm" : "index"));
 }
 
 void set_function(lua_State* L, const char* name, lua_CFunction function) {

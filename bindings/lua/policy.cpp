@@ -21,7 +21,7 @@ Result<int> unknown_context_field(lua_State* L) {
   }
   return std::unexpected(unknown("field of the op that a policy is asked about",
                                  lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : type_name(L, 2), known,
-                                 origin(L)));
+                                 origin(L), "op_context"));
 }
 
 void push_context(lua_State* L, const planner::OpContext& context) {
@@ -191,9 +191,7 @@ const std::map<std::string, Reader>& readers() {
 }
 
 Error unknown_field(lua_State* L, const std::string& field) {
-  std::vector<std::string> names;
-  for (const auto& [name, reader] : readers()) names.push_back(name);
-  Error error = unknown("policy field", field, names, origin(L));
+  Error error = unknown("policy field", field, policy_fields(), origin(L), "policy");
   // Earlier versions had these.
   if (field == "fuse") error.hint = "write skip = {\"fuse\"} for fuse = false";
   if (field == "reuse") error.hint = "write planning = \"separate\" for reuse = false";
@@ -201,6 +199,12 @@ Error unknown_field(lua_State* L, const std::string& field) {
 }
 
 }  // namespace
+
+std::vector<std::string> policy_fields() {
+  std::vector<std::string> names;
+  for (const auto& [name, reader] : readers()) names.push_back(name);
+  return names;
+}
 
 Result<planner::Policy> read_policy(lua_State* L, int index) {
   if (!lua_istable(L, index))

@@ -125,7 +125,7 @@ Result<FusedInstruction> read_instruction(lua_State* L, const std::string& text,
   words >> name >> dtype;
   const auto op = find_op(name);
   if (!op || (*op != Op::full && !info(*op).has(kPointwise)))
-    return std::unexpected(unknown("pointwise op", name, op_names(), origin(L)));
+    return std::unexpected(unknown("pointwise op", name, op_names(), origin(L), "ops"));
   FusedInstruction instruction{*op, {}, PERI_TRY(parse_dtype(dtype))};
   while (words >> number) {
     char* end = nullptr;
@@ -202,7 +202,8 @@ Result<CallArguments> read_call(lua_State* L, Op op, const std::string& name) {
     else if (field == "rms_norm_eps" && row.has(kCollective))
       call.epilogue.rms_norm_eps = PERI_TRY(to_number(L, -1, "rms_norm_eps"));
     else if (found == row.attributes.end())
-      return std::unexpected(named(unknown("option", field, {}, origin(L)), name));
+      return std::unexpected(
+          named(unknown("option", field, {}, origin(L), name.substr(0, name.rfind("_out"))), name));
     else
       call.attributes.set(field, PERI_TRY(read_attribute(L, lua_gettop(L), *found)));
     lua_pop(L, 1);

@@ -245,8 +245,8 @@ Result<int> tensor_index(lua_State* L) {
     if (lua_type(L, -2) == LUA_TSTRING) known.emplace_back(lua_tostring(L, -2));
     lua_pop(L, 1);
   }
-  return std::unexpected(
-      unknown("tensor method", lua_isstring(L, 2) ? lua_tostring(L, 2) : type_name(L, 2), known, origin(L)));
+  return std::unexpected(unknown("tensor method", lua_isstring(L, 2) ? lua_tostring(L, 2) : type_name(L, 2),
+                                 known, origin(L), "ops"));
 }
 
 Result<int> tensor_new_index(lua_State* L) {

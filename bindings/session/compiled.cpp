@@ -84,7 +84,7 @@ Status agree(kernels::Backend& backend, AgreedPlan& plan, const Agreement& agree
   show_captured(error, group, other, lines_of(captured[0]), lines_of(captured[other]));
   error.hint =
       "every rank must trace the same operations; what depends on the rank goes into the arguments, or "
-      "through peri.shard";
+      "through peri.shard; ranks with programs of their own: `peri help pipelines`";
   return std::unexpected(std::move(error));
 }
 

@@ -7,12 +7,7 @@
 #include <cstring>
 #include <span>
 
-// PERI_EMBED(name, path): `name` is the file's text, ending with a zero byte. The assembler searches the
-// include directories.
-#define PERI_EMBED(name, path)                                                                          \
-  asm(".pushsection .rodata\n.local peri_embedded_" #name "\nperi_embedded_" #name ":\n.incbin \"" path \
-      "\"\n.byte 0\n.popsection\n");                                                                    \
-  extern "C" const char peri_embedded_##name[];
+#include "core/embed.hpp"
 
 PERI_EMBED(ops, "core/ops/ops.def")
 PERI_EMBED(scalar, "core/types/scalar.hpp")

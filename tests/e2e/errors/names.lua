@@ -28,15 +28,19 @@ near("policy.all_reduce: unknown algorithm of all_reduce 'one_shoot'", "one_shot
 near("all_reduce: unknown algorithm of all_reduce 'too_shot'", "two_shot",
      "x:all_reduce{algorithm = 'too_shot'}")
 local function far(wanted, hint, text) raises("x:1: " .. wanted .. "\n   hint: " .. hint, x .. text) end
-far("unknown field of peri 'qqqqqq'", "`peri help` lists what there is", "peri.qqqqqq(x)")
-far("unknown field of peri.symm 'qqqqqq'", "`peri help` lists what there is", "peri.symm.qqqqqq(x)")
-far("unknown tensor method 'qqqqqq'", "`peri help` lists what there is", "x:qqqqqq()")
+far("unknown field of peri 'qqqqqq'", "`peri help index` lists what there is", "peri.qqqqqq(x)")
+far("unknown field of peri.symm 'qqqqqq'", "`peri help symm` lists what there is", "peri.symm.qqqqqq(x)")
+far("unknown tensor method 'qqqqqq'", "`peri help ops` lists what there is", "x:qqqqqq()")
+far("unknown policy field 'qqqqqq'", "`peri help policy` lists what there is",
+    "peri.compile(print, {policy = {qqqqqq = 1}})")
 far("unknown global 'qqqqqq'", "set it in the main chunk, or write 'local' where it is made", "qqqqqq(1)")
 far("compile: unknown option 'qqqqqq'", "there is policy, group, check, plans",
     "peri.compile(print, {qqqqqq = 1})")
 far("sum: unknown option 'qqqqqq'", "there is dims, keepdim", "x:sum{qqqqqq = 1}")
-raises("x:1: no op 'qqqqqq'\n   hint: `peri help` lists them all", x .. "peri.help 'qqqqqq'")
-near("no op 'compil'", "compile", "peri.help 'compil'")
+raises("x:1: no page 'qqqqqq'\n   hint: `peri help index` lists all pages", x .. "peri.help 'qqqqqq'")
+near("no page 'compil'", "compile", "peri.help 'compil'")
+near("no page 'p2p_alocs'", "p2p_allocs", "peri.help 'p2p_alocs'")
+near("no page 'PERI_CHEK'", "PERI_CHECK", "peri.help 'PERI_CHEK'")
 raises("x:1: ones: no such dtype: f23\n   hint: the dtypes are *", x .. "peri.ones({1}, {dtype = 'f23'})")
 raises("x:1: all_reduce: no such reduction: sun\n   hint: the reductions are *", x .. "x:all_reduce 'sun'")
 raises("x:1: policy.lowering must be a string, not the number 1",
@@ -68,4 +72,4 @@ raises("x:1: mesh: axis 'dp' has size 3, and this world has 2 ranks", x .. "peri
 raises("x:1: group: no rank 7; ranks are 0-based and this world has 2", x .. "peri.group{0, 7}")
 raises("x:1: group: rank 0 is named twice", x .. "peri.group{0, 0}")
 raises("x:1: all_reduce: group must be a group, not the number 3\n   hint: *", x .. "x:all_reduce{group = 3}")
-raises("x:1: no op 'all_reduec'*did you mean 'all_reduce'?", x .. "peri.help 'all_reduec'")
+raises("x:1: no page 'all_reduec'*did you mean 'all_reduce'?", x .. "peri.help 'all_reduec'")

@@ -1,13 +1,19 @@
--- run: peri help | grep -c ' all_reduce ' && peri help all_reduce | head -n 3 && peri help exit-codes | head -n 2; peri help all_reduec; peri --version; peri help exp matmul | grep peri.; for name in $(grep -o "PERI_[A-Z0-9_]*" "$(dirname "$FILE")/../../../core/env.hpp" | sort -u); do peri help environment | grep -q "$name" || echo "$name is not documented"; done
+-- run: peri help | wc -lL && peri help all_reduce | head -n 4 && peri help exit-codes | sed -n 4,5p; peri help all_reduec; peri --version; peri help exp matmul | grep ^peri; peri help --merge peri.symm.empty x:add_ | grep -v '^$' | head -n 4; bash help_names
+-- within: 40
 -- exit: 0
--- stdout: 1
+-- stdout:      20      77
 -- stdout: peri.all_reduce(a, reduce, group, algorithm)
+-- stdout: a:all_reduce(reduce, group, algorithm)
+-- stdout: a:all_reduce_(reduce, group, algorithm)
 -- stdout:     Elementwise reduction over the group; the same bits on every rank.
--- stdout:     reduce       "sum", "avg", "min", "max" or "prod", default "sum"
--- stdout:     0  all went well
--- stdout:     1  error in the script
+-- stdout:             0  all went well
+-- stdout:             1  error in the script
 -- stdout: peri 0.1.0
--- stdout: peri.exp(a)
--- stdout: peri.matmul(a, b)
--- stderr: peri: no op 'all_reduec'
+-- stdout: peri.exp(a)    a:exp()    a:exp_()
+-- stdout: peri.matmul(a, b)    a:matmul(b)    a:mm(b)    a:bmm(b)
+-- stdout: --merge : `peri help run`
+-- stdout:     Print what all ranks print alike once
+-- stdout: peri.symm.empty(shape, options)  ->  tensor
+-- stdout:     Zeros in symmetric memory, which every member of the group maps. All members call it, with the
+-- stderr: peri: no page 'all_reduec'
 -- stderr:    hint: did you mean 'all_reduce'?

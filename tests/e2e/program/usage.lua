@@ -38,8 +38,8 @@
 -- stderr:    hint: did you mean 'fuse'?
 -- stderr: peri: no pass 'nope'
 -- stderr:    hint: the passes are *
--- stderr: peri: no op 'nosuchthing'
--- stderr:    hint: `peri help` lists them all
+-- stderr: peri: no page 'nosuchthing'
+-- stderr:    hint: `peri help index` lists all pages
 -- stderr: peri: The following argument was not expected: x
 -- stderr:    hint: `peri --help` lists the commands and their options
 -- stderr: peri: no option '--merg'
