@@ -1,4 +1,6 @@
 -- run: for n in 1 2 3 4; do peri run -n $n $FILE || exit 1; done
+-- within: 40
+-- within(cuda): 150
 -- A function keeps so many plans; the one that was called longest ago makes room, on all ranks the same one, although they
 -- may have called their plans in different orders. A dropped one is compiled again.
 local peri = require "peri"

@@ -1,5 +1,6 @@
 -- run: peri run -n 4 $FILE
 -- within: 60
+-- within(cuda): 120
 -- Functions whose plans share the symmetric memory of three groups, are dropped and collected at other times on each rank,
 -- and return what eager operations do.
 local peri = require "peri"
