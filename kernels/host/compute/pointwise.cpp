@@ -97,8 +97,9 @@ class PointwiseKernel final : public Kernel {
     Worker(const PointwiseKernel& kernel, Addresses inputs, Addresses outputs)
         : kernel_(kernel), inputs_(inputs), outputs_(outputs) {
       const int64_t table = (kernel.slots * static_cast<int64_t>(sizeof(void*)) + 63) / 64 * 64;
-      const int64_t length = kernel.tile_length;
-      const int64_t slot_bytes = length == kWholeRun ? 0 : length * kRegisterBytes;
+      // Of a small tensor no more than a tile of it is filled below.
+      const int64_t length = std::min(kernel.tile_length, (kernel.space.total() + kTile - 1) / kTile * kTile);
+      const int64_t slot_bytes = kernel.tile_length == kWholeRun ? 0 : length * kRegisterBytes;
       std::byte* scratch = thread_scratch(table + kernel.slots * slot_bytes);
       slots_ = reinterpret_cast<std::byte**>(scratch);
       for (int i = 0; i < kernel.slots; ++i) slots_[i] = scratch + table + i * slot_bytes;
