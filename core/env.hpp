@@ -27,7 +27,7 @@ struct Environment {
   double timeout = 60;
   // PERI_THREADS: threads of one rank. Default: 0, the machine's cores over its ranks.
   int threads = 0;
-  // PERI_CHECK: 1 compares each call of a compiled function with what was compiled. Default: 0.
+  // PERI_CHECK: 1 checks each call of a compiled function, see `peri help compile`. Default: 0.
   bool check = false;
   // PERI_MULTICAST: 1 allows NVLink multicast where nothing forbids it. Default: 0.
   bool multicast = false;

@@ -1,6 +1,6 @@
 -- run: for n in 1 2 3 4; do peri run -n $n $FILE 1000 ${n}0001 || exit; done
 -- within: 60
--- within(cuda): 180
+-- within(cuda): 400
 -- Random programs of views, changes in place, nested compiled functions, captured tensors and numbers that change,
 -- tables that the functions change, and integers: compiled equal to eager bit by bit, at each of several calls.
 -- Arguments: how many programs, the first one's seed.
