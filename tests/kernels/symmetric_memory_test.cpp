@@ -97,6 +97,41 @@ TEST_CASE("a signal is consumed once, per pair, channel and group") {
   check_well(run_ranks(job_options(3), body));
 }
 
+TEST_CASE("memory of a larger group serves a collective, on all of its members alike") {
+  auto body = [](Backend& backend) -> std::string {
+    const int rank = backend.job().rank;
+    const Group pair{{2, 0}};
+    // The first allocation of each group, at the same place in it.
+    auto all = backend.allocate_symmetric(Bytes(64), world_group(3));
+    if (!all) return all.error().to_string();
+    if (rank == 1) return "";
+    auto own = backend.allocate_symmetric(Bytes(64), pair);
+    if (!own) return own.error().to_string();
+    auto output = backend.allocate(Bytes(64), Place::device);
+    auto sum = [&](Storage& input) -> std::string {
+      if (Status s =
+              set_bytes(backend, words_at(input.data(), 16), std::string(64, static_cast<char>(rank + 1)));
+          !s)
+        return s.error().to_string();
+      const CollectiveSpec spec{.op = Op::all_reduce,
+                                .algorithm = find_algorithm(Op::all_reduce, Algorithm::one_shot),
+                                .group = pair,
+                                .epilogue = {},
+                                .origin = {"pair.lua", 1}};
+      const Operand in = words_at(input.data(), 16), out = words_at((*output)->data(), 16);
+      if (Status s = backend.collective(spec, {&in, 1}, {&out, 1}); !s)
+        return std::string(to_string(s.error().code));
+      auto bytes = bytes_of(backend, out);
+      if (!bytes) return std::string(to_string(bytes.error().code));
+      return *bytes == std::string(64, '\4') ? "" : "a wrong sum";
+    };
+    if (std::string wrong = sum(**all) + sum(**own); !wrong.empty()) return wrong;
+    const std::string differs = sum(rank == 0 ? **all : **own);
+    return differs == "RankMismatch" || differs == "PeerLost" ? "" : "memory of two groups: " + differs;
+  };
+  check_well(run_ranks(job_options(3), body));
+}
+
 TEST_CASE("ranks that ask for different sizes are told both") {
   auto body = [](Backend& backend) -> std::string {
     auto storage = backend.allocate_symmetric(Bytes(backend.job().rank == 0 ? 4000 : 4096), world_group(2));
