@@ -114,8 +114,8 @@ end
 
 -- x:all_to_all_v(counts, {capacity = c, group = g}): the first counts[1] rows of x go to the first member,
 -- the next counts[2] to the second, and so on; at most c to each. Gives the rows that arrive, in member
--- order, followed by zeros, and how many came from each. The counts are a tensor, so a compiled function may get
--- others at each call.
+-- order, followed by zeros, and how many came from each. The counts are a tensor, so a compiled function may
+-- get others at each call.
 function peri.all_to_all_v(x, counts, options)
   options = options or {}
   for key in pairs(options) do
