@@ -1,5 +1,5 @@
--- Peri's side of scripts/bench/gpu: one token through layers of Llama's shape (bf16), tensor-parallel over the
--- ranks: heads and the feed-forward are split, with an all-reduce after each half.
+-- Peri's side of scripts/bench/gpu: one token through layers of Llama's shape (bf16), tensor-parallel over
+-- the ranks: heads and the feed-forward are split, with an all-reduce after each half.
 --   peri run -n N scripts/bench/decode.lua FOLDER ROWS ROUNDS LAYERS REPLAYS HEAD_DIM CONTEXT ...
 local peri = require "peri"
 local common = require "common"

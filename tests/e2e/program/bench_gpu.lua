@@ -24,7 +24,8 @@ if peri.rank == 0 then
 end
 local decode = {  -- hidden size 16, 4 heads and 2 of keys, of 4
   q = { 16, 16 }, k = { 16, 8 }, v = { 16, 8 }, o = { 16, 16 },
-  gate = { 16, 12 }, up = { 16, 12 }, down = { 12, 16 }, norm = { 16 }, x = { 1, 16 }, ["keys.8"] = { 8, 2, 4 }, ["values.8"] = { 8, 2, 4 },
+  gate = { 16, 12 }, up = { 16, 12 }, down = { 12, 16 }, norm = { 16 }, x = { 1, 16 },
+  ["keys.8"] = { 8, 2, 4 }, ["values.8"] = { 8, 2, 4 },
 }
 for name, shape in pairs(decode) do
   if peri.rank == 0 then put("decode." .. name, shape, "bf16", #name) end
