@@ -9,7 +9,7 @@ SAFETENSORS = {"torch.float32": "F32", "torch.bfloat16": "BF16", "torch.float16"
 # Ops that are not measured here, and why.
 WITHOUT = {
     **dict.fromkeys(["all_reduce", "all_gather", "reduce_scatter", "all_to_all", "broadcast", "send", "recv",
-                     "barrier"], "communicates"),
+                     "barrier", "reduce"], "communicates"),
     **dict.fromkeys(["reshape", "permute", "slice", "expand", "shard", "transpose"], "a view, without a kernel"),
     "copy_to": "a copy as contiguous",
 }

@@ -36,25 +36,34 @@ struct Scores {
   }
 };
 
-// The same for the kKeys columns of a transposed tile [width, kKeys], with the same sums in the same order:
-// lane l of the sums above is `lanes[l]` here.
+// The same for the kKeys columns of a transposed tile [width, kKeys], with the same sums in the same order.
 struct ScoresOfColumns {
   PERI_SCALAR static void run(float* scores, const float* query, const float* keys, int64_t width,
                               float scale) {
-    for (int64_t at = 0; at < kKeys; at += kVectorWidth) {
-      Vector lanes[kVectorWidth];
-      for (int64_t l = 0; l < kVectorWidth; ++l) set_lane(lanes[l], query + l, keys + l * kKeys + at, width);
-      for (int64_t half = kVectorWidth / 2; half > 2; half /= 2)
-        for (int64_t l = 0; l < half; ++l) lanes[l] += lanes[l + half];
-      vector_at(scores + at) = ((lanes[0] + lanes[2]) + (lanes[1] + lanes[3])) * scale;
-    }
+    Columns sums;
+    set_lanes<0, 1>(sums, query, keys, width);
+    for (int i = 0; i < kVectors; ++i) vector_at(scores + i * kVectorWidth) = sums[i] * scale;
   }
 
  private:
-  PERI_SCALAR static void set_lane(Vector& sum, const float* query, const float* keys, int64_t width) {
-    sum = query[0] * vector_at(keys);
-    for (int64_t d = kVectorWidth; d < width; d += kVectorWidth)
-      sum += query[d] * vector_at(keys + d * kKeys);
+  static constexpr int kVectors = kKeys / kVectorWidth;
+  using Columns = Vector[kVectors];
+
+  // The sum of lanes first, first + step, ... of `Vector sum` above, as sum_of_lanes adds them.
+  template <int first, int step>
+  PERI_SCALAR static void set_lanes(Columns& sums, const float* query, const float* keys, int64_t width) {
+    if constexpr (step == kVectorWidth) {
+      for (int i = 0; i < kVectors; ++i)
+        sums[i] = query[first] * vector_at(keys + first * kKeys + i * kVectorWidth);
+      for (int64_t d = first + kVectorWidth; d < width; d += kVectorWidth)
+        for (int i = 0; i < kVectors; ++i)
+          sums[i] += query[d] * vector_at(keys + d * kKeys + i * kVectorWidth);
+    } else {
+      Columns others;
+      set_lanes<first, 2 * step>(sums, query, keys, width);
+      set_lanes<first + step, 2 * step>(others, query, keys, width);
+      for (int i = 0; i < kVectors; ++i) sums[i] += others[i];
+    }
   }
 };
 
@@ -80,24 +89,30 @@ struct Weights {
   }
 };
 
-// result += weights[0] * values[0] + ..., one after the other.
+// results[r] += weights[r][0] * values[0] + ..., one after the other, for `rows` rows that use each value
+// while it is in a register.
+template <int rows>
 struct WeightedSum {
   template <int vectors>
-  PERI_SCALAR static void columns(float* result, const float* weights, const float* values, int64_t stride,
-                                  int64_t count) {
-    Vector sums[vectors];
-    for (int v = 0; v < vectors; ++v) sums[v] = vector_at(result + v * kVectorWidth);
+  PERI_SCALAR static void columns(float* results, int64_t width, const float* weights, int64_t row_stride,
+                                  const float* values, int64_t stride, int64_t count) {
+    Vector sums[rows][vectors];
+    for (int r = 0; r < rows; ++r)
+      for (int v = 0; v < vectors; ++v) sums[r][v] = vector_at(results + r * width + v * kVectorWidth);
     for (int64_t j = 0; j < count; ++j)
       for (int v = 0; v < vectors; ++v)
-        sums[v] += weights[j] * vector_at(values + j * stride + v * kVectorWidth);
-    for (int v = 0; v < vectors; ++v) vector_at(result + v * kVectorWidth) = sums[v];
+        for (int r = 0; r < rows; ++r)
+          sums[r][v] += weights[r * row_stride + j] * vector_at(values + j * stride + v * kVectorWidth);
+    for (int r = 0; r < rows; ++r)
+      for (int v = 0; v < vectors; ++v) vector_at(results + r * width + v * kVectorWidth) = sums[r][v];
   }
-  PERI_SCALAR static void run(float* result, const float* weights, const float* values, int64_t stride,
-                              int64_t count, int64_t width) {
+  PERI_SCALAR static void run(float* results, const float* weights, int64_t row_stride, const float* values,
+                              int64_t stride, int64_t count, int64_t width) {
     int64_t d = 0;
     for (; d + 4 * kVectorWidth <= width; d += 4 * kVectorWidth)
-      columns<4>(result + d, weights, values + d, stride, count);
-    for (; d < width; d += kVectorWidth) columns<1>(result + d, weights, values + d, stride, count);
+      columns<4>(results + d, width, weights, row_stride, values + d, stride, count);
+    for (; d < width; d += kVectorWidth)
+      columns<1>(results + d, width, weights, row_stride, values + d, stride, count);
   }
 };
 
@@ -122,7 +137,8 @@ class AttentionKernel final : public Kernel {
         scores_of_columns_(for_this_cpu<ScoresOfColumns>()),
         transpose_(for_this_cpu<Transpose>()),
         weights_(for_this_cpu<Weights>()),
-        weighted_sum_(for_this_cpu<WeightedSum>()),
+        weighted_sum_(for_this_cpu<WeightedSum<1>>()),
+        weighted_sum_of_two_(for_this_cpu<WeightedSum<2>>()),
         divide_(for_this_cpu<Divide>()) {
     queries_ = q_.shape[0];
     width_ = q_.shape[2];
@@ -189,9 +205,7 @@ class AttentionKernel final : public Kernel {
     std::fill_n(s.results, rows * padded_, 0.0f);
     for_each_tile(inputs[2] + key_head * v_.strides[1] * size, v_, most, s.tile,
                   [&](int64_t at, const float* values, int64_t stride) {
-                    for (int64_t r = 0; r < rows; ++r)
-                      weighted_sum_(s.results + r * padded_, s.scores + r * scores_stride_ + at, values,
-                                    stride, std::clamp<int64_t>(seen[r] - at, 0, kKeys), padded_);
+                    add_weighted(at, values, stride, seen, rows, s);
                   });
     for (int64_t r = 0; r < rows; ++r) {
       float* result = s.results + r * padded_;
@@ -213,6 +227,22 @@ class AttentionKernel final : public Kernel {
         scores_of_columns_(scores, query, s.transposed, padded_, scale_);
       else
         scores_(scores, query, keys, stride, std::min(seen[r] - at, kKeys), padded_, scale_);
+    }
+  }
+
+  // Adds the values of the tile at `at`: those that neighbouring rows all see to both rows at once.
+  void add_weighted(int64_t at, const float* values, int64_t stride, const int64_t* seen, int64_t rows,
+                    const Scratch& s) const {
+    auto in_tile = [&](int64_t r) { return std::clamp<int64_t>(seen[r] - at, 0, kKeys); };
+    auto add = [&](int64_t r, int64_t begin, int64_t end, const auto& sum) {
+      if (begin < end)
+        sum(s.results + r * padded_, s.scores + r * scores_stride_ + at + begin, scores_stride_,
+            values + begin * stride, stride, end - begin, padded_);
+    };
+    for (int64_t r = 0; r < rows; r += 2) {
+      const int64_t both = r + 1 < rows ? std::min(in_tile(r), in_tile(r + 1)) : 0;
+      add(r, 0, both, weighted_sum_of_two_);
+      for (int64_t one = r; one < std::min(r + 2, rows); ++one) add(one, both, in_tile(one), weighted_sum_);
     }
   }
 
@@ -254,7 +284,8 @@ class AttentionKernel final : public Kernel {
   void (*scores_of_columns_)(float*, const float*, const float*, int64_t, float);
   void (*transpose_)(float*, const float*, int64_t, int64_t, int64_t);
   void (*weights_)(float*, int64_t, float*);
-  void (*weighted_sum_)(float*, const float*, const float*, int64_t, int64_t, int64_t);
+  using AddWeighted = void (*)(float*, const float*, int64_t, const float*, int64_t, int64_t, int64_t);
+  AddWeighted weighted_sum_, weighted_sum_of_two_;
   void (*divide_)(float*, float, int64_t);
   int64_t queries_, width_, keys_, key_heads_, heads_per_key_, padded_, scores_stride_, rows_,
       position_stride_ = 0;
