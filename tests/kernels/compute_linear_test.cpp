@@ -2,6 +2,7 @@
 #include <catch2/catch.hpp>
 #include <cmath>
 
+#include "kernels/host/simd/isa.hpp"
 #include "tests/kernels/kernel_runner.hpp"
 
 using namespace peri;
@@ -127,4 +128,20 @@ TEST_CASE("a kernel is compiled once per spec and types") {
   auto other = host::compile_kernel(spec, std::span(&turned, 1), std::span(&a, 1));
   CHECK(first->get() == again->get());
   CHECK(first->get() != other->get());
+}
+
+TEST_CASE("threads, layouts and instruction sets change no bit of a softmax") {
+  Random random(6);
+  const Value x = random_value(random, DType::f32, {1100, 70}, -4, 4);
+  std::string first;
+  for (int threads : {1, 3})
+    for (Style style : kStyles) {  // in some of them the lines lie side by side
+      host::set_thread_count(threads);
+      host::limit_isa(static_cast<host::Isa>(static_cast<int>(style) % 3));
+      auto result = run_op(Op::softmax, std::span(&x, 1), {{"dim", int64_t(0)}}, style);
+      if (first.empty()) first = bits(*result);
+      CHECK((bits(*result) == first));
+    }
+  host::set_thread_count(1);
+  host::limit_isa(host::Isa::avx512);
 }
