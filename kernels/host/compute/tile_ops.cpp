@@ -20,7 +20,7 @@ PERI_SCALAR Out to_register(T value) {
 
 // sin and cos of a tile without huge angles: the same bits as by the table's expression.
 template <Op op>
-constexpr bool has_usual_form = op == Op::sin || op == Op::cos;
+constexpr bool kHasUsualForm = op == Op::sin || op == Op::cos;
 
 template <Op op>
 struct UsualLoop {
@@ -74,7 +74,7 @@ TileOp loop() {
   static_assert(arity < 3 || op == Op::where, "an op of three operands takes a condition first");
   if constexpr (op == Op::cast || !scalar::defined_for<op, T>())
     return nullptr;
-  else if constexpr (has_usual_form<op>)
+  else if constexpr (kHasUsualForm<op>)
     return for_this_cpu<UsualLoop<op>>();
   else
     return for_this_cpu<Loop<op, T, arity, std::conditional_t<result == ResultDType::boolean, int64_t, T>>>();
