@@ -82,6 +82,13 @@ std::string table(const std::vector<Row>& rows, bool are_arguments) {
 
 // --- lists that a page contains ---
 
+// Positions in a tensor say which elements are read or written.
+bool looks_up(const OpInfo& row) {
+  const bool is_by_dim =
+      row.min_operands > 1 && !row.attributes.empty() && row.attributes[0].kind == Kind::dim;
+  return row.family == Family::gather || is_by_dim;
+}
+
 // "others" is what the sections before it leave.
 struct Section {
   const char* name;
@@ -94,6 +101,7 @@ constexpr std::array kSections = {
     Section{"reductions", [](const OpInfo& row) { return row.has(kReduction); }},
     Section{"views", [](const OpInfo& row) { return row.has(kView); }},
     Section{"collectives", [](const OpInfo& row) { return row.has(kCollective); }},
+    Section{"lookups", looks_up},
     Section{"others", [](const OpInfo&) { return true; }}};
 
 std::vector<const OpInfo*> ops_of(const Section& section) {
@@ -107,7 +115,7 @@ std::vector<const OpInfo*> ops_of(const Section& section) {
   return rows;
 }
 
-// "%ops": the names of all ops; "%ops NAME": those of a section, each with its line.
+// "%ops": the names of all ops; "%ops NAME": those of a section, each with its first sentence.
 std::string list_of_ops(const std::string& name) {
   std::string text;
   for (const Section& section : kSections) {
@@ -116,7 +124,9 @@ std::string list_of_ops(const std::string& name) {
     for (const OpInfo* row : ops_of(section)) {
       names.emplace_back(row->name);
       if (!name.empty()) {
-        const std::string lines = wrapped(std::string(row->documentation), 19, kListWidth);
+        std::string sentence(row->documentation.substr(0, row->documentation.find(". ")));
+        if (sentence.ends_with('.')) sentence.pop_back();
+        const std::string lines = wrapped(sentence, 19, kListWidth);
         text += fmt::format("    {:<14} {}", row->name, lines.substr(19));
       }
     }
