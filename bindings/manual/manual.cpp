@@ -115,6 +115,15 @@ std::vector<const OpInfo*> ops_of(const Section& section) {
   return rows;
 }
 
+// Without its full stop; an ellipsis ends no sentence.
+std::string first_sentence(std::string_view text) {
+  size_t end = text.find(". ");
+  while (end != text.npos && end > 0 && text[end - 1] == '.') end = text.find(". ", end + 1);
+  std::string sentence(text.substr(0, end));
+  if (sentence.ends_with('.')) sentence.pop_back();
+  return sentence;
+}
+
 // "%ops": the names of all ops; "%ops NAME": those of a section, each with its first sentence.
 std::string list_of_ops(const std::string& name) {
   std::string text;
@@ -124,9 +133,7 @@ std::string list_of_ops(const std::string& name) {
     for (const OpInfo* row : ops_of(section)) {
       names.emplace_back(row->name);
       if (!name.empty()) {
-        std::string sentence(row->documentation.substr(0, row->documentation.find(". ")));
-        if (sentence.ends_with('.')) sentence.pop_back();
-        const std::string lines = wrapped(sentence, 19, kListWidth);
+        const std::string lines = wrapped(first_sentence(row->documentation), 19, kListWidth);
         text += fmt::format("    {:<14} {}", row->name, lines.substr(19));
       }
     }
