@@ -82,7 +82,13 @@ Status read_named(lua_State* L, int index, Op op, Attributes& into) {
   return {};
 }
 
-// Attributes by position; whole numbers in a row may spell a list (x:reshape(2, 3)).
+// Whether numbers in a row may spell the attribute (x:reshape(2, 3)). Of several lists of plain numbers each
+// is one argument (x:conv2d(w, nil, 2, 1)).
+bool may_be_spelled(const OpInfo& row, const AttributeInfo& a) {
+  return is_list_kind(a.kind) && (a.kind != Kind::ints || row.attributes.size() == 1);
+}
+
+// Attributes by position.
 Status read_positional(lua_State* L, int first, int last, Op op, Attributes& into) {
   const OpInfo& row = info(op);
   size_t next = 0;
@@ -94,7 +100,7 @@ Status read_positional(lua_State* L, int first, int last, Op op, Attributes& int
                   origin(L));
     const AttributeInfo& a = row.attributes[next++];
     if (lua_isnil(L, i)) continue;
-    if (is_list_kind(a.kind) && lua_type(L, i) == LUA_TNUMBER) {
+    if (may_be_spelled(row, a) && lua_type(L, i) == LUA_TNUMBER) {
       lua_newtable(L);
       int count = 0;
       for (; i <= last && lua_type(L, i) == LUA_TNUMBER; ++i) {
@@ -173,6 +179,10 @@ Result<AttributeValue> read_attribute(lua_State* L, int index, const AttributeIn
       if (lua_type(L, index) == LUA_TNUMBER && a.kind == Kind::dims) {
         const int64_t dim = PERI_TRY(read_dim(L, index, a.name));
         return Result<AttributeValue>(std::in_place, Ints(1, dim));
+      }
+      if (lua_type(L, index) == LUA_TNUMBER && a.kind == Kind::ints) {
+        const int64_t number = PERI_TRY(to_integer(L, index, name));
+        return Result<AttributeValue>(std::in_place, Ints(1, number));
       }
       if (!lua_istable(L, index)) return wrong("a table of whole numbers");
       return as_attribute(read_list(L, index, a.kind, a.name));

@@ -336,7 +336,8 @@ void register_metatable(lua_State* L) {
 bool has_in_place_form(Op op) {
   const bool communicates =
       info(op).has(kCollective) && collective_info(op).has_choice() && collective_info(op).is_elementwise();
-  return info(op).has(kPointwise) || op == Op::index_copy || op == Op::rope || communicates;
+  return info(op).has(kPointwise) || info(op).family == Family::scatter || op == Op::masked_fill ||
+         op == Op::rope || communicates;
 }
 
 void push_tensor(lua_State* L, session::ScriptValue value) {

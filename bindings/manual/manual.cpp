@@ -98,7 +98,10 @@ constexpr std::array kSections = {
     Section{"creation", [](const OpInfo& row) { return row.has(kCreation); }},
     Section{"pointwise", [](const OpInfo& row) { return row.has(kPointwise) && row.max_operands == 1; }},
     Section{"operators", [](const OpInfo& row) { return row.has(kPointwise) && row.max_operands > 1; }},
-    Section{"reductions", [](const OpInfo& row) { return row.has(kReduction); }},
+    Section{"reductions",
+            [](const OpInfo& row) {
+              return row.has(kReduction) || row.op == Op::any || row.op == Op::all || row.op == Op::norm;
+            }},
     Section{"views", [](const OpInfo& row) { return row.has(kView); }},
     Section{"collectives", [](const OpInfo& row) { return row.has(kCollective); }},
     Section{"lookups", looks_up},

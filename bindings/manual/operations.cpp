@@ -19,7 +19,7 @@ const char* meaning_of(Kind kind) {
     case Kind::string:
       return "a name";
     case Kind::ints:
-      return "whole numbers";
+      return "one whole number, or a table";
     case Kind::shape:
       return "sizes, such as {2, 3}";
     case Kind::dim:
@@ -66,9 +66,9 @@ const char* type_of(Kind kind) {
       return "number";
     case Kind::string:
       return "string";
-    case Kind::ints:
     case Kind::shape:
       return "integer[]";
+    case Kind::ints:
     case Kind::dims:
       return "integer|integer[]";
     case Kind::dtype:

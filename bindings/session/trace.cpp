@@ -15,8 +15,9 @@ DType scalar_dtype(Op op, const std::vector<Argument>& operands) {
 }
 
 std::unexpected<Error> refuse_repeating(const Origin& origin) {
-  return fail(Code::InvalidArgument, "in place: an expanded tensor has one element in several places", origin,
-              "change the tensor that was expanded, or x:contiguous()");
+  return fail(Code::InvalidArgument,
+              "in place: an expanded or unfolded tensor has one element in several places", origin,
+              "change the tensor that it is made of, or x:contiguous()");
 }
 
 // --- storages and views ---

@@ -2,6 +2,7 @@
 // the result.
 #include "core/interpreter/interpreter_ops.hpp"
 #include "core/ops/families.hpp"
+#include "core/types/scalar.hpp"
 
 namespace peri::reference {
 namespace {
@@ -21,6 +22,18 @@ Value embedded(const OpCall& call) {
   return gather(call.operand(1), call.type, [&](Index index) {
     int64_t id = ids.integers()[element_of(index, ids.type.shape)];
     return id < 0 || id >= table[0] ? -1 : id * table[1] + index[last];
+  });
+}
+
+// An index for each element of the result.
+Value gathered_by_element(const OpCall& call) {
+  const int dim = call.attributes.as<Op::gather>().dim;
+  const Value::Integers& chosen = call.operand(1).integers();
+  return gather(call.operand(0), call.type, [&](Index index) -> int64_t {
+    const int64_t at = chosen[element_of(index, call.type.shape)];
+    if (at < 0 || at >= call.shape(0)[dim]) return -1;
+    index[dim] = at;
+    return element_of(index, call.shape(0));
   });
 }
 
@@ -111,12 +124,44 @@ static Value with_slices(const OpCall& call) {
   return result;
 }
 
-Value index_copied(const OpCall& call) {
-  switch (op_of<IndexCopyOp>(call.op)) {
-    case IndexCopyOp::index_copy:
-      return with_slices(call);
+// Each element of the source, in ascending order, put into the element that its index names:
+// put(element, source element).
+template <class Put>
+static Value with_elements(const OpCall& call, Put put) {
+  const int dim = call.attributes.get<"dim">();
+  const Shape& chosen = call.shape(1);
+  Value result = call.operand(0);
+  auto write = [&](auto& out, const auto& source) {
+    for (int64_t i = 0; i < numel(chosen); ++i) {
+      const Index from = index_of(i, chosen);
+      Index to = from;
+      to[dim] = call.operand(1).integers()[i];
+      if (to[dim] < 0 || to[dim] >= call.shape(0)[dim]) continue;
+      put(out[element_of(to, call.shape(0))], source[element_of(from, call.shape(2))]);
+    }
+  };
+  if (is_float(call.type.dtype)) {
+    auto& out = std::get<Value::Floats>(result.elements);
+    write(out, call.operand(2).floats());
+    for (double& x : out) x = store(call.type.dtype, x);
+  } else {
+    auto& out = std::get<Value::Integers>(result.elements);
+    write(out, call.operand(2).integers());
+    for (int64_t& x : out) x = wrap(call.type.dtype, x);
   }
-  PERI_CHECK(false, "not an index copy");
+  return result;
+}
+
+Value scattered(const OpCall& call) {
+  switch (op_of<ScatterOp>(call.op)) {
+    case ScatterOp::index_copy:
+      return with_slices(call);
+    case ScatterOp::scatter:
+      return with_elements(call, [](auto& element, auto x) { element = x; });
+    case ScatterOp::scatter_add:
+      return with_elements(call, [](auto& element, auto x) { element = scalar::add(element, x); });
+  }
+  PERI_CHECK(false, "not a scatter");
 }
 
 Value viewed(const OpCall& call) {
@@ -134,6 +179,14 @@ Value viewed(const OpCall& call) {
       return gather(call.operand(0), call.type, [&](const Index& index) {
         return broadcast_element(index, call.type.shape.rank(), call.shape(0));
       });
+    case ViewOp::unfold: {
+      const auto unfold = attributes.as<Op::unfold>();
+      const int last = call.type.shape.rank() - 1;
+      return gather(call.operand(0), call.type, [&](Index index) {
+        index[unfold.dim] = index[unfold.dim] * unfold.step + index[last];
+        return element_of(index, call.shape(0));
+      });
+    }
     case ViewOp::shard: {
       const auto [dim, group] = attributes.as<Op::shard>();
       return part(call.operand(0), dim, group.index_of(call.rank) * call.type.shape[dim], 1, call.type);
@@ -158,6 +211,8 @@ Value gathered(const OpCall& call) {
       return embedded(call);
     case GatherOp::index_select:
       return selected(call);
+    case GatherOp::gather:
+      return gathered_by_element(call);
   }
   PERI_CHECK(false, "not a gather");
 }

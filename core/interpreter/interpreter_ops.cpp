@@ -64,8 +64,10 @@ Value compute(const OpCall& call) {
       return composite(call);
     case Family::gather:
       return gathered(call);
-    case Family::index_copy:
-      return index_copied(call);
+    case Family::scatter:
+      return scattered(call);
+    case Family::scan:
+      return scanned(call);
     case Family::view:
       return viewed(call);
     case Family::copy:
@@ -84,19 +86,6 @@ Value compute(const OpCall& call) {
       break;
   }
   PERI_CHECK(false, "what needs more than operands is the caller's");
-}
-
-// Composite ops by their own meaning, not by their decomposition.
-Value composite(const OpCall& call) {
-  switch (op_of<CompositeOp>(call.op)) {
-    case CompositeOp::linear:
-      return linear(call);
-    case CompositeOp::transpose:
-      return transposed(call);
-    case CompositeOp::stack:
-      return stacked(call);
-  }
-  PERI_CHECK(false, "not a composite op");
 }
 
 Index index_of(int64_t element, const Shape& shape) {

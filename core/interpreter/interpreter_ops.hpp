@@ -27,6 +27,7 @@ std::vector<Value> compute_results(const OpCall& call);
 // The first result.
 Value compute(const OpCall& call);
 
+// interpreter_composites.cpp: composite ops by their own meaning, not by their decomposition.
 Value composite(const OpCall& call);
 
 // interpreter_move.cpp: what moves elements only.
@@ -34,7 +35,7 @@ Value viewed(const OpCall& call);
 Value copied(const OpCall& call);
 Value retyped(const OpCall& call);  // the same elements in the same order
 Value gathered(const OpCall& call);
-Value index_copied(const OpCall& call);
+Value scattered(const OpCall& call);
 Value transposed(const OpCall& call);
 Value stacked(const OpCall& call);
 
@@ -44,6 +45,9 @@ Value cast(const OpCall& call);
 Value create(const OpCall& call);
 
 // interpreter_sums.cpp: whatever accumulates.
+// For each element of a reduction's result, the operand's elements that are reduced to it, ascending.
+std::vector<std::vector<int64_t>> elements_per_result(const OpCall& call);
+Value scanned(const OpCall& call);
 Value reduction(const OpCall& call);
 Value arg_reduction(const OpCall& call);
 std::vector<Value> sorted(const OpCall& call);  // values, positions

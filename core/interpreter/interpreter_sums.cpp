@@ -26,20 +26,6 @@ uint32_t reduced_dims(const OpCall& call) {
   return dims ? dims : ~0u;
 }
 
-// For each element of the result, the operand's elements that are reduced to it, ascending.
-std::vector<std::vector<int64_t>> elements_per_result(const OpCall& call) {
-  std::vector<std::vector<int64_t>> elements(static_cast<size_t>(numel(call.type.shape)));
-  uint32_t dims = reduced_dims(call);
-  for (int64_t i = 0; i < numel(call.shape(0)); ++i) {
-    Index index = index_of(i, call.shape(0));
-    int64_t result = 0;
-    for (int d = 0; d < call.shape(0).rank(); ++d)
-      if (!(dims >> d & 1u)) result = result * call.shape(0)[d] + index[d];
-    elements[result].push_back(i);
-  }
-  return elements;
-}
-
 // combine(... combine(combine(first, x0), x1) ..., xn)
 template <class T, class Combine>
 T folded(T first, const std::vector<T>& in, const std::vector<int64_t>& elements, Combine combine) {
@@ -107,7 +93,53 @@ void softmax(std::vector<double>& x) {
   for (double& v : x) v /= sum;
 }
 
+template <class T>
+T combined(ScanOp op, T total, T x) {
+  switch (op) {
+    case ScanOp::cumsum:
+      return scalar::add(total, x);
+    case ScanOp::cumprod:
+      return scalar::multiply(total, x);
+  }
+  PERI_CHECK(false, "not a scan");
+}
+
 }  // namespace
+
+std::vector<std::vector<int64_t>> elements_per_result(const OpCall& call) {
+  std::vector<std::vector<int64_t>> elements(static_cast<size_t>(numel(call.type.shape)));
+  uint32_t dims = reduced_dims(call);
+  for (int64_t i = 0; i < numel(call.shape(0)); ++i) {
+    Index index = index_of(i, call.shape(0));
+    int64_t result = 0;
+    for (int d = 0; d < call.shape(0).rank(); ++d)
+      if (!(dims >> d & 1u)) result = result * call.shape(0)[d] + index[d];
+    elements[result].push_back(i);
+  }
+  return elements;
+}
+
+Value scanned(const OpCall& call) {
+  Value result = zeros(call.type);
+  const auto op = op_of<ScanOp>(call.op);
+  auto scan = [&](const auto& in, auto& out) {
+    for_each_line(call.type.shape, call.attributes.get<"dim">(),
+                  [&](int64_t offset, int64_t stride, int64_t length) {
+                    auto total = in[offset];
+                    for (int64_t i = 0; i < length; ++i) {
+                      if (i > 0) total = combined(op, total, in[offset + i * stride]);
+                      out[offset + i * stride] = total;
+                    }
+                  });
+  };
+  if (!is_float(call.type.dtype)) {
+    scan(call.operand(0).integers(), integers(result));
+    return result;
+  }
+  scan(call.operand(0).floats(), floats(result));
+  for (double& x : floats(result)) x = store(call.type.dtype, x);
+  return result;
+}
 
 Value reduction(const OpCall& call) {
   Value result = zeros(call.type);
@@ -226,10 +258,29 @@ static Value multiplied(const OpCall& call) {
   return result;
 }
 
+// A vector a is one row, a vector b one column; the result lacks that dimension.
+static Value multiplied_as_matrices(const OpCall& call) {
+  Value a = call.operand(0), b = call.operand(1);
+  TensorType type = call.type;
+  if (b.type.shape.rank() == 1) {
+    b.type.shape.push_back(1);
+    type.shape.push_back(1);
+  }
+  if (a.type.shape.rank() == 1) {
+    a.type.shape.insert(0, 1);
+    type.shape.insert(type.shape.rank() - 1, 1);
+  }
+  const Value* const operands[] = {&a, &b};
+  Value result = multiplied({call.op, operands, call.attributes, type, call.rank});
+  result.type = call.type;
+  return result;
+}
+
 Value matmul(const OpCall& call) {
   switch (op_of<MatmulOp>(call.op)) {
     case MatmulOp::matmul:
-      return multiplied(call);
+      return call.shape(0).rank() == 1 || call.shape(1).rank() == 1 ? multiplied_as_matrices(call)
+                                                                    : multiplied(call);
   }
   PERI_CHECK(false, "not a product");
 }

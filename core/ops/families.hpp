@@ -58,6 +58,10 @@ enum class SortingOp : uint8_t {
 #define PERI_OP_sorting(name) name = static_cast<uint8_t>(Op::name),
 #include "core/ops/ops.def"
 };
+enum class ScanOp : uint8_t {
+#define PERI_OP_scan(name) name = static_cast<uint8_t>(Op::name),
+#include "core/ops/ops.def"
+};
 enum class NormalisationOp : uint8_t {
 #define PERI_OP_normalisation(name) name = static_cast<uint8_t>(Op::name),
 #include "core/ops/ops.def"
@@ -70,8 +74,8 @@ enum class GatherOp : uint8_t {
 #define PERI_OP_gather(name) name = static_cast<uint8_t>(Op::name),
 #include "core/ops/ops.def"
 };
-enum class IndexCopyOp : uint8_t {
-#define PERI_OP_index_copy(name) name = static_cast<uint8_t>(Op::name),
+enum class ScatterOp : uint8_t {
+#define PERI_OP_scatter(name) name = static_cast<uint8_t>(Op::name),
 #include "core/ops/ops.def"
 };
 enum class CopyOp : uint8_t {

@@ -36,13 +36,14 @@ Status check_values(const Positions& positions, const T* values, const Shape& sh
 }  // namespace
 
 std::optional<Positions> positions_of(Op op, const Attributes& attributes) {
-  if (info(op).family == Family::index_copy) return Positions{1, 0, attributes.as<Op::index_copy>().dim};
+  if (info(op).family == Family::scatter) return Positions{1, 0, attributes.get<"dim">()};
   if (info(op).family != Family::gather) return std::nullopt;
   switch (op_of<GatherOp>(op)) {
     case GatherOp::embedding:
       return Positions{0, 1, 0};
     case GatherOp::index_select:
-      return Positions{1, 0, attributes.as<Op::index_select>().dim};
+    case GatherOp::gather:
+      return Positions{1, 0, attributes.get<"dim">()};
   }
   return std::nullopt;
 }

@@ -260,6 +260,24 @@ Result<ResultTypes> arg_extremum(const RuleCall& call) {
   return TensorType{DType::i64, PERI_TRY(reduce(call, Ints{dim}, keepdim, false))};
 }
 
+Result<ResultTypes> quantified(const RuleCall& call) {
+  const auto [dims, keepdim] = call.attributes.as<Op::any, Op::all>();
+  return TensorType{DType::boolean, PERI_TRY(reduce(call, dims, keepdim, true))};
+}
+
+Result<ResultTypes> norm(const RuleCall& call) {
+  const auto [p, dims, keepdim] = call.attributes.as<Op::norm>();
+  const bool is_largest = p == std::numeric_limits<double>::infinity();
+  if (p != 1 && p != 2 && !is_largest)
+    return fail(Code::InvalidArgument, fmt::format("p is {}; it may be 1, 2 or math.huge", p));
+  return TensorType{call.type(0).dtype, PERI_TRY(reduce(call, dims, keepdim, !is_largest))};
+}
+
+Result<ResultTypes> running_total(const RuleCall& call) {
+  const DType t = call.type(0).dtype;
+  return TensorType{is_float(t) ? t : DType::i64, call.shape(0)};
+}
+
 // --- sorting: values and positions ---
 
 Result<ResultTypes> sort(const RuleCall& call) {
@@ -299,21 +317,22 @@ static Status inner_dimensions_differ(int64_t a, int a_dim, int64_t b, int b_dim
 
 Result<ResultTypes> matmul(const RuleCall& call) {
   for (size_t i = 0; i < 2; ++i)
-    if (call.shape(i).rank() < 2)
-      return fail(
-          Code::ShapeMismatch,
-          fmt::format("{} needs at least two dimensions, not {}", operand_name(i), call.shape(i).rank()), {},
-          "reshape a vector of n numbers to {1, n} or {n, 1}");
+    if (call.shape(i).rank() == 0)
+      return fail(Code::ShapeMismatch,
+                  fmt::format("{} has no dimension; a vector or a matrix is needed", operand_name(i)), {},
+                  "multiply by a number: a * b");
   const Shape &a = call.shape(0), &b = call.shape(1);
-  const int inner_a = a.rank() - 1, inner_b = b.rank() - 2;
+  const bool a_is_vector = a.rank() == 1, b_is_vector = b.rank() == 1;
+  const int inner_a = a.rank() - 1, inner_b = b_is_vector ? 0 : b.rank() - 2;
   if (a[inner_a] != b[inner_b])
-    PERI_TRY(inner_dimensions_differ(a[inner_a], inner_a, b[inner_b], inner_b,
-                                     a[inner_a] == b[inner_b + 1] ? "b looks transposed: use b:t()" : ""));
-  const Shape batches[] = {Shape(std::span(a.begin(), a.end() - 2)),
-                           Shape(std::span(b.begin(), b.end() - 2))};
+    PERI_TRY(inner_dimensions_differ(
+        a[inner_a], inner_a, b[inner_b], inner_b,
+        !b_is_vector && a[inner_a] == b[inner_b + 1] ? "b looks transposed: use b:t()" : ""));
+  const Shape batches[] = {Shape(std::span(a.begin(), a.end() - (a_is_vector ? 1 : 2))),
+                           Shape(std::span(b.begin(), b.end() - (b_is_vector ? 1 : 2)))};
   Shape shape = PERI_TRY(broadcast(batches));
-  shape.push_back(a[a.rank() - 2]);
-  shape.push_back(b[b.rank() - 1]);
+  if (!a_is_vector) shape.push_back(a[a.rank() - 2]);
+  if (!b_is_vector) shape.push_back(b[b.rank() - 1]);
   return TensorType{call.type(0).dtype, shape};
 }
 
@@ -350,16 +369,50 @@ Result<ResultTypes> index_select(const RuleCall& call) {
   return result;
 }
 
+// No dimension of operand i is longer than that of operand `of`, but for dimension `except`.
+static Status check_not_longer(const RuleCall& call, size_t i, size_t of, int except) {
+  for (int d = 0; d < call.shape(i).rank(); ++d)
+    if (d != except && call.shape(i)[d] > call.shape(of)[d])
+      return fail(Code::ShapeMismatch,
+                  fmt::format("dim {} of {} is {}, and that of {} only {}", d + 1, operand_name(i),
+                              call.shape(i)[d], operand_name(of), call.shape(of)[d]));
+  return {};
+}
+
+Result<ResultTypes> gather(const RuleCall& call) {
+  PERI_TRY(check_index_dtype(call, 1));
+  PERI_TRY(check_rank(call, 1, call.shape(0).rank()));
+  PERI_TRY(check_not_longer(call, 1, 0, call.attributes.as<Op::gather>().dim));
+  return TensorType{call.type(0).dtype, call.shape(1)};
+}
+
+// What is written into a tensor has its dtype.
+static Status check_source_dtype(const RuleCall& call) {
+  const DType a = call.type(0).dtype, c = call.type(2).dtype;
+  if (a == c) return {};
+  return fail(Code::DTypeMismatch,
+              fmt::format("dtypes differ: {} (a) and {} (c)", to_string(a), to_string(c)), {},
+              fmt::format("cast one of them: c:to(\"{}\")", to_string(a)));
+}
+
+Result<ResultTypes> scatter(const RuleCall& call) {
+  const int rank = call.shape(0).rank();
+  PERI_TRY(check_index_dtype(call, 1));
+  PERI_TRY(check_rank(call, 1, rank));
+  PERI_TRY(check_rank(call, 2, rank));
+  PERI_TRY(check_source_dtype(call));
+  if (call.op == Op::scatter_add && call.type(0).dtype == DType::boolean)
+    return fail(Code::DTypeMismatch, "adds numbers, and a is bool", {}, "cast them: a:to(\"i64\")");
+  PERI_TRY(check_not_longer(call, 1, 0, call.attributes.as<Op::scatter, Op::scatter_add>().dim));
+  PERI_TRY(check_not_longer(call, 1, 2, rank));
+  return call.type(0);
+}
+
 Result<ResultTypes> index_copy(const RuleCall& call) {
   PERI_TRY(check_index_dtype(call, 1));
   PERI_TRY(check_rank(call, 1, 1));
   PERI_TRY(check_rank(call, 2, call.shape(0).rank()));
-  const TensorType pair[] = {call.type(0), call.type(2)};
-  if (pair[0].dtype != pair[1].dtype)
-    return fail(
-        Code::DTypeMismatch,
-        fmt::format("dtypes differ: {} (a) and {} (c)", to_string(pair[0].dtype), to_string(pair[1].dtype)),
-        {}, fmt::format("cast one of them: c:to(\"{}\")", to_string(pair[0].dtype)));
+  PERI_TRY(check_source_dtype(call));
   const int dim = call.attributes.as<Op::index_copy>().dim;
   for (int i = 0; i < call.shape(0).rank(); ++i) {
     if (i == dim)

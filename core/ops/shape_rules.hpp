@@ -30,6 +30,8 @@ Status check_rank(const RuleCall& call, size_t i, int rank);
 Status check_same_size(const RuleCall& call, size_t i, int dim, size_t expected_i, int expected_dim);
 // A number that becomes an element.
 Status check_number(DType dtype, double value);
+// An attribute of a convolution, of its `count` spatial dimensions: as many numbers, or one for all, or none.
+Result<Ints> per_dimension(const char* name, const Ints& given, int count, int64_t fallback, int64_t least);
 Status check_equal_dtypes(std::span<const TensorType> operands, size_t first);
 
 }  // namespace peri::shape_rules

@@ -67,6 +67,21 @@ Result<ResultTypes> slice(const RuleCall& call) {
   return result;
 }
 
+Result<ResultTypes> unfold(const RuleCall& call) {
+  const auto [dim, size, step] = call.attributes.as<Op::unfold>();
+  Ints dims(call.shape(0).begin(), call.shape(0).end());
+  int64_t& length = dims[static_cast<size_t>(dim)];
+  if (step < 1) return fail(Code::InvalidArgument, fmt::format("step is {}; it must be at least 1", step));
+  if (size < 0 || size > length)
+    return fail(Code::ShapeMismatch,
+                fmt::format("windows of {} do not fit into the {} of dim {}", size, length, dim + 1));
+  length = (length - size) / step + 1;
+  dims.push_back(size);
+  TensorType result = call.type(0);
+  result.shape = PERI_TRY(make_shape(dims));
+  return result;
+}
+
 Result<ResultTypes> expand(const RuleCall& call) {
   Ints dims = call.attributes.as<Op::expand>().shape;
   const Shape& shape = call.shape(0);

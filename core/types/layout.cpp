@@ -1,6 +1,11 @@
 // Which window a view op makes of its operand's storage, and how allocators print.
 #include "core/types/layout.hpp"
 
+#include <algorithm>
+#include <cstdlib>
+#include <utility>
+#include <vector>
+
 #include <fmt/format.h>
 
 #include "core/ops/attributes_of.hpp"
@@ -25,6 +30,14 @@ View sliced(const View& in, const Shape& result, int dim, int64_t start, int64_t
   out.shape = result;
   if (numel(result) == 0) return out;  // keeps the offset inside the storage
   out.offset += Elements(start * in.strides[dim]);
+  if (result[dim] > 1) out.strides[dim] *= step;
+  return out;
+}
+
+// Windows along one dimension overlap where the step is less than their size.
+View unfolded(const View& in, const Shape& result, int dim, int64_t step) {
+  View out{result, in.strides, in.offset};
+  out.strides.push_back(in.strides[dim]);
   if (result[dim] > 1) out.strides[dim] *= step;
   return out;
 }
@@ -68,9 +81,19 @@ View broadcast_to(const View& view, const Shape& shape) {
   return result;
 }
 
+// From the smallest stride up, each must step over all that those below it reach. That holds for whatever is
+// cut, permuted and reshaped of a tensor without repetition.
 bool View::repeats() const {
+  if (numel(shape) == 0) return false;
+  std::vector<std::pair<int64_t, int64_t>> steps;  // stride, size
   for (int i = 0; i < shape.rank(); ++i)
-    if (shape[i] > 1 && strides[i] == 0 && numel(shape) > 0) return true;
+    if (shape[i] > 1) steps.emplace_back(std::abs(strides[i]), shape[i]);
+  std::ranges::sort(steps);
+  int64_t reach = 0;
+  for (const auto& [stride, size] : steps) {
+    if (stride <= reach) return true;
+    reach += stride * (size - 1);
+  }
   return false;
 }
 
@@ -86,6 +109,10 @@ std::optional<View> view_of(Op op, const Attributes& attributes, const View& in,
     case ViewOp::slice: {
       const auto slice = attributes.as<Op::slice>();
       return sliced(in, result, slice.dim, slice.start, slice.step);
+    }
+    case ViewOp::unfold: {
+      const auto unfold = attributes.as<Op::unfold>();
+      return unfolded(in, result, unfold.dim, unfold.step);
     }
     case ViewOp::shard: {
       const auto shard = attributes.as<Op::shard>();

@@ -32,7 +32,8 @@ struct View {
   Elements offset;
   static View contiguous(const Shape& shape) { return {shape, contiguous_strides(shape), {}}; }
   bool is_contiguous() const { return peri::is_contiguous(shape, strides); }
-  // Whether some of its elements are one (those of an expanded tensor), so that it cannot be written.
+  // Whether some of its elements may be one (those of an expanded tensor, of overlapping windows), so that it
+  // cannot be written.
   bool repeats() const;
   bool operator==(const View&) const = default;
 };

@@ -78,6 +78,12 @@ PERI_SCALAR double exp(double x) {
 PERI_SCALAR double log(double x) {
   return std::log(x);
 }
+PERI_SCALAR double expm1(double x) {
+  return std::expm1(x);
+}
+PERI_SCALAR double log1p(double x) {
+  return std::log1p(x);
+}
 PERI_SCALAR double sqrt(double x) {
   return std::sqrt(x);
 }

@@ -150,6 +150,20 @@ PERI_SCALAR float log(float x) {
   return select(x < kInfinity, result, x);  // infinity and NaN are their own logarithms
 }
 
+// log(1 + x) = log(u) * x / (u - 1) for u = 1 + x rounded: the quotient undoes the rounding (W. Kahan).
+PERI_SCALAR float log1p(float x) {
+  const float u = 1.0f + x, rounded = u - 1.0f;
+  const float quotient = select(u < kInfinity, x / rounded, 1.0f);
+  return select(rounded == 0.0f, x, log(u) * quotient);
+}
+
+// exp(x) - 1 = (u - 1) * x / log(u) for u = exp(x) rounded, in the same way.
+PERI_SCALAR float expm1(float x) {
+  const float u = exp(x), less = u - 1.0f;
+  const float corrected = select(less > -1.0f && u < kInfinity, less * (x / log(u)), less);
+  return select(less == 0.0f, x, corrected);
+}
+
 // sin(pi/2 * (rest + q)) for |rest| < 0.51.
 PERI_SCALAR float sine_of_rest(double rest, uint32_t q) {
   float r = static_cast<float>(rest * 1.57079632679489661923);

@@ -67,6 +67,45 @@ Result<SortedLines> sorted_lines(const KernelCall& call) {
   return sorted;
 }
 
+Space gathered_elements(const KernelCall& call) {
+  Space space{call.out().shape, {call.out().strides, call.in(1).strides, call.in(0).strides}};
+  space.strides[2][call.spec.attributes.get<"dim">()] = 0;
+  return reordered(std::move(space));
+}
+
+ScatteredLines scattered_lines(const KernelCall& call, const Strides& out) {
+  const int dim = call.spec.attributes.get<"dim">();
+  const View &index = call.in(1), &source = call.in(2);
+  ScatteredLines result{.lines = {index.shape, {out, index.strides, source.strides}},
+                        .count = index.shape[dim],
+                        .rows = call.out().shape[dim],
+                        .out_stride = out[dim],
+                        .index_stride = index.strides[dim],
+                        .source_stride = source.strides[dim]};
+  result.lines.shape.erase(dim);
+  for (Strides& strides : result.lines.strides) strides.erase(dim);
+  result.lines = reordered(std::move(result.lines));
+  return result;
+}
+
+MatrixOperands as_matrices(const KernelCall& call) {
+  MatrixOperands result{{call.inputs[0], call.inputs[1]}, call.outputs[0]};
+  auto insert = [](View& view, int at) {
+    view.shape.insert(at, 1);
+    view.strides.insert(at, 1);
+  };
+  View &a = result.inputs[0].view, &b = result.inputs[1].view, &c = result.output.view;
+  if (b.shape.rank() == 1) {
+    insert(b, 1);
+    insert(c, c.shape.rank());
+  }
+  if (a.shape.rank() == 1) {
+    insert(a, 0);
+    insert(c, c.shape.rank() - 1);
+  }
+  return result;
+}
+
 Lines normalised_lines(const KernelCall& call) {
   const View &in = call.in(0), &out = call.out();
   const int dim = call.spec.attributes.find<"dim">().value_or(out.shape.rank() - 1);

@@ -3,6 +3,7 @@
 // of a batch.
 #pragma once
 
+#include <array>
 #include <optional>
 #include <vector>
 
@@ -28,6 +29,26 @@ struct Lines {
 };
 // Along the attribute `dim`, or the last dimension where there is none.
 Lines normalised_lines(const KernelCall& call);
+
+// The elements of a gather by element: operands out, index, and the source's line along the dimension, which
+// has stride 0.
+Space gathered_elements(const KernelCall& call);
+
+// The lines along the dimension of a scatter by element; strides in elements.
+struct ScatteredLines {
+  Space lines;          // operands out, index, source; of the index's shape
+  int64_t count, rows;  // along the dimension: of the index, of the output
+  int64_t out_stride, index_stride, source_stride;
+};
+// `out`: the strides of what is written, which has the output's shape.
+ScatteredLines scattered_lines(const KernelCall& call, const Strides& out);
+
+// A matmul's operands as matrices: a vector a is one row, a vector b one column.
+struct MatrixOperands {
+  std::array<OperandType, 2> inputs;
+  OperandType output;
+};
+MatrixOperands as_matrices(const KernelCall& call);
 
 // The lines that sort and topk put in order; strides in elements. Unsupported: a line of 2^32 - 1 elements or
 // more.

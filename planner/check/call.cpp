@@ -109,7 +109,7 @@ std::string wrong_types(const Plan& plan, const CollectiveLine& line) {
 bool may_overwrite(const Plan& plan, const KernelLine& line, size_t input, size_t output) {
   const PlanOperand &in = line.inputs[input], &out = line.outputs[output];
   if (in.type != out.type || plan.buffer(out.buffer).is_symmetric()) return false;
-  if (!line.spec.is_fused()) return line.spec.op == Op::index_copy && input == 0;
+  if (!line.spec.is_fused()) return info(line.spec.op).family == Family::scatter && input == 0;
   const std::vector<FusedInstruction>& steps = line.spec.fused.instructions;
   for (size_t i = static_cast<size_t>(line.spec.fused.results[output]) + 1 - line.inputs.size();
        i < steps.size(); ++i)

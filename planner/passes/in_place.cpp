@@ -25,7 +25,7 @@ bool may_work_in_place(const KernelLine& line, BufferId input, BufferId output) 
     return in.buffer != input || apart(in.type.view, out->type.view);
   };
   if (!line.spec.is_fused())
-    return line.spec.op == Op::index_copy && line.inputs[0].buffer == input &&
+    return info(line.spec.op).family == Family::scatter && line.inputs[0].buffer == input &&
            line.inputs[0].type == out->type && elsewhere(line.inputs[1]) && elsewhere(line.inputs[2]);
 
   const FusedProgram& program = line.spec.fused;

@@ -102,7 +102,7 @@ class InPlaceWriter {
     KernelLine* call = kernel(maker);
     if (!call || call->outputs.size() != 1 || call->outputs[0] != source || captured(maker) != captured(line))
       return;
-    if (!call->spec.is_fused() && call->spec.op != Op::index_copy) return;
+    if (!call->spec.is_fused() && info(call->spec.op).family != Family::scatter) return;
     for (const PlanOperand& in : call->inputs)
       if (is_sharded(in.buffer) || changes_between(in.buffer, maker, line)) return;
     uses(source.buffer) = {};

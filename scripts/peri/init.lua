@@ -30,6 +30,52 @@ function peri.chunk(x, n, dim)
   return parts
 end
 
+-- x:split(size, dim): parts of that size along one dimension (the last may be smaller); x:split({2, 3}, dim):
+-- parts of these sizes, which cover it. As a table.
+function peri.split(x, sizes, dim)
+  dim = position("split", "dim", dim or 1, x:dim())
+  local total = x:size(dim)
+  if type(sizes) == "number" then
+    if sizes < 1 or sizes % 1 ~= 0 then
+      error("split: size must be a positive whole number, not " .. tostring(sizes), 2)
+    end
+    local size, left = sizes, total
+    sizes = {}
+    while left > 0 do
+      sizes[#sizes + 1] = math.min(size, left)
+      left = left - size
+    end
+  elseif type(sizes) ~= "table" then
+    error("split: sizes must be a whole number or a table of them, not " .. type(sizes), 2)
+  end
+  local parts, first = {}, 1
+  for i, size in ipairs(sizes) do
+    if type(size) ~= "number" or size < 0 or size % 1 ~= 0 then
+      error(string.format("split: sizes[%d] must be a whole number from 0, not %s", i, tostring(size)), 2)
+    end
+    if first + size - 1 > total then break end
+    parts[i] = x:slice(dim, first, first + size - 1)
+    first = first + size
+  end
+  if #parts < #sizes or first <= total then
+    local sum = 0
+    for _, size in ipairs(sizes) do sum = sum + size end
+    error(string.format("split: the sizes sum to %d, and dim %d has %d", sum, dim, total), 2)
+  end
+  return parts
+end
+
+-- x:max_with_indices(dim, keepdim): the largest along one dimension and its position (0-based, i64), the
+-- first of equal ones. x:min_with_indices likewise.
+for _, name in ipairs { "max", "min" } do
+  peri[name .. "_with_indices"] = function(x, dim, keepdim)
+    local indices = peri["arg" .. name](x, dim, true)
+    local values = peri.gather(x, dim, indices)
+    if keepdim then return values, indices end
+    return peri.squeeze(values, dim), peri.squeeze(indices, dim)
+  end
+end
+
 -- x:select(dim, i): position i of one dimension, which goes away.
 function peri.select(x, dim, i)
   dim = position("select", "dim", dim, x:dim())
@@ -157,8 +203,8 @@ function peri.all_to_all_v(x, counts, options)
   return rows_at(arrived, source, ended:lt(members)), received
 end
 
-local conveniences = { "chunk", "select", "unsqueeze", "squeeze", "flatten", "clamp", "log_softmax", "var",
-                       "all_to_all_v" }
+local conveniences = { "chunk", "split", "max_with_indices", "min_with_indices", "select", "unsqueeze",
+  "squeeze", "flatten", "clamp", "log_softmax", "var", "all_to_all_v" }
 for _, name in ipairs(conveniences) do
   methods[name] = peri[name]
 end

@@ -44,6 +44,13 @@ TEST_CASE("pointwise ops broadcast and keep their dtype") {
   CHECK(run(Op::relu, {floats({3}, {-1, 0, 2})}) == floats({3}, {0, 0, 2}));
   check_close(run(Op::gelu, {floats({3}, {-5, 0.5, 2})}),
               floats({3}, {-1.433257859e-6, 0.345731230, 1.954499736}), 1e-6);
+  // PyTorch's gelu(approximate="tanh") and softplus.
+  check_close(run(Op::gelu_tanh, {floats({4}, {-5, -0.5, 0.5, 2})}),
+              floats({4}, {-2.291796197e-07, -0.1542859902, 0.3457140098, 1.954597694}), 1e-6);
+  check_close(run(Op::softplus, {floats({4}, {-30, -1, 0, 5})}),
+              floats({4}, {9.357622969e-14, 0.3132616875, 0.6931471806, 5.006715348}));
+  check_close(run(Op::log1p, {floats({2}, {1e-12, 1})}), floats({2}, {1e-12, 0.6931471806}));
+  check_close(run(Op::expm1, {floats({2}, {1e-12, 1})}), floats({2}, {1e-12, 1.718281828}));
   check_close(run(Op::silu, {floats({2}, {-1, 2})}), floats({2}, {-0.2689414214, 1.761594156}));
   check_close(run(Op::pow, {floats({2}, {2, 9}), floats({2}, {10, 0.5})}), floats({2}, {1024, 3}));
   CHECK(run(Op::add, {floats({0, 3}, {}), floats({3}, {1, 2, 3})}) == floats({0, 3}, {}));
@@ -136,6 +143,88 @@ TEST_CASE("matmul broadcasts its leading dimensions, linear transposes its weigh
                          floats({3}, {10, 20, 30})}) == floats({3}, {11, 22, 33}));
 }
 
+TEST_CASE("products with vectors") {
+  const Value v = floats({3}, {1, 2, 3}), m = floats({3, 2}, {1, 4, 2, 5, 3, 6});
+  CHECK(run(Op::matmul, {v, v}) == floats({}, {14}));
+  CHECK(run(Op::matmul, {v, m}) == floats({2}, {14, 32}));
+  CHECK(run(Op::matmul, {floats({1, 2, 3}, {1, 0, 0, 1, 1, 1}), v}) == floats({1, 2}, {1, 6}));
+  CHECK(run(Op::matmul, {v, floats({2, 3, 1}, {1, 0, 0, 0, 0, 1})}) == floats({2, 1}, {1, 3}));
+}
+
+TEST_CASE("running totals") {
+  const Value x = integers({2, 3}, {1, 2, 3, 4, 5, 6});
+  CHECK(run(Op::cumsum, {x}, {{"dim", int64_t{0}}}) == integers({2, 3}, {1, 2, 3, 5, 7, 9}));
+  CHECK(run(Op::cumprod, {x}, {{"dim", int64_t{-1}}}) == integers({2, 3}, {1, 2, 6, 4, 20, 120}));
+  CHECK(run(Op::cumsum, {integers({3}, {1, 1, 0}, DType::boolean)}, {{"dim", int64_t{0}}}) ==
+        integers({3}, {1, 2, 2}));
+}
+
+TEST_CASE("reductions to one bool, and norms") {
+  const Value x = floats({2, 3}, {0, kNaN, 0, 0, 0, 0}), e = floats({0, 2}, {});
+  const Attributes rows{{"dims", Ints{1}}}, columns{{"dims", Ints{0}}};
+  CHECK(run(Op::any, {x}, rows) == integers({2}, {1, 0}, DType::boolean));
+  CHECK(run(Op::all, {x}, columns) == integers({3}, {0, 0, 0}, DType::boolean));
+  CHECK(run(Op::all, {integers({2, 2}, {1, 2, 3, 0})}, rows) == integers({2}, {1, 0}, DType::boolean));
+  CHECK(run(Op::any, {e}, columns) == integers({2}, {0, 0}, DType::boolean));
+  CHECK(run(Op::all, {e}, columns) == integers({2}, {1, 1}, DType::boolean));
+  const Value y = floats({2, 2}, {3, -4, 1, 2});  // PyTorch's: 5, 2.236068; 7, 3; 3, 4
+  check_close(run(Op::norm, {y}, rows), floats({2}, {5, 2.236068010}));
+  CHECK(run(Op::norm, {y}, {{"p", 1.0}, {"dims", Ints{1}}}) == floats({2}, {7, 3}));
+  CHECK(run(Op::norm, {y}, {{"p", std::numeric_limits<double>::infinity()}, {"dims", Ints{0}}}) ==
+        floats({2}, {3, 4}));
+}
+
+// The numbers of the tests of gather, scatter_add, pad and the convolutions are PyTorch's.
+TEST_CASE("an index for each element") {
+  const Value x = floats({3, 2}, {1, 2, 3, 4, 5, 6});
+  const Attributes first{{"dim", int64_t{0}}};
+  CHECK(run(Op::gather, {x, integers({2, 2}, {2, 0, 0, 1})}, first) == floats({2, 2}, {5, 2, 1, 4}));
+  CHECK(run(Op::gather, {x, integers({3, 1}, {1, 0, 1})}, {{"dim", int64_t{1}}}) ==
+        floats({3, 1}, {2, 3, 6}));
+  CHECK(run(Op::gather, {integers({2}, {7, 8}), integers({3}, {1, -1, 2}, DType::i32)}, first) ==
+        integers({3}, {8, 0, 0}));
+  const Value index = integers({3, 2}, {0, 1, 0, 2, 2, 1});
+  CHECK(run(Op::scatter_add, {floats({3, 2}, {0, 0, 0, 0, 0, 0}), index, x}, first) ==
+        floats({3, 2}, {4, 0, 0, 8, 5, 4}));
+  CHECK(run(Op::scatter, {x, integers({2, 1}, {2, 2}), floats({2, 1}, {8, 9})}, first) ==
+        floats({3, 2}, {1, 2, 3, 4, 9, 6}));
+  CHECK(
+      run(Op::scatter_add,
+          {integers({2}, {250, 1}, DType::u8), integers({3}, {0, 3, 0}), integers({3}, {5, 9, 3}, DType::u8)},
+          first) == integers({2}, {2, 1}, DType::u8));
+}
+
+TEST_CASE("what is repeated, surrounded and marked") {
+  const Value x = integers({2, 2}, {0, 1, 2, 3});
+  CHECK(run(Op::tile, {x}, {{"repeats", Ints{2, 1, 2}}}) ==
+        integers({2, 2, 4}, {0, 1, 0, 1, 2, 3, 2, 3, 0, 1, 0, 1, 2, 3, 2, 3}));
+  CHECK(run(Op::pad, {x}, {{"padding", Ints{1, 0, 0, 2}}, {"value", 9.0}}) ==
+        integers({4, 3}, {9, 0, 1, 9, 2, 3, 9, 9, 9, 9, 9, 9}));
+  CHECK(run(Op::one_hot, {integers({3}, {2, 0, 3})}, {{"classes", int64_t{3}}}) ==
+        integers({3, 3}, {0, 0, 1, 1, 0, 0, 0, 0, 0}));
+  CHECK(run(Op::masked_fill, {x, integers({2}, {0, 1}, DType::boolean)}, {{"value", -1.0}}) ==
+        integers({2, 2}, {0, -1, 2, -1}));
+}
+
+TEST_CASE("convolutions") {
+  Value x = floats({1, 2, 6}, {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12});
+  const Value w = floats({2, 2, 3}, {1, 0, -1, 2, 1, 0, 0, 1, 0, 1, 1, 1}), b = floats({2}, {10, 20});
+  CHECK(run(Op::conv1d, {x, w, b}) == floats({1, 2, 4}, {30, 33, 36, 39, 46, 50, 54, 58}));
+  CHECK(run(Op::conv1d, {x, w, b}, {{"stride", Ints{2}}, {"padding", Ints{1}}}) ==
+        floats({1, 2, 3}, {15, 33, 39, 36, 50, 58}));
+  CHECK(run(Op::conv1d, {x, w}, {{"dilation", Ints{2}}}) == floats({1, 2, 2}, {19, 22, 30, 34}));
+  CHECK(run(Op::conv1d, {x, floats({2, 1, 3}, {1, 0, -1, 2, 1, 0})}, {{"groups", int64_t{2}}}) ==
+        floats({1, 2, 4}, {-2, -2, -2, -2, 22, 25, 28, 31}));
+  Value::Floats numbers;
+  for (int i = 0; i < 16; ++i) numbers.push_back(i);
+  x = floats({1, 1, 4, 4}, numbers);
+  const Value v = floats({1, 1, 2, 2}, {1, 2, 3, 4});
+  CHECK(run(Op::conv2d, {x, v}) == floats({1, 1, 3, 3}, {34, 44, 54, 74, 84, 94, 114, 124, 134}));
+  CHECK(run(Op::conv2d, {x, v}, {{"stride", Ints{2, 1}}, {"padding", Ints{0, 1}}}) ==
+        floats({1, 1, 2, 5}, {16, 34, 44, 54, 24, 64, 114, 124, 134, 56}));
+  CHECK(run(Op::conv2d, {x, v}, {{"dilation", Ints{2}}}) == floats({1, 1, 2, 2}, {68, 78, 108, 118}));
+}
+
 TEST_CASE("lookups read zeros or NaN outside") {
   Value table = floats({2, 2}, {1, 2, 3, 4});
   Value rows = run(Op::embedding, {integers({3}, {1, 0, 2}), table});
@@ -155,6 +244,9 @@ TEST_CASE("views and joins") {
   CHECK(run(Op::permute, {integers({1, 2, 3}, {1, 2, 3, 4, 5, 6})}, {{"dims", Ints{2, 0, 1}}}) ==
         integers({3, 1, 2}, {1, 4, 2, 5, 3, 6}));
   CHECK(run(Op::transpose, {x}) == integers({3, 2}, {1, 4, 2, 5, 3, 6}));
+  CHECK(run(Op::unfold, {integers({6}, {0, 1, 2, 3, 4, 5})},
+            {{"dim", int64_t{0}}, {"size", int64_t{3}}, {"step", int64_t{2}}}) ==
+        integers({2, 3}, {0, 1, 2, 2, 3, 4}));
   CHECK(run(Op::slice, {x},
             {{"dim", int64_t{1}}, {"start", int64_t{0}}, {"stop", int64_t{3}}, {"step", int64_t{2}}}) ==
         integers({2, 2}, {1, 3, 4, 6}));

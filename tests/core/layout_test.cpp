@@ -2,6 +2,7 @@
 // says.
 #include <catch2/catch.hpp>
 
+#include <algorithm>
 #include <limits>
 #include <random>
 
@@ -54,6 +55,38 @@ TEST_CASE("windows of views visit the elements that the op names") {
   CHECK(apply(Op::slice, {{"dim", n(0)}, {"start", n(1)}, {"stop", n(2)}, {"step", n(far)}}, x) ==
         View{{1, 3, 4}, {12, 4, 1}, Elements(12)});
   CHECK(apply(Op::reshape, {{"shape", Ints{6, 4}}}, x) == View::contiguous({6, 4}));
+  CHECK(apply(Op::unfold, {{"dim", n(1)}, {"size", n(2)}, {"step", n(1)}}, x) ==
+        View{{2, 2, 4, 2}, {12, 4, 1, 4}, {}});
+  CHECK(apply(Op::unfold, {{"dim", n(2)}, {"size", n(3)}, {"step", n(far)}}, x) ==
+        View{{2, 3, 1, 3}, {12, 4, 1, 1}, {}});
+}
+
+TEST_CASE("a window that meets an element twice repeats") {
+  // By brute force over strides, each window within 100 elements of its offset.
+  std::mt19937 random(3);
+  int repeated = 0, apart = 0;
+  for (int i = 0; i < 3000; ++i) {
+    View view{{}, {}, Elements(100)};
+    for (int d = 0; d < 3; ++d) {
+      view.shape.push_back(1 + static_cast<int64_t>(random() % 3));
+      view.strides.push_back(static_cast<int64_t>(random() % 33) - 16);
+    }
+    std::vector<int64_t> all = positions(view);
+    std::ranges::sort(all);
+    const bool meets = std::ranges::adjacent_find(all) != all.end();
+    if (meets) CHECK(view.repeats());
+    ++(meets ? repeated : apart);
+  }
+  CHECK(repeated > 300);
+  CHECK(apart > 300);
+  // Whatever is cut and permuted of a tensor may be written; overlapping windows may not.
+  const View x = View::contiguous({6, 4});
+  View cut = apply(Op::slice, {{"dim", n(0)}, {"start", n(1)}, {"stop", n(6)}, {"step", n(2)}}, x);
+  cut = apply(Op::permute, {{"dims", Ints{1, 0}}}, cut);
+  CHECK(!cut.repeats());
+  CHECK(!apply(Op::unfold, {{"dim", n(0)}, {"size", n(3)}, {"step", n(3)}}, x).repeats());
+  CHECK(apply(Op::unfold, {{"dim", n(0)}, {"size", n(3)}, {"step", n(2)}}, x).repeats());
+  CHECK(!View{{0, 2}, {0, 0}, {}}.repeats());
 }
 
 TEST_CASE("windows compose: a slice of a transposed window") {

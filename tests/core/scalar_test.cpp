@@ -50,6 +50,10 @@ void check_against_double(double tolerance, double denormals = 2) {
 TEST_CASE("float functions hold their tolerance over the whole range") {
   check_against_double<Op::exp>(0.3e-6);
   check_against_double<Op::log>(0.3e-6);
+  check_against_double<Op::expm1>(0.6e-6);
+  check_against_double<Op::log1p>(0.6e-6);
+  check_against_double<Op::softplus>(0.8e-6);
+  check_against_double<Op::gelu_tanh>(30e-6, 200);
   check_against_double<Op::sqrt>(0.06e-6);
   check_against_double<Op::sin>(0.3e-6);  // also far beyond 1e5
   check_against_double<Op::cos>(0.3e-6);

@@ -132,7 +132,7 @@ int check_results(const Graph& graph, std::span<const planner::Plan> plans,
 
 TEST_CASE("random programs: the plan computes what the program means") {
   Reached reached;
-  for (uint64_t seed = 0; seed < 1500; ++seed) {
+  for (uint64_t seed = 0; seed < 1800; ++seed) {
     const int world = 1 + static_cast<int>(seed % 4);
     Graph graph = testing::random_program(seed, {.world = world,
                                                  .max_nodes = 30,

@@ -95,6 +95,14 @@ inline Interval log(const Interval& x) {
   require(x.low >= kAwayFromZero);
   return made(std::log(x.low), std::log(x.high), x);
 }
+inline Interval expm1(const Interval& x) {
+  require(x.high <= 4);
+  return made(std::expm1(x.low), std::expm1(x.high), x);
+}
+inline Interval log1p(const Interval& x) {
+  require(x.low >= kAwayFromZero - 1);
+  return made(std::log1p(x.low), std::log1p(x.high), x);
+}
 inline Interval sqrt(const Interval& x) {
   require(x.low >= kAwayFromZero);
   return made(std::sqrt(x.low), std::sqrt(x.high), x);

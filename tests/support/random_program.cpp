@@ -3,6 +3,7 @@
 #include "tests/support/random_program.hpp"
 
 #include <algorithm>
+#include <limits>
 
 #include "core/ops/attributes_of.hpp"
 #include "core/ops/collective.hpp"
@@ -27,7 +28,7 @@ class Builder : private ProgramValues {
       if (random_.chance(8))
         repeat();
       else if (!options_.entangled)
-        try_op(static_cast<Op>(random_.below(kOpCount)));
+        try_op(random_op());
       else
         entangle();
     for (int64_t i = options_.layered ? random_.between(1, 3) : 0; i > 0; --i) add_layer();
@@ -54,7 +55,7 @@ class Builder : private ProgramValues {
   void entangle() {
     using enum Op;
     if (random_.chance(10)) return static_cast<void>(reduce_halves());
-    if (random_.chance(10)) return try_op(static_cast<Op>(random_.below(kOpCount)));
+    if (random_.chance(10)) return try_op(random_op());
     try_op(random_.pick({all_reduce, all_reduce, all_reduce, all_reduce, all_reduce, all_gather,
                          reduce_scatter, all_to_all, slice, slice, slice, permute, permute, reshape, neg, add,
                          add, index_copy}));
@@ -87,6 +88,12 @@ class Builder : private ProgramValues {
 
   // --- one op ---
 
+  // Composites less often: their steps are ops that come up anyway.
+  Op random_op() {
+    const Op op = static_cast<Op>(random_.below(kOpCount));
+    return info(op).has(kComposite) ? static_cast<Op>(random_.below(kOpCount)) : op;
+  }
+
   // By family and by what the row declares, so that a new op of an old family comes up without a line here.
   void try_op(Op op) {
     switch (info(op).family) {
@@ -95,6 +102,8 @@ class Builder : private ProgramValues {
       case Family::reduction:
       case Family::arg_reduction:
         return try_reduction(op);
+      case Family::scan:
+        return try_scan(op);
       case Family::sorting:
         return try_sorting(op_of<SortingOp>(op));
       case Family::result:  // comes with its operand
@@ -116,8 +125,9 @@ class Builder : private ProgramValues {
       case Family::composite:
         return try_composite(op_of<CompositeOp>(op));
       case Family::gather:
-      case Family::index_copy:
-        return try_lookup(op);
+        return op == Op::gather ? try_element_lookup(op) : try_lookup(op);
+      case Family::scatter:
+        return op == Op::index_copy ? try_lookup(op) : try_element_lookup(op);
       case Family::view:
         if (op == Op::shard) return try_collective(op);
         try_view(op, find_or_make(DTypes::any));
@@ -150,7 +160,64 @@ class Builder : private ProgramValues {
         return;
       case CompositeOp::stack:
         return try_join(Op::stack);
+      case CompositeOp::any:
+      case CompositeOp::all:
+      case CompositeOp::norm:
+        return try_reduction(static_cast<Op>(op));
+      case CompositeOp::one_hot: {
+        const int64_t classes = random_size();
+        add(Op::one_hot, {positions(random_.below(6), classes + 2, false)},
+            {{"classes", classes}, {"dtype", random_dtype()}});
+        return;
+      }
+      case CompositeOp::masked_fill: {
+        const Item x = find_or_make(DTypes::any);
+        const double value = x.type.dtype == DType::f32 ? 0.5 : 1;
+        add(Op::masked_fill, {x, source(DType::boolean, broadcastable(x.type.shape))}, {{"value", value}});
+        return;
+      }
+      case CompositeOp::tile:
+      case CompositeOp::pad:
+        return try_enlarging(static_cast<Op>(op));
+      case CompositeOp::conv1d:
+      case CompositeOp::conv2d:
+        return try_convolution(static_cast<Op>(op));
     }
+  }
+
+  void try_enlarging(Op op) {
+    const Item x = find_or_make(DTypes::any);
+    Ints numbers;
+    const int64_t dims =
+        random_.below(std::min(x.type.shape.rank() + (op == Op::tile ? 1 : 0), kMaxRank) + 1);
+    for (int64_t i = dims * (op == Op::tile ? 1 : 2); i > 0; --i) numbers.push_back(random_.below(3));
+    if (op == Op::tile)
+      add(op, {x}, {{"repeats", numbers}});
+    else
+      add(op, {x}, {{"padding", numbers}, {"value", 1.0}});
+  }
+
+  void try_convolution(Op op) {
+    const int64_t groups = random_.between(1, 2), in = random_.between(1, 2), out = random_.between(1, 2);
+    const int spatial = op == Op::conv1d ? 1 : 2;
+    Shape shape = {random_.below(3), groups * in}, kernel = {groups * out, in};
+    for (int d = 0; d < spatial; ++d) {
+      shape.push_back(random_.between(5, 9));
+      kernel.push_back(random_.between(1, 3));
+    }
+    const DType dtype = random_float();
+    std::vector<Item> operands = {find_or_make(dtype, shape), find_or_make(dtype, kernel)};
+    if (random_.chance(50)) operands.push_back(find_or_make(dtype, {groups * out}));
+    add(op, operands,
+        {{"stride", Ints{random_.between(1, 3)}},
+         {"padding", Ints(static_cast<size_t>(spatial), random_.below(3))},
+         {"dilation", random_.chance(50) ? Ints{} : Ints{random_.between(1, 2)}},
+         {"groups", groups}});
+  }
+
+  void try_scan(Op op) {
+    const Item x = find_or_make(info(op).dtypes, 1);
+    add(op, {x}, of_dim(x));
   }
 
   void try_creation(Op op) {
@@ -219,6 +286,8 @@ class Builder : private ProgramValues {
       bool one_dim = info(op).family == Family::arg_reduction;
       Item x = find_or_make(info(op).dtypes, one_dim ? 1 : 0);
       Attributes attributes = one_dim ? of_dim(x) : Attributes{};
+      if (op == Op::norm)
+        attributes.set("p", random_.pick({1.0, 2.0, std::numeric_limits<double>::infinity()}));
       attributes.set("keepdim", random_.chance(40));
       Ints dims;
       for (int d = 0; d < x.type.shape.rank(); ++d)
@@ -294,6 +363,24 @@ class Builder : private ProgramValues {
     }
   }
 
+  // An index for each element.
+  void try_element_lookup(Op op) {
+    const Item x = find_or_make(op == Op::scatter_add ? DTypes::numeric : DTypes::any, 1);
+    const int64_t dim = random_.below(x.type.shape.rank());
+    const int64_t size = x.type.shape[static_cast<int>(dim)];
+    Shape chosen = x.type.shape;
+    for (int d = 0; d < chosen.rank(); ++d)
+      if (random_.chance(20)) chosen[d] = random_.below(chosen[d] + 1);
+    chosen[static_cast<int>(dim)] = size == 0 ? 0 : random_.below(10);
+    if (numel(chosen) > kMaxTensor) return;
+    const Item all = positions(numel(chosen), std::max<int64_t>(size, 1), false);
+    const Item index = *add(Op::reshape, {all}, {{"shape", to_ints(chosen)}});
+    if (op == Op::gather)
+      add(op, {x, index}, {{"dim", dim}});
+    else
+      add(op, {x, index, find_or_make(x.type.dtype, chosen)}, {{"dim", dim}});
+  }
+
   Found try_view(Op op, Item x) {
     const Shape& shape = x.type.shape;
     int rank = shape.rank();
@@ -317,6 +404,12 @@ class Builder : private ProgramValues {
     Attributes attributes = of_dim(x);
     int64_t dim = attributes.get<"dim">();
     int64_t size = shape[static_cast<int>(dim < 0 ? dim + rank : dim)];
+    if (op == Op::unfold) {
+      if (rank == kMaxRank) return std::nullopt;
+      attributes.set("size", random_.between(0, std::min<int64_t>(size, 5)));
+      attributes.set("step", random_.between(1, 3));
+      return add(op, {x}, attributes);
+    }
     int64_t start = random_.between(0, size), stop = random_.between(start, size);
     if (options_.entangled && size % 2 == 0) {  // a half: the other one has the same shape
       start = random_.below(2) * size / 2;

@@ -92,7 +92,7 @@ double choose(Sample sample, Range range, bool is_first, Random& random) {
 
 // Sums and products of integers are taken in floats, where they do not wrap.
 bool is_taken_in_floats(const OpInfo& row) {
-  return row.family == Family::reduction || row.family == Family::collective;
+  return row.family == Family::reduction || row.family == Family::scan || row.family == Family::collective;
 }
 
 Value sample_of(const Item& item, Sample sample, bool as_floats, Random& random) {
@@ -167,6 +167,11 @@ std::optional<Range> unlimited(Op op, std::span<const Item> operands, const Attr
   if (family == Family::composite || jumps) return std::nullopt;  // composites are decomposed first
   if (family == Family::pointwise) return pointwise_range(op, operands);
   if (family == Family::result) return Range{0, kMaxTensor};  // the positions of what was sorted
+  if (op == Op::scatter_add && !is_float(result.dtype)) {     // all might fall on one element, and wrap there
+    const auto count = operands[1].type.shape[attributes.as<Op::scatter_add>().dim];
+    const double size = operands[0].range.size() + static_cast<double>(count) * operands[2].range.size();
+    return Range{-size, size};
+  }
   if (family == Family::arg_reduction) {
     const int dim = attributes.as<Op::argmax, Op::argmin>().dim;
     return Range{0, static_cast<double>(operands[0].type.shape[dim] - 1)};

@@ -130,8 +130,10 @@ static CompiledCudaKernel make_gemm(const KernelCall& call) {
 
 CompiledCudaKernel compile_matmul(const KernelCall& call) {
   switch (op_of<MatmulOp>(call.spec.op)) {
-    case MatmulOp::matmul:
-      return make_gemm(call);
+    case MatmulOp::matmul: {
+      const MatrixOperands matrices = as_matrices(call);
+      return make_gemm({call.spec, matrices.inputs, std::span(&matrices.output, 1)});
+    }
   }
   PERI_CHECK(false, "not a matmul");
 }

@@ -24,7 +24,10 @@ PERI_EMBED(normalisation, "kernels/cuda/compute/normalisation.cuh")
 PERI_EMBED(copy, "kernels/cuda/compute/copy.cuh")
 PERI_EMBED(sort, "kernels/cuda/compute/sort.cuh")
 PERI_EMBED(sort_order, "kernels/compute/sort_order.hpp")
-PERI_EMBED(gather, "kernels/cuda/compute/gather.cuh")
+PERI_EMBED(gather, "kernels/cuda/indexing/gather.cuh")
+PERI_EMBED(scatter, "kernels/cuda/indexing/scatter.cuh")
+PERI_EMBED(scan, "kernels/cuda/compute/scan.cuh")
+PERI_EMBED(scan_order, "kernels/compute/scan_order.hpp")
 PERI_EMBED(rope, "kernels/cuda/compute/rope.cuh")
 PERI_EMBED(attention, "kernels/cuda/compute/attention.cuh")
 
@@ -58,7 +61,10 @@ std::span<const Header> headers() {
       {"kernels/cuda/compute/copy.cuh", peri_embedded_copy},
       {"kernels/cuda/compute/sort.cuh", peri_embedded_sort},
       {"kernels/compute/sort_order.hpp", peri_embedded_sort_order},
-      {"kernels/cuda/compute/gather.cuh", peri_embedded_gather},
+      {"kernels/cuda/indexing/gather.cuh", peri_embedded_gather},
+      {"kernels/cuda/indexing/scatter.cuh", peri_embedded_scatter},
+      {"kernels/cuda/compute/scan.cuh", peri_embedded_scan},
+      {"kernels/compute/scan_order.hpp", peri_embedded_scan_order},
       {"kernels/cuda/compute/rope.cuh", peri_embedded_rope},
       {"kernels/cuda/compute/attention.cuh", peri_embedded_attention},
   };

@@ -83,7 +83,9 @@ __device__ inline float sqrt(float x) {
 // The double functions of core/types/scalar.hpp, which no kernel calls, name these.
 __device__ double fabs(double);
 __device__ double exp(double);
+__device__ double expm1(double);
 __device__ double log(double);
+__device__ double log1p(double);
 __device__ double sqrt(double);
 __device__ double sin(double);
 __device__ double cos(double);

@@ -1,11 +1,14 @@
-// embedding, index_select and index_copy: slices of a tensor read or written by number. A number out of range
-// reads as zeros (NaN for floats) and writes nothing; no address outside the operands is ever formed.
+// embedding, index_select and gather: slices or elements of a tensor read by number. A number out of range
+// reads as zeros (NaN for floats); no address outside the operands is ever formed.
 #include <algorithm>
+#include <array>
 #include <cstring>
+#include <vector>
 
 #include "core/ops/attributes_of.hpp"
-#include "kernels/compute/space.hpp"
+#include "kernels/compute/kernel_forms.hpp"
 #include "kernels/host/compute/compile.hpp"
+#include "kernels/host/compute/indices.hpp"
 #include "kernels/host/compute/threads.hpp"
 #include "kernels/host/simd/elements.hpp"
 #include "kernels/host/simd/strided_copy.hpp"
@@ -14,32 +17,6 @@ namespace peri::kernels::host {
 namespace {
 
 constexpr int64_t kGrainBytes = 64 * 1024;
-
-// The indices of an i32 or i64 operand, in logical order.
-class Indices {
- public:
-  explicit Indices(const OperandType& type)
-      : space_(simplified({type.view.shape, {type.view.strides}})), is_wide_(type.dtype == DType::i64) {}
-
-  int64_t count() const { return space_.total(); }
-  int64_t at(const std::byte* data, int64_t i) const {
-    const int64_t offset = space_.shape.rank() == 1 ? i * space_.strides[0][0] : space_.offset(0, i);
-    return is_wide_ ? reinterpret_cast<const int64_t*>(data)[offset]
-                    : reinterpret_cast<const int32_t*>(data)[offset];
-  }
-
- private:
-  Space space_;
-  bool is_wide_;
-};
-
-// A view without one dimension: a slice of it.
-View without(const View& view, int dim) {
-  View slice = view;
-  slice.shape.erase(dim);
-  slice.strides.erase(dim);
-  return slice;
-}
 
 class GatherKernel final : public Kernel {
  public:
@@ -139,38 +116,61 @@ class LineGatherKernel final : public Kernel {
   mutable std::vector<int64_t> positions_;  // -1: out of range
 };
 
-class IndexCopyKernel final : public Kernel {
+// A number for each element of the output. U: an element in memory, I: a number.
+template <class U, class I>
+class ElementGatherKernel final : public Kernel {
  public:
-  IndexCopyKernel(const KernelCall& call, int dim)
-      : indices_(call.inputs[1]),
-        bytes_(size_of(call.dtype())),
-        rows_(call.out().shape[dim]),
-        row_stride_(call.out().strides[dim]),
-        source_stride_(call.in(2).strides[dim]),
-        same_window_(call.in(0) == call.out()),
-        copy_all_(call.out().shape, call.in(0).strides, call.out().strides, bytes_) {
-    const View slice = without(call.out(), dim);
-    copy_slice_ = StridedCopy(slice.shape, without(call.in(2), dim).strides, slice.strides, bytes_);
-  }
+  ElementGatherKernel(const KernelCall& call, int dim)
+      : space_(gathered_elements(call)),
+        rows_(call.in(0).shape[dim]),
+        row_stride_(call.in(0).strides[dim]),
+        missing_(element_of(missing_value(call.dtype()))) {}
 
   void run(Addresses inputs, Addresses outputs) const override {
-    // A planner that gives the output its input's memory saves the copy.
-    if (!same_window_ || inputs[0] != outputs[0]) copy_all_.run_parallel(inputs[0], outputs[0]);
-    // One after the other: of several writes to one slice the last one holds.
-    for (int64_t i = 0; i < indices_.count(); ++i) {
-      const int64_t row = indices_.at(inputs[1], i);
-      if (row < 0 || row >= rows_) continue;
-      copy_slice_.run_parallel(inputs[2] + i * source_stride_ * bytes_,
-                               outputs[0] + row * row_stride_ * bytes_);
-    }
+    const auto* source = reinterpret_cast<const U*>(inputs[0]);
+    const auto* index = reinterpret_cast<const I*>(inputs[1]);
+    auto* out = reinterpret_cast<U*>(outputs[0]);
+    parallel_for(space_.total(), kElementGrain, [&](int64_t begin, int64_t end) {
+      for_each_run(space_, std::array{0, 1, 2}, begin, end - begin,
+                   [&](int64_t, int64_t count, const auto& at) {
+                     run_of(out + at[0], index + at[1], source + at[2], count);
+                   });
+    });
   }
 
  private:
-  Indices indices_;
-  int64_t bytes_, rows_, row_stride_, source_stride_;
-  bool same_window_;
-  StridedCopy copy_all_, copy_slice_;
+  static constexpr int64_t kElementGrain = 16 * 1024;
+
+  static U element_of(uint64_t bits) {
+    U element;
+    std::memcpy(&element, &bits, sizeof element);
+    return element;
+  }
+
+  void run_of(U* out, const I* index, const U* source, int64_t count) const {
+    const int64_t out_stride = space_.inner_stride(0), index_stride = space_.inner_stride(1),
+                  source_stride = space_.inner_stride(2);
+    for (int64_t i = 0; i < count; ++i) {
+      const int64_t row = index[i * index_stride];
+      out[i * out_stride] =
+          row >= 0 && row < rows_ ? source[i * source_stride + row * row_stride_] : missing_;
+    }
+  }
+
+  Space space_;
+  int64_t rows_, row_stride_;
+  U missing_;
 };
+
+CompiledHostKernel make_element_gather(const KernelCall& call) {
+  const int dim = call.spec.attributes.as<Op::gather>().dim;
+  return with_dtype(call.dtype(), [&]<DType dtype>() -> CompiledHostKernel {
+    using U = typename Element<dtype>::Memory;
+    if (call.inputs[1].dtype == DType::i64)
+      return std::make_unique<ElementGatherKernel<U, int64_t>>(call, dim);
+    return std::make_unique<ElementGatherKernel<U, int32_t>>(call, dim);
+  });
+}
 
 }  // namespace
 
@@ -183,16 +183,10 @@ CompiledHostKernel compile_gather(const KernelCall& call) {
       if (LineGatherKernel::suits(call.in(0), dim)) return std::make_unique<LineGatherKernel>(call, dim);
       return std::make_unique<GatherKernel>(call, 0, 1, dim);
     }
+    case GatherOp::gather:
+      return make_element_gather(call);
   }
   PERI_CHECK(false, "not a gather");
-}
-
-CompiledHostKernel compile_index_copy(const KernelCall& call) {
-  switch (op_of<IndexCopyOp>(call.spec.op)) {
-    case IndexCopyOp::index_copy:
-      return std::make_unique<IndexCopyKernel>(call, call.spec.attributes.as<Op::index_copy>().dim);
-  }
-  PERI_CHECK(false, "not an index copy");
 }
 
 }  // namespace peri::kernels::host

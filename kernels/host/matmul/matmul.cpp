@@ -62,8 +62,10 @@ static CompiledHostKernel compile_gemm(const KernelCall& call) {
 
 CompiledHostKernel compile_matmul(const KernelCall& call) {
   switch (op_of<MatmulOp>(call.spec.op)) {
-    case MatmulOp::matmul:
-      return compile_gemm(call);
+    case MatmulOp::matmul: {
+      const MatrixOperands matrices = as_matrices(call);
+      return compile_gemm({call.spec, matrices.inputs, std::span(&matrices.output, 1)});
+    }
   }
   PERI_CHECK(false, "not a matmul");
 }

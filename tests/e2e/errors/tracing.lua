@@ -11,7 +11,7 @@ local column = peri.ones { 2, 2 }:slice(2, 1, 1)
 raises("add_: a captured tensor that is not contiguous can't be changed in place inside a compiled " ..
        "function\n   hint: capture the tensor that it is a view of, and take the view inside",
        function(a) column:add_(1) return a end, x)
-raises("mul_: in place: an expanded tensor has one element in several places\n   hint: *",
+raises("mul_: in place: an expanded or unfolded tensor has one element in several places\n   hint: *",
        function(a) a:unsqueeze(1):expand(2, 2):mul_(2) return a end, x)
 raises("symm.empty: symmetric memory can't be allocated inside a compiled function\n   hint: *",
        function(a) local s = peri.symm.empty { 2 } return a + s end, x)
