@@ -33,8 +33,9 @@ bool overlap(const kernels::Tensor& a, const kernels::Tensor& b) {
 }
 
 std::unexpected<Error> refuse(std::string subject) {
-  return fail(Code::InvalidArgument, std::move(subject) + ", and is written in place", {},
-              "pass a copy (x:contiguous() of a view, or x + 0)");
+  return fail(
+      Code::InvalidArgument, std::move(subject) + ", and is written in place", {},
+      "a copy (x + 0) would be changed instead of the tensor itself: copy the result back with copy_");
 }
 
 }  // namespace
@@ -113,7 +114,8 @@ Status Inputs::bind(InputTensors inputs) {
       return fail(
           Code::InvalidArgument,
           fmt::format("argument {} is written in place or symmetric, but is not contiguous here", i + 1), {},
-          "pass x:contiguous()");
+          "make the tensor in this order of dimensions; a copy (x:contiguous()) would be changed instead of "
+          "it");
     if (!contiguous) {
       PERI_TRY(bind_copy(i, t));
       continue;

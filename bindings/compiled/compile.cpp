@@ -82,10 +82,10 @@ Result<int> compiled_to_string(lua_State* L) {
   LuaCompiled* compiled = PERI_TRY(to_compiled(L, "tostring"));
   const Specialisations& all = compiled->specialisations;
   const cudagraph::SharedMemory& shared = session(L).shared_memory();
-  const Bytes bytes =
-      all.size() == 0 ? Bytes() : all.kept_bytes() + shared.ordinary_bytes() + shared.symmetric_bytes();
-  return push_text(L, fmt::format("compiled function {} ({} plan{}, {})", compiled->name, all.size(),
-                                  all.size() == 1 ? "" : "s", short_bytes(bytes)));
+  return push_text(
+      L, fmt::format("compiled function {} ({} plan{}, {} for results, {} shared by all functions)",
+                     compiled->name, all.size(), all.size() == 1 ? "" : "s", short_bytes(all.kept_bytes()),
+                     short_bytes(shared.ordinary_bytes() + shared.symmetric_bytes())));
 }
 
 // At the top of the stack.

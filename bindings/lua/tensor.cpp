@@ -221,6 +221,28 @@ Result<int> tensor_copy(lua_State* L) {
   return 1;
 }
 
+// x:fill_(n): the number n in all of x's memory.
+Result<int> tensor_fill(lua_State* L) {
+  const session::ScriptValue target = *PERI_TRY(to_tensor(L, 1, "fill_: the target"));
+  if (lua_type(L, 2) != LUA_TNUMBER)
+    return fail(Code::InvalidArgument, "fill_: takes a number, not " + type_name(L, 2), origin(L));
+  const Origin here = origin(L);
+  const TensorType type = target.type();
+  session::ScriptValue value = PERI_TRY(session(L).apply(
+      Op::full, {}, AttributesOf<Op::full>{.shape = {}, .value = lua_tonumber(L, 2), .dtype = type.dtype},
+      here));
+  if (type.place == Place::host)
+    value = PERI_TRY(
+        session(L).apply(Op::copy_to, {value}, AttributesOf<Op::copy_to>{.place = type.place}, here));
+  value = PERI_TRY(
+      session(L).apply(Op::expand, {value},
+                       AttributesOf<Op::expand>{.shape = Ints(type.shape.begin(), type.shape.end())}, here));
+  if (Status s = session(L).assign(target, value, here); !s)
+    return std::unexpected(named(s.error(), "fill_"));
+  lua_settop(L, 1);
+  return 1;
+}
+
 // x[i]: position i of the first dimension (1-based, negative from the end); otherwise a method or a property.
 Result<int> tensor_index(lua_State* L) {
   session::ScriptValue* value = PERI_TRY(to_tensor(L, 1, "index"));
@@ -292,6 +314,7 @@ void register_metatable(lua_State* L) {
       {"place", wrap<tensor_place>},
       {"to", wrap<tensor_to>},
       {"copy_", wrap<tensor_copy>},
+      {"fill_", wrap<tensor_fill>},
       {"is_symmetric", wrap<tensor_is_symmetric>},
   };
   for (const Method& m : own) {
