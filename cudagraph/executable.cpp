@@ -123,7 +123,8 @@ Status Executable::run_line(const planner::Line& line) {
 
 Status Executable::check_positions(const planner::KernelLine& line) const {
   if (line.spec.is_fused()) return {};
-  const std::optional<Positions> positions = positions_of(line.spec.op, line.spec.attributes);
+  const std::optional<Positions> positions =
+      positions_of(line.spec.op, line.spec.attributes, line.inputs.size());
   if (!positions) return {};
   const planner::PlanOperand& given = line.inputs[positions->operand];
   const TensorType type{given.type.dtype, given.type.view.shape, Place::host};

@@ -304,18 +304,12 @@ void register_metatable(lua_State* L) {
     if (has_in_place_form(op)) add_op_function(L, op, wrap<call_op_in_place>, std::string(row.name) + "_");
   }
   const std::vector<Method> own = {
-      {"item", wrap<tensor_item>},
-      {"totable", wrap<tensor_totable>},
-      {"shape", wrap<tensor_shape>},
-      {"size", wrap<tensor_size>},
-      {"numel", wrap<tensor_numel>},
-      {"dim", wrap<tensor_dim>},
-      {"dtype", wrap<tensor_dtype>},
-      {"place", wrap<tensor_place>},
-      {"to", wrap<tensor_to>},
-      {"copy_", wrap<tensor_copy>},
-      {"fill_", wrap<tensor_fill>},
-      {"is_symmetric", wrap<tensor_is_symmetric>},
+      {"item", wrap<tensor_item>},   {"totable", wrap<tensor_totable>},
+      {"shape", wrap<tensor_shape>}, {"size", wrap<tensor_size>},
+      {"numel", wrap<tensor_numel>}, {"dim", wrap<tensor_dim>},
+      {"dtype", wrap<tensor_dtype>}, {"place", wrap<tensor_place>},
+      {"to", wrap<tensor_to>},       {"copy_", wrap<tensor_copy>},
+      {"fill_", wrap<tensor_fill>},  {"is_symmetric", wrap<tensor_is_symmetric>},
   };
   for (const Method& m : own) {
     lua_pushcfunction(L, m.function);

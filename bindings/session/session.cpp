@@ -134,7 +134,7 @@ Result<std::vector<ScriptValue>> Session::apply_eagerly(Op op, const std::vector
     return std::vector{ScriptValue{PERI_TRY(pointwise(op, operands, made[0])), origin}};
   if (tensors.size() != operands.size())
     return fail(Code::InvalidArgument, "takes tensors, not plain numbers");
-  if (const auto positions = positions_of(op, completed)) {
+  if (const auto positions = positions_of(op, completed, types.size())) {
     const kernels::Tensor values = PERI_TRY(readable(tensors[positions->operand]));
     const Shape& looked_up = types[positions->of].shape;
     PERI_TRY(check_positions(*positions, values.data(), values.type, looked_up[positions->dim]));

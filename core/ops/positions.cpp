@@ -35,7 +35,8 @@ Status check_values(const Positions& positions, const T* values, const Shape& sh
 
 }  // namespace
 
-std::optional<Positions> positions_of(Op op, const Attributes& attributes) {
+std::optional<Positions> positions_of(Op op, const Attributes& attributes, size_t operands) {
+  if (op == Op::attention) return operands == 4 ? std::optional(Positions{3, 1, 0}) : std::nullopt;
   if (info(op).family == Family::scatter) return Positions{1, 0, attributes.get<"dim">()};
   if (info(op).family != Family::gather) return std::nullopt;
   switch (op_of<GatherOp>(op)) {

@@ -17,8 +17,8 @@ struct Positions {
   size_t of;
   int dim;  // from 0
 };
-// Nothing if the op takes no positions. `attributes` are completed.
-std::optional<Positions> positions_of(Op op, const Attributes& attributes);
+// Nothing if the op takes no positions. `attributes` are completed; `operands`: how many there are.
+std::optional<Positions> positions_of(Op op, const Attributes& attributes, size_t operands);
 
 // InvalidArgument that names the first of `values` that is not within [0, size). They are contiguous, in
 // memory of the host, i32 or i64 as `type` says.

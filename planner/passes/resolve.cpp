@@ -13,7 +13,8 @@ Result<Choices> resolve(const Graph& graph, Selection selection, const Policy& p
     const Node& node = graph.node(id);
     // Work on host memory cannot be captured.
     if (info(node.op).has(kSource) || node.type.place != Place::device) continue;
-    const bool checked = policy.check_positions && positions_of(node.op, node.attributes);
+    const bool checked =
+        policy.check_positions && positions_of(node.op, node.attributes, node.operands.size());
     const bool splits = policy.split && PERI_TRY(policy.split(op_context(graph, id, policy)));
     choices.captured[id] = !checked && !splits;
     if (checked)

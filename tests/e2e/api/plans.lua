@@ -22,7 +22,8 @@ for n = 1, 3 do compiles(double, n, true) end
 local orders = { { 2, 3, 1 }, { 1, 2, 3 }, { 3, 1, 2 }, { 1, 3, 2 } }
 for _, n in ipairs(orders[peri.rank + 1]) do compiles(double, n, false) end
 compiles(double, 4, true)
-assert(double:stats().plans == 3 and tostring(double):find "%(3 plans, .* B for results, .* B shared by all functions%)$", tostring(double))
+local shown = "%(3 plans, .* B for results, .* B shared by all functions%)$"
+assert(double:stats().plans == 3 and tostring(double):find(shown), tostring(double))
 for _, n in ipairs { 4, 3, 1, 3 } do compiles(double, n, false) end
 local held = compiles(double, 4, false)
 check.is(compiles(double, 2, true), 2 * peri.rank + 2, 2 * peri.rank + 2)

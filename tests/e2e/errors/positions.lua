@@ -16,6 +16,9 @@ raises("embedding: a holds 4 at {2, 1}, but dim 1 of b has the size 4*",
        function() local _ = peri.embedding(ids({ { 0, 3 }, { 4, 0 } }, "i64"), table2) end)
 raises("index_copy: b holds 7 at 1, but dim 1 of a has the size 4*",
        function() table2:index_copy_(1, ids { 7 }, peri.ones { 1, 3 }) end)
+local q = peri.ones { 1, 1, 2 }
+raises("attention: d holds 5 at 1, but dim 1 of b has the size 5*",
+       function() q:attention(peri.ones { 5, 1, 2 }, peri.ones { 5, 1, 2 }, ids { 5 }) end)
 check.is(x:index_select(1, ids { 9, 0 }), 9, 0)
 check.is(x:index_select(1, ids {}):sum(), 0)
 local f = peri.compile(function(i) return x:index_select(1, i) end)
