@@ -162,7 +162,10 @@ class CudaBackend final : public JobBackend {
         monitor_(std::move(monitor)),
         clock_(device),
         loading_(std::move(loading)),
-        communicator_(this->control(), blocks(), *monitor_, device, std::move(peers)) {}
+        communicator_(this->control(), blocks(), *monitor_, device, std::move(peers)) {
+    this->control().set_pending_work(
+        [device] { return cudaStreamQuery(device->stream()) == cudaErrorNotReady; });
+  }
   ~CudaBackend() override { leave(); }
 
   std::string name() const override { return "cuda"; }

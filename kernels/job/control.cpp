@@ -247,7 +247,8 @@ Result<std::vector<std::string>> Control::exchange(const Group& group, const std
       if (!messages[i]) messages[i] = transport_->take(peer, key);
       if (!messages[i] || !transport_->sent(peer)) missing.push_back(peer);
     }
-    missed.store(missing.empty() ? 0 : missing[0] + 1, std::memory_order_release);
+    const bool waits = !missing.empty() && !(has_pending_work_ && has_pending_work_());
+    missed.store(waits ? missing[0] + 1 : 0, std::memory_order_release);
     return missing;
   });
   missed.store(0, std::memory_order_release);

@@ -130,9 +130,11 @@ class Control {
     return record(peer).state.load(std::memory_order_acquire) == RankState::left;
   }
 
-  // Whether the peer is in an exchange that this rank has not joined, and waits there for this rank. So a
-  // rank that waits for something else of the peer waits in vain.
+  // Whether the peer is in an exchange that this rank has not joined, and waits there for this rank, and all
+  // that it has issued before is done. So a rank that waits for something else of the peer waits in vain.
   bool is_awaited_by(int peer) const;
+  // Of a device that works asynchronously: asked while this rank waits in an exchange.
+  void set_pending_work(std::function<bool()> pending) { has_pending_work_ = std::move(pending); }
 
   // Every member's text, in group order.
   Result<std::vector<std::string>> exchange(const Group& group, const std::string& text,
@@ -186,6 +188,7 @@ class Control {
 
   JobOptions options_;
   std::atomic<bool> interrupted_{false};
+  std::function<bool()> has_pending_work_;
   std::shared_ptr<os::Mapping> mapping_;
   ControlBlock* block_ = nullptr;
   std::unique_ptr<Transport> transport_;

@@ -69,9 +69,11 @@ static CompiledCudaKernel make_attention(const KernelCall& call) {
   }
   const size_t in = call.inputs.size();
   generated.text = "#include \"kernels/cuda/compute/attention.cuh\"\nusing namespace peri::kernels::cuda;\n";
+  // By what a thread takes at once (Attending::kPack), whatever the accesses are.
+  const int64_t taken = 16 / size_of(call.dtype());
+  const auto lanes = static_cast<int64_t>(
+      std::min<uint64_t>(kChunk, std::bit_ceil(static_cast<uint64_t>(blocks_for(width, taken)))));
   auto launches = [&](const std::string& name, int64_t pack) {
-    const auto lanes = static_cast<int64_t>(
-        std::min<uint64_t>(kChunk, std::bit_ceil(static_cast<uint64_t>(blocks_for(width, pack)))));
     const int64_t together = by_chunks ? heads_together(heads / k.shape[1], rows * chunks, width, lanes) : 1;
     generated.text += fmt::format(
         "using {} = Attending<{}, {}, {}, {}, {}, {}, {}>;\n", name, element(call.dtype()),

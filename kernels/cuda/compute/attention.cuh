@@ -66,26 +66,41 @@ void fold_threads(float (&x)[count], float* scratch, F f) {
   __syncthreads();
 }
 
+// `count` elements along the last dimension, in accesses of `vector`: what a thread takes of a key or a value
+// at once. Their number depends on the dtype alone, so that the layout does not change the order of a sum.
+template <class E, int count, int vector>
+struct Elements {
+  Pack<E, vector> packs[count / vector];
+  // Those below `end`.
+  void read(const byte* memory, int64_t offset, int64_t stride, int end) {
+#pragma unroll
+    for (int i = 0; i < count / vector; ++i)
+      if (i * vector < end) packs[i].read(memory, offset + i * vector * stride);
+  }
+  float get(int i) const { return packs[i / vector].get(i % vector); }
+};
+
 // E: the dtype; I: of the positions, if there are any; width: of a head; vector: elements per access; lanes:
 // threads along a value's elements, at most kChunk; heads: that a thread block takes.
 template <class E, class I, bool has_positions, int width, int vector, int lanes, int heads>
 struct Attending {
-  static constexpr int kGroups = kChunk / lanes;      // of threads, which take values in turn
-  static constexpr int kPerGroup = kChunk / kGroups;  // values
+  static constexpr int kPack = 16 / sizeof(Memory<E>);  // elements that a thread takes at once
+  static constexpr int kGroups = kChunk / lanes;        // of threads, which take values in turn
+  static constexpr int kPerGroup = kChunk / kGroups;    // values
   // Of them in registers before the scores are known.
   static constexpr int kAhead = kPerGroup < 16 ? kPerGroup : 16;
   // Accesses to a key.
-  static constexpr int kTurns = (width + kLanesPerKey * vector - 1) / (kLanesPerKey * vector);
+  static constexpr int kTurns = (width + kLanesPerKey * kPack - 1) / (kLanesPerKey * kPack);
   static constexpr int kTurnsAtOnce = kTurns < 8 ? kTurns : 8;
   static constexpr int kKeysAtOnce = kTurns <= 2 ? 8 : kTurns <= 4 ? 4 : 2;
-  using Elements = Pack<E, vector>;
+  using Taken = Elements<E, kPack, vector>;
 
   const Attention& a;
   int64_t query, first_head, kv_head, seen;
   // Shared memory, for each head: query [width], result [width], scores [kChunk], partial [kGroups, width],
   // which is also the scratch of fold_threads
   float *q, *result, *scores, *partial;
-  Elements ahead[kAhead];
+  Taken ahead[kAhead];
 
   // `number`: of the thread block, without its chunk; there are less than 2^31.
   Attending(const Attention& attention, const byte* positions, uint32_t number) : a(attention) {
@@ -103,6 +118,8 @@ struct Attending {
     partial = scores + heads * kChunk;
   }
 
+  // Whether element `i` of those from d on is one.
+  static bool is_element(int d, int i) { return width % kPack == 0 || d + i < width; }
   // f(number, head, element) for each of this thread's elements of the heads.
   template <class F>
   static void each_element(F f) {
@@ -141,33 +158,35 @@ struct Attending {
     const int lane = threadIdx.x % kLanesPerKey;
     const int64_t base = kv_head * a.k[1];
     const auto scale = static_cast<float>(a.scale);
-    auto element = [&](int turn) { return (turn * kLanesPerKey + lane) * vector; };
+    auto element = [&](int turn) { return (turn * kLanesPerKey + lane) * kPack; };
     constexpr int kKeysPerTurn = kChunk / kLanesPerKey;
 #pragma unroll 1
     for (int j = threadIdx.x / kLanesPerKey; j < kChunk; j += kKeysAtOnce * kKeysPerTurn) {
       float sums[kKeysAtOnce][heads] = {};
 #pragma unroll 1
       for (int turn = 0; turn < kTurns; turn += kTurnsAtOnce) {
-        Elements e[kKeysAtOnce][kTurnsAtOnce];
+        Taken e[kKeysAtOnce][kTurnsAtOnce];
 #pragma unroll
         for (int n = 0; n < kKeysAtOnce; ++n) {
           const int key = min_of(j + n * kKeysPerTurn, count - 1);  // there is nothing to read after the last
           const int64_t at = base + (first + key) * a.k[0];
 #pragma unroll
           for (int t = 0; t < kTurnsAtOnce; ++t)
-            if (const int d = element(turn + t); d < width) e[n][t].read(k, at + d * a.k[2]);
+            if (const int d = element(turn + t); d < width)
+              e[n][t].read(k, at + d * a.k[2], a.k[2], width - d);
         }
 #pragma unroll
         for (int t = 0; t < kTurnsAtOnce; ++t)
           if (const int d = element(turn + t); d < width)
 #pragma unroll
-            for (int i = 0; i < vector; ++i)
+            for (int i = 0; i < kPack; ++i)
+              if (is_element(d, i))
 #pragma unroll
-              for (int h = 0; h < heads; ++h) {
-                const float of_query = q[h * width + d + i];
+                for (int h = 0; h < heads; ++h) {
+                  const float of_query = q[h * width + d + i];
 #pragma unroll
-                for (int n = 0; n < kKeysAtOnce; ++n) sums[n][h] += of_query * e[n][t].get(i);
-              }
+                  for (int n = 0; n < kKeysAtOnce; ++n) sums[n][h] += of_query * e[n][t].get(i);
+                }
       }
 #pragma unroll
       for (int n = 0; n < kKeysAtOnce; ++n)
@@ -184,9 +203,9 @@ struct Attending {
 
   // This thread's elements of a value: from d on, of every kGroups-th value from `group` on.
   static int group() { return threadIdx.x / lanes; }
-  static int first_element() { return threadIdx.x % lanes * vector; }
-  void read_value(Elements& e, const byte* v, int64_t first, int j, int d) const {
-    e.read(v, kv_head * a.v[1] + (first + j) * a.v[0] + d * a.v[2]);
+  static int first_element() { return threadIdx.x % lanes * kPack; }
+  void read_value(Taken& e, const byte* v, int64_t first, int j, int d) const {
+    e.read(v, kv_head * a.v[1] + (first + j) * a.v[0] + d * a.v[2], a.v[2], width - d);
   }
 
   // Asks for the first values of a chunk.
@@ -201,14 +220,15 @@ struct Attending {
   // `is_ahead`: after read_ahead.
   template <bool is_ahead, class Put>
   void weighted_sum(const byte* v, int64_t first, int count, Put put) {
-    for (int d = first_element(); d < width; d += lanes * vector) {
-      float sums[heads][vector] = {};
-      auto add = [&](const Elements& e, int j) {
+    for (int d = first_element(); d < width; d += lanes * kPack) {
+      float sums[heads][kPack] = {};
+      auto add = [&](const Taken& e, int j) {
 #pragma unroll
         for (int h = 0; h < heads; ++h) {
           const float weight = scores[h * kChunk + j];
 #pragma unroll
-          for (int i = 0; i < vector; ++i) sums[h][i] += weight * e.get(i);
+          for (int i = 0; i < kPack; ++i)
+            if (is_element(d, i)) sums[h][i] += weight * e.get(i);
         }
       };
       if constexpr (is_ahead) {
@@ -219,7 +239,7 @@ struct Attending {
       if constexpr (!is_ahead || kAhead < kPerGroup) {
 #pragma unroll 4
         for (int j = group() + (is_ahead ? kAhead * kGroups : 0); j < count; j += kGroups) {
-          Elements e;
+          Taken e;
           read_value(e, v, first, j, d);
           add(e, j);
         }
@@ -227,7 +247,8 @@ struct Attending {
 #pragma unroll
       for (int h = 0; h < heads; ++h)
 #pragma unroll
-        for (int i = 0; i < vector; ++i) partial[(h * kGroups + group()) * width + d + i] = sums[h][i];
+        for (int i = 0; i < kPack; ++i)
+          if (is_element(d, i)) partial[(h * kGroups + group()) * width + d + i] = sums[h][i];
     }
     __syncthreads();
     each_element([&](int i, int h, int d) {
