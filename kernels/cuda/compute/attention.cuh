@@ -69,7 +69,7 @@ void fold_threads(float (&x)[count], float* scratch, F f) {
 // `count` elements along the last dimension, in accesses of `vector`: what a thread takes of a key or a value
 // at once. Their number depends on the dtype alone, so that the layout does not change the order of a sum.
 template <class E, int count, int vector>
-struct Elements {
+struct Run {
   Pack<E, vector> packs[count / vector];
   // Those below `end`.
   void read(const byte* memory, int64_t offset, int64_t stride, int end) {
@@ -93,7 +93,7 @@ struct Attending {
   static constexpr int kTurns = (width + kLanesPerKey * kPack - 1) / (kLanesPerKey * kPack);
   static constexpr int kTurnsAtOnce = kTurns < 8 ? kTurns : 8;
   static constexpr int kKeysAtOnce = kTurns <= 2 ? 8 : kTurns <= 4 ? 4 : 2;
-  using Taken = Elements<E, kPack, vector>;
+  using Taken = Run<E, kPack, vector>;
 
   const Attention& a;
   int64_t query, first_head, kv_head, seen;

@@ -61,11 +61,11 @@ TEST_CASE("attention compiles for narrow and wide heads", "[no_device]") {
                            "f16, i32, false, 5, 1, 1, 7", "bf16, i32, true, 2048, 8, 256, 1"})
     CHECK(trouble(fmt::format(
               "#include \"kernels/cuda/compute/attention.cuh\"\n"
-              "using namespace peri::kernels::cuda;\nusing A = Attending<{}>;\n"
+              "using namespace peri::kernels::cuda;\nusing Elements = Attending<{}>;\n"
               "extern \"C\" __global__ void __launch_bounds__(256) part(byte* m, const Attention "
-              "c) {{ A::part(m, m, m, m, m, m, c); }}\n"
+              "c) {{ Elements::part(m, m, m, m, m, m, c); }}\n"
               "extern \"C\" __global__ void __launch_bounds__(256) whole(byte* m, const Attention "
-              "c) {{ A::whole(m, m, m, m, m, c); }}\n",
+              "c) {{ Elements::whole(m, m, m, m, m, c); }}\n",
               form)) == "");
 }
 
