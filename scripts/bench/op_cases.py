@@ -10,7 +10,8 @@ SAFETENSORS = {"torch.float32": "F32", "torch.bfloat16": "BF16", "torch.float16"
 WITHOUT = {
     **dict.fromkeys(["all_reduce", "all_gather", "reduce_scatter", "all_to_all", "broadcast", "send", "recv",
                      "barrier", "reduce"], "communicates"),
-    **dict.fromkeys(["reshape", "permute", "slice", "expand", "shard", "transpose"], "a view, without a kernel"),
+    **dict.fromkeys(["reshape", "permute", "slice", "expand", "shard", "transpose", "unfold"],
+                    "a view, without a kernel"),
     "copy_to": "a copy as contiguous",
 }
 
@@ -75,12 +76,19 @@ def unary():
              "square": "square", "sin": "sin", "cos": "cos", "tanh": "tanh", "sigmoid": "sigmoid", "relu": "relu",
              "floor": "floor", "ceil": "ceil", "round": "round", "sign": "sign", "isnan": "isnan", "log": "log",
              "rsqrt": "rsqrt", "logical_not": "logical_not", "erf": "erf", "gelu": "nn.functional.gelu",
-             "silu": "nn.functional.silu"}
+             "silu": "nn.functional.silu", "softplus": "nn.functional.softplus", "log1p": "log1p", "expm1": "expm1"}
     for op, name in names.items():
-        positive = op in ("log", "sqrt", "rsqrt", "reciprocal")
+        positive = op in ("log1p", "log", "sqrt", "rsqrt", "reciprocal")
         for count, dtype in ((LARGE, "float32"), (SMALL, "float32"), (1 << 20, "bfloat16")):
             case(op, f"{short(dtype)} {text(count)}", f"peri.{op}(a)", resolve(name),
                  normal(count, dtype=dtype, positive=positive), tolerance=TOLERANCE[dtype])
+
+
+def gelu_tanh():
+    for count, dtype in ((LARGE, "float32"), (SMALL, "float32"), (1 << 20, "bfloat16")):
+        case("gelu_tanh", f"{short(dtype)} {text(count)}", "peri.gelu_tanh(a)",
+             torch_of(lambda t, a: t.nn.functional.gelu(a, approximate="tanh")), normal(count, dtype=dtype),
+             tolerance=TOLERANCE[dtype])
 
 
 def binary():
@@ -143,6 +151,10 @@ def reductions():
         for op in ("argmax", "argmin"):
             case(op, f"f32 2048x2048 dim {dim}", f"peri.{op}(a, {dim})",
                  lambda a, op=op, dim=dim: getattr(a, op)(dim - 1), square)
+    for op in ("any", "all"):
+        case(op, "bool 2048x2048 dim 2", f"peri.{op}(a, {{2}})", lambda a, op=op: getattr(a, op)(1),
+             integers(2048, 2048, high=2, dtype="bool"))
+    case("norm", "f32 2048x2048 dim 2", "peri.norm(a, 2, {2})", lambda a: a.norm(2, 1), square)
     case("sum", "i64 1 M all", "peri.sum(a)", resolve("sum"), integers(1 << 20))
     case("sum", "f32 64x128x256 dim 2", "peri.sum(a, {2})", lambda a: a.sum(1), normal(64, 128, 256))
     case("sum", "f32 64 K all", "peri.sum(a)", resolve("sum"), normal(SMALL))
@@ -197,6 +209,37 @@ def lookups():
         case("index_copy", f"f32 2048x2048 dim {dim}", f"peri.index_copy(a, b, c, {dim})",
              lambda a, b, c, dim=dim: a.index_copy(dim - 1, b, c), normal(2048, 2048), permutation(256, 2048),
              normal(*shape))
+
+
+def indexing():
+    for dim in (1, 2):
+        index = integers(2048, 2048, high=2048)
+        case("gather", f"f32 2048x2048 dim {dim}", f"peri.gather(a, b, {dim})",
+             lambda a, b, dim=dim: a.gather(dim - 1, b), normal(2048, 2048), index)
+        case("scatter_add", f"f32 2048x2048 dim {dim}", f"peri.scatter_add(a, b, c, {dim})",
+             lambda a, b, c, dim=dim: a.scatter_add(dim - 1, b, c), normal(2048, 2048), index, normal(2048, 2048),
+             tolerance=1e-4)
+        case("cumsum", f"f32 2048x2048 dim {dim}", f"peri.cumsum(a, {dim})", lambda a, dim=dim: a.cumsum(dim - 1),
+             normal(2048, 2048), tolerance=1e-4)
+    case("scatter", "f32 2048x2048 dim 2", "peri.scatter(a, b, c, 2)", lambda a, b, c: a.scatter(1, b, c),
+         normal(2048, 2048), lambda t, g: t.rand(2048, 2048, generator=g).argsort(1), normal(2048, 2048))
+    case("cumprod", "f32 2048x512 dim 2", "peri.cumprod(a, 2)", lambda a: a.cumprod(1),
+         lambda t, g: t.rand(2048, 512, generator=g) * 0.01 + 0.995, tolerance=1e-4)
+    case("one_hot", "i64 8192 of 512", "peri.one_hot(a, 512)",
+         torch_of(lambda t, a: t.nn.functional.one_hot(a, 512).float()), integers(8192, high=512))
+    case("masked_fill", "f32 4 M", "peri.masked_fill(a, b, 0.5)", lambda a, b: a.masked_fill(b, 0.5), normal(LARGE),
+         integers(LARGE, high=2, dtype="bool"))
+
+
+def windows():
+    case("tile", "f32 512x512 by 4x2", "peri.tile(a, {4, 2})", lambda a: a.tile(4, 2), normal(512, 512))
+    case("pad", "f32 2048x2048 by 3", "peri.pad(a, {3, 3, 3, 3})",
+         torch_of(lambda t, a: t.nn.functional.pad(a, (3, 3, 3, 3))), normal(2048, 2048))
+    case("conv1d", "f32 8x256x1024, 256 of 5", "peri.conv1d(a, b, c)", resolve("nn.functional.conv1d"),
+         normal(8, 256, 1024), normal(256, 256, 5), normal(256), tolerance=1e-4)
+    case("conv2d", "f32 4x64x56x56, 64 of 3x3", "peri.conv2d(a, b, c, 1, 1)",
+         torch_of(lambda t, a, b, c: t.nn.functional.conv2d(a, b, c, 1, 1)), normal(4, 64, 56, 56),
+         normal(64, 64, 3, 3), normal(64), tolerance=1e-4)
 
 
 def moves():
@@ -269,6 +312,6 @@ def text(count):
     return f"{count >> 20} M" if count >= 1 << 20 else f"{count >> 10} K"
 
 
-for group in (unary, binary, casts, creation, reductions, sorting, normalisation, linear_algebra, lookups, moves,
-              transformers):
+for group in (unary, gelu_tanh, binary, casts, creation, reductions, sorting, normalisation, linear_algebra, lookups,
+              indexing, windows, moves, transformers):
     group()

@@ -63,5 +63,9 @@ local small = peri.compile(function(x) return (x * 2):all_reduce() end,
 check.is(small(peri.ones { 1 }), 2 * peri.world_size)
 local stats = small:stats()  -- what only functions that are gone needed is gone, too
 assert(stats.shared_bytes + stats.comm_bytes + stats.output_bytes < 4096, tostring(small))
--- 1,668 plans with a product, a comm buffer and outputs of their own held 590 MiB, and now 75.
-assert(resident() - before < 200, resident() - before)
+-- 1,668 plans with a product, a comm buffer and outputs of their own held 590 MiB, and now 75. AddressSanitizer
+-- keeps what is freed.
+local maps = assert(io.open "/proc/self/maps")
+local is_sanitized = maps:read("*a"):find("libasan", 1, true)
+maps:close()
+assert(is_sanitized or resident() - before < 200, resident() - before)
