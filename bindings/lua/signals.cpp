@@ -30,9 +30,7 @@ Result<Target> read_target(lua_State* L, const char* name) {
     return refuse(Code::Unsupported, "works at once, and a function is being compiled",
                   "call it outside, or use send and recv, which a plan may hold");
   const session::ScriptValue* value = PERI_TRY(to_tensor(L, 1, fmt::format("{}: x", name).c_str()));
-  if (value->is_symbol())
-    return refuse(Code::InvalidArgument,
-                  "a symbolic tensor of a function that has been compiled is used outside");
+  if (value->is_symbol()) return std::unexpected(named(session::refuse_symbol(origin(L)).error(), name));
   const kernels::Tensor& tensor = value->tensor();
   kernels::SymmetricMemory* memory = session(L).backend().symmetric_memory(*tensor.storage);
   if (!memory)
@@ -76,11 +74,7 @@ Result<int> put(lua_State* L) {
   if (to.member == to.memory->index())
     return fail(Code::InvalidArgument, fmt::format("{}: a put to oneself", kName), origin(L),
                 "x:copy_(source) writes this rank's own");
-  if (source->is_symbol())
-    return fail(
-        Code::InvalidArgument,
-        fmt::format("{}: a symbolic tensor of a function that has been compiled is used outside", kName),
-        origin(L));
+  if (source->is_symbol()) return std::unexpected(named(session::refuse_symbol(origin(L)).error(), kName));
   if (source->type() != to.tensor.type)
     return fail(Code::ShapeMismatch,
                 fmt::format("{}: source is {}, and x is {}", kName, source->type().to_string(),

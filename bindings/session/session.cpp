@@ -121,10 +121,7 @@ Result<std::vector<ScriptValue>> Session::apply_eagerly(Op op, const std::vector
   std::vector<kernels::Tensor> tensors;
   for (const Argument& a : operands) {
     const auto* value = std::get_if<ScriptValue>(&a);
-    if (value && value->is_symbol())
-      return fail(Code::InvalidArgument,
-                  "a symbolic tensor of a function that has been traced is used outside of it", origin,
-                  "return it from the compiled function instead of keeping it");
+    if (value && value->is_symbol()) return refuse_symbol(origin);
     types.push_back(value ? value->type() : TensorType{scalar, {}, Place::device});
     if (value) tensors.push_back(value->tensor());
   }
@@ -250,9 +247,7 @@ Result<kernels::Tensor> Session::collective(Op op, const kernels::Tensor& operan
 
 Status Session::assign(const ScriptValue& target, const ScriptValue& value, const Origin& origin) {
   if (trace_) return trace_->assign(target, value, origin);
-  if (target.is_symbol() || value.is_symbol())
-    return fail(Code::InvalidArgument,
-                "a symbolic tensor of a function that has been traced is used outside of it", origin);
+  if (target.is_symbol() || value.is_symbol()) return refuse_symbol(origin);
   if (target.type() != value.type())
     return fail(Code::ShapeMismatch,
                 "in place: the result is " + value.type().to_string() + ", the tensor is " +

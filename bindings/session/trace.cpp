@@ -14,6 +14,12 @@ DType scalar_dtype(Op op, const std::vector<Argument>& operands) {
   return DType::f32;
 }
 
+std::unexpected<Error> refuse_symbol(const Origin& origin) {
+  return fail(Code::InvalidArgument,
+              "a symbolic tensor of a function that has been traced is used outside of it", origin,
+              "return it from the compiled function instead of keeping it");
+}
+
 std::unexpected<Error> refuse_repeating(const Origin& origin) {
   return fail(Code::InvalidArgument,
               "in place: an expanded or unfolded tensor has one element in several places", origin,

@@ -130,5 +130,7 @@ DType scalar_dtype(Op op, const std::vector<Argument>& operands);
 
 // Of a write to a tensor that repeats elements.
 std::unexpected<Error> refuse_repeating(const Origin& origin);
+// The refusal of a symbol where no function is traced.
+std::unexpected<Error> refuse_symbol(const Origin& origin);
 
 }  // namespace peri::session

@@ -48,7 +48,7 @@ struct Loaded {
   Constants constants;
 };
 
-class GeneratedKernel final : public Kernel {
+class GeneratedKernel final : public ProgrammaticKernel {
  public:
   std::shared_ptr<const Module> module;
   std::vector<Loaded> launches, unaligned;
@@ -56,18 +56,10 @@ class GeneratedKernel final : public Kernel {
   Scratch scratch;
 
   bool is_programmatic() const override { return !launches.empty(); }
-  Status launch(cudaStream_t stream, std::span<std::byte* const> inputs,
-                std::span<std::byte* const> outputs) const override {
-    return launch(stream, inputs, outputs, false);
-  }
-  Status launch_early(cudaStream_t stream, std::span<std::byte* const> inputs,
-                      std::span<std::byte* const> outputs) const override {
-    return launch(stream, inputs, outputs, true);
-  }
 
  private:
-  Status launch(cudaStream_t stream, std::span<std::byte* const> inputs, std::span<std::byte* const> outputs,
-                bool early) const {
+  Status launch_at(cudaStream_t stream, std::span<std::byte* const> inputs,
+                   std::span<std::byte* const> outputs, bool early) const override {
     std::array<std::byte*, kMaxAddresses> addresses;
     std::byte** end = std::ranges::copy(inputs, addresses.begin()).out;
     end = std::ranges::copy(outputs, end).out;
@@ -124,7 +116,7 @@ Scratch::~Scratch() {
 }
 
 // Each kernel of a text begins with `begin`, so that it can be launched before the one before it has ended.
-std::string with_begin(const std::string& text) {
+static std::string with_begin(const std::string& text) {
   constexpr std::string_view kKernel = "extern \"C\" __global__",
                              kBegin = "\n  peri::kernels::cuda::begin();";
   std::string result;

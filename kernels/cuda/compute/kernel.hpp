@@ -34,6 +34,24 @@ class Kernel {
   }
 };
 
+// One whose launch differs only in when it may begin.
+class ProgrammaticKernel : public Kernel {
+ public:
+  bool is_programmatic() const override { return true; }
+  Status launch(cudaStream_t stream, std::span<std::byte* const> inputs,
+                std::span<std::byte* const> outputs) const final {
+    return launch_at(stream, inputs, outputs, false);
+  }
+  Status launch_early(cudaStream_t stream, std::span<std::byte* const> inputs,
+                      std::span<std::byte* const> outputs) const final {
+    return launch_at(stream, inputs, outputs, true);
+  }
+
+ private:
+  virtual Status launch_at(cudaStream_t stream, std::span<std::byte* const> inputs,
+                           std::span<std::byte* const> outputs, bool early) const = 0;
+};
+
 // Compiled kernels are cached by (device, spec, types). Unsupported or inconsistent specs are errors, never
 // crashes. Not to be called while the calling thread captures a stream.
 Result<std::shared_ptr<const Kernel>> compile_kernel(const KernelSpec& spec,

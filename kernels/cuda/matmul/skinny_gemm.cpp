@@ -31,23 +31,14 @@ std::optional<SkinnyElement> element_of(DType dtype) {
   return std::nullopt;
 }
 
-class CudaSkinnyGemmKernel final : public Kernel {
+class CudaSkinnyGemmKernel final : public ProgrammaticKernel {
  public:
   CudaSkinnyGemmKernel(const SkinnyGemm& product, bool swapped) : product_(product), swapped_(swapped) {}
-  Status launch(cudaStream_t stream, std::span<std::byte* const> inputs,
-                std::span<std::byte* const> outputs) const override {
-    return launch(stream, inputs, outputs, false);
-  }
-  bool is_programmatic() const override { return true; }
   int early_operand() const override { return swapped_ ? 0 : 1; }
-  Status launch_early(cudaStream_t stream, std::span<std::byte* const> inputs,
-                      std::span<std::byte* const> outputs) const override {
-    return launch(stream, inputs, outputs, true);
-  }
 
  private:
-  Status launch(cudaStream_t stream, std::span<std::byte* const> inputs, std::span<std::byte* const> outputs,
-                bool early) const {
+  Status launch_at(cudaStream_t stream, std::span<std::byte* const> inputs,
+                   std::span<std::byte* const> outputs, bool early) const override {
     return check(launch_skinny_gemm(product_, inputs[swapped_ ? 1 : 0], inputs[swapped_ ? 0 : 1], outputs[0],
                                     early, stream),
                  "launching a product");
